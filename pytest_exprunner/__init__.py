@@ -1,0 +1,20 @@
+"""Research experiments as pytest functions, judged by criteria that were written down first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_exprunner.runner import ExperimentRunner
+
+__version__ = "0.1.0"
+__all__ = ["ExperimentRunner", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # pytest imports this package at every start, also where there is no plan: stay light.
+    if name == "ExperimentRunner":
+        from pytest_exprunner.runner import ExperimentRunner
+
+        return ExperimentRunner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,145 @@
+"""From criterion results to a recommendation, a status and a confidence, each with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_exprunner.errors import count
+from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.records import (
+    Confidence,
+    CriterionResult,
+    EvidenceKind,
+    Level,
+    Recommendation,
+    Status,
+    Verdict,
+)
+from pytest_exprunner.state import Assessment, SubState
+from pytest_exprunner.wording import sentence_list, threshold_text, tier_text, value_text
+
+_UNFINISHED = (Status.NOT_STARTED, Status.IN_PROGRESS, Status.SKIPPED, Status.BLOCKED)
+
+
+def experiment_status(
+    plan: Experiment, subs: Mapping[str, SubState], replaced_by: str | None
+) -> Status:
+    """Return how an experiment stands, from how its sub-experiments ended."""
+    statuses = {sub.status for sub in subs.values()}
+    if replaced_by is not None:
+        return Status.PIVOTED
+    if plan.blockers or Status.BLOCKED in statuses:
+        return Status.BLOCKED
+    if Status.FAILED in statuses:
+        return Status.FAILED
+    if statuses == {Status.COMPLETED}:
+        return Status.COMPLETED
+    return Status.NOT_STARTED if statuses == {Status.NOT_STARTED} else Status.IN_PROGRESS
+
+
+def assess(
+    plan: Experiment,
+    subs: Mapping[str, SubState],
+    criteria: Mapping[str, CriterionResult],
+    level: Level = Level.ACCEPTABLE,
+) -> Assessment:
+    """Recommend what to do next. Zero measured is never a success.
+
+    block where a person named blockers; investigate where code failed or is unfinished; pivot
+    where a gating criterion was measured on admissible evidence and not met; investigate where
+    one was not measured; proceed otherwise.
+    """
+    recommendation, notes = _recommend(plan, subs, criteria, level)
+    confidence, reasons = _confidence(plan, subs, criteria)
+    return Assessment(recommendation, notes, confidence, reasons)
+
+
+def _recommend(
+    plan: Experiment,
+    subs: Mapping[str, SubState],
+    criteria: Mapping[str, CriterionResult],
+    level: Level,
+) -> tuple[Recommendation, str]:
+    if plan.blockers:
+        return Recommendation.BLOCK, f"Blocked by: {'; '.join(plan.blockers)}."
+    failed = [sub for sub in subs.values() if sub.status is Status.FAILED]
+    if failed:
+        return Recommendation.INVESTIGATE, f"{_subs(failed)} failed."
+    unfinished = [sub for sub in subs.values() if sub.status in _UNFINISHED]
+    gating = [(c, criteria[c.name]) for c in plan.gating]
+    if unfinished:
+        measured = sum(result.measured for _c, result in gating)
+        of = f" {measured} of {count(len(gating), 'gating criterion', 'gating criteria')} measured." if gating else ""
+        return Recommendation.INVESTIGATE, f"{_unfinished(unfinished)}.{of}"
+    unmet = [(c, r) for c, r in gating if r.measured and not level.met_by(r.verdict)]
+    if unmet:
+        return Recommendation.PIVOT, f"Not met: {sentence_list([_miss(c, r, level) for c, r in unmet])}."
+    open_ = [r for _c, r in gating if not r.measured]
+    if open_:
+        return Recommendation.INVESTIGATE, f"{_open(open_)} ({len(gating) - len(open_)} of {len(gating)} measured)."
+    if not gating:
+        return Recommendation.INVESTIGATE, (
+            "The plan has no gating success criterion, so nothing says what would count as success."
+        )
+    met = "The success criterion is met." if len(gating) == 1 else f"All {len(gating)} success criteria are met."
+    return Recommendation.PROCEED, met
+
+
+def _subs(subs: list[SubState]) -> str:
+    return sentence_list([sub.id for sub in subs])
+
+
+def _unfinished(subs: list[SubState]) -> str:
+    parts = []
+    for status in _UNFINISHED:
+        group = [sub for sub in subs if sub.status is status]
+        if group:
+            verb = "is" if len(group) == 1 else "are"
+            parts.append(f"{_subs(group)} {verb} {str(status).replace('_', ' ')}")
+    return "; ".join(parts)
+
+
+def _open(results: list[CriterionResult]) -> str:
+    words = {Verdict.NOT_MEASURED: "Not measured", Verdict.INADMISSIBLE: "Measured, but inadmissible"}
+    parts = []
+    for verdict, text in words.items():
+        names = [r.name for r in results if r.verdict is verdict]
+        if names:
+            parts.append(f"{text}: {sentence_list(names)}")
+    return "; ".join(parts)
+
+
+def _miss(criterion: Criterion, result: CriterionResult, level: Level) -> str:
+    needed = criterion.target if level is Level.TARGET else criterion.deciding
+    return f"{criterion.name} {value_text(criterion, result.value)} (needs {tier_text(criterion, needed)})"
+
+
+def miss_text(criterion: Criterion, result: CriterionResult) -> str:
+    """``spatial_iou 0.559 < 0.60``: a miss in the shortest form."""
+    sign = "<" if criterion.better == "higher" else ">"
+    return f"{criterion.name} {value_text(criterion, result.value)} {sign} {threshold_text(criterion.deciding)}"
+
+
+def _confidence(
+    plan: Experiment, subs: Mapping[str, SubState], criteria: Mapping[str, CriterionResult]
+) -> tuple[Confidence, str]:
+    results = [criteria[c.name] for c in plan.gating]
+    measured = [r for r in results if r.measured]
+    if not measured:
+        return Confidence.LOW, f"Measured 0 of {count(len(results), 'gating criterion', 'gating criteria')}."
+    reasons = [f"Measured {len(measured)} of {count(len(results), 'gating criterion', 'gating criteria')}"]
+    doubts = []
+    if len(measured) < len(results):
+        doubts.append("the picture is incomplete")
+    borderline = [r.name for r in measured if r.borderline]
+    if borderline:
+        verb = "is" if len(borderline) == 1 else "are"
+        doubts.append(f"{sentence_list(borderline)} {verb} borderline")
+    if any(kind is not EvidenceKind.REAL for r in measured for kind in r.evidence):
+        doubts.append("not all numbers are real measurements")
+    unfinished = [sub for sub in subs.values() if sub.status is not Status.COMPLETED]
+    if unfinished:
+        doubts.append(f"{_subs(unfinished)} did not complete")
+    reasons.append("one run each (n = 1), so the spread over seeds is unknown")
+    text = f"{'; '.join([*reasons, *doubts])}."
+    return (Confidence.LOW if doubts else Confidence.MEDIUM), text

@@ -1,0 +1,198 @@
+"""One attempt while it runs: marked started first, its events journaled, its outcome published once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from pytest_exprunner import criteria
+from pytest_exprunner.artifacts import ArtifactStore
+from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.fold import reading_of
+from pytest_exprunner.journal import Journal, timestamp
+from pytest_exprunner.layout import Layout, artifact_prefix
+from pytest_exprunner.plan import Experiment
+from pytest_exprunner.records import (
+    Artifact,
+    AttemptRecord,
+    CriterionResult,
+    Event,
+    Evidence,
+    EvidenceKind,
+    Failure,
+    Logged,
+    RunSpec,
+    Status,
+)
+from pytest_exprunner.returned import Returned, check
+from pytest_exprunner.runner import ExperimentRunner, event_line
+from pytest_exprunner.values import Plain
+
+_PROGRESS_SECONDS = 1.0
+_LOGGED_NAMES = 10_000
+
+
+class Attempt:
+    """Runs under one `RunSpec`; ends with `complete`, `fail`, `skip` or `interrupt`."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        spec: RunSpec,
+        experiment: Experiment,
+        params: Mapping[str, Any],
+        watch: Callable[[str], None],
+    ) -> None:
+        """Mark the attempt started on disk; ``watch`` receives lines for a person."""
+        self._began = time.time()
+        self._clock = time.monotonic()
+        self._spec = spec
+        self._experiment = experiment
+        self._watch = watch
+        self._journal = Journal.begin(layout, spec, self._began)
+        self._logged: dict[str, list[Any]] = {}
+        self._evidence: list[Evidence] = []
+        self._told_progress = 0.0
+        self._store = ArtifactStore(
+            self._journal.artifacts,
+            artifact_prefix(spec.sub_experiment, spec.variant, spec.seed),
+            self._announce,
+        )
+        self.key = self._journal.key
+        self.record: AttemptRecord | None = None
+        sub = experiment.sub_experiments[spec.sub_experiment]
+        self.runner = ExperimentRunner(
+            spec, self._emit, self._store, MappingProxyType(dict(params)), _config(sub)
+        )
+
+    def complete(self, returned: object) -> AttemptRecord:
+        """Publish what the handler returned. Raises `HandlerError` if its shape is wrong."""
+        parts = check(returned, self._spec.sub_experiment)
+        return self._publish(Status.COMPLETED, parts)
+
+    def stub(self) -> AttemptRecord:
+        """Publish an attempt that never called the handler and can never count."""
+        self._evidence.append(Evidence(EvidenceKind.STUB, "the handler was not called", ""))
+        return self._publish(Status.COMPLETED, Returned(finding="Stub run: the handler was not called."))
+
+    def fail(self, failure: Failure) -> AttemptRecord:
+        """Publish an attempt that did not complete; what it logged and saved is kept."""
+        return self._publish(Status.FAILED, error=failure)
+
+    def skip(self, reason: str) -> AttemptRecord:
+        """Publish an attempt that its handler or a marker skipped."""
+        return self._publish(Status.SKIPPED, reason=reason)
+
+    def interrupt(self, reason: str) -> AttemptRecord:
+        """Publish an attempt that was stopped from outside and is unfinished."""
+        return self._publish(Status.IN_PROGRESS, reason=reason)
+
+    def log(self, text: str) -> None:
+        """Append text to the attempt's log."""
+        self._journal.log(text)
+
+    def close(self) -> None:
+        """Close the files; the attempt has ended."""
+        self._journal.close()
+
+    def results(self, record: AttemptRecord) -> list[CriterionResult]:
+        """What each criterion says of this attempt alone, where it has a say."""
+        reading = reading_of(record)
+        found = []
+        for criterion in self._experiment.success_criteria.values():
+            named = criteria.readings_for(criterion, [reading])
+            if named and (criterion.from_ is not None or criterion.metric_name in record.metrics):
+                found.append(criteria.evaluate(criterion, [reading]))
+        return found
+
+    def _publish(
+        self,
+        status: Status,
+        parts: Returned | None = None,
+        *,
+        error: Failure | None = None,
+        reason: str = "",
+    ) -> AttemptRecord:
+        parts = parts or Returned()
+        spec = self._spec
+        finished = time.time()
+        record = AttemptRecord(
+            key=self.key,
+            run=spec.run,
+            nodeid=spec.nodeid,
+            status=status,
+            started_at=timestamp(self._began),
+            finished_at=timestamp(finished),
+            duration_s=round(time.monotonic() - self._clock, 6),
+            rng_seed=spec.rng_seed,
+            finding=parts.finding,
+            metrics=parts.metrics,
+            artifacts=self._store.finish(),
+            listed=parts.artifacts,
+            evidence=tuple(self._evidence),
+            logged={name: Logged(seen[0], seen[1]) for name, seen in self._logged.items()},
+            error=error,
+            reason=reason,
+            variants=spec.variants,
+            registered=spec.registered,
+            options=spec.options,
+            extra=parts.extra,
+            provenance=spec.provenance,
+        )
+        if status is Status.COMPLETED and not spec.stub:
+            record = _with_verdicts(record, self.results(record))
+        self._journal.append(Event("finished", finished, {"status": str(status)}))
+        self._journal.publish(record)
+        self.record = record
+        return record
+
+    def _announce(self, artifact: Artifact) -> None:
+        data: dict[str, Plain] = {"path": artifact.path, "sha256": artifact.sha256, "bytes": artifact.bytes}
+        self._journal.append(Event("artifact", time.time(), data))
+
+    def _emit(self, event: Event) -> None:
+        if self.record is not None:
+            raise ExprunnerError(f"this attempt of {self._spec.label} has ended; its runner is of no use now")
+        if event.kind == "progress" and not self._progress_due(event):
+            return
+        self._journal.append(event)
+        if event.kind == "metrics":
+            self._count(event.data["metrics"])  # type: ignore[arg-type]
+            return
+        if event.kind == "evidence":
+            data = event.data
+            self._evidence.append(
+                Evidence(EvidenceKind(str(data["kind"])), str(data["reason"]), str(data["place"]))
+            )
+        line = event_line(event)
+        if line:
+            self._journal.log(f"{timestamp(event.time)} {line}\n")
+            self._watch(f"{self._spec.label}: {line}")
+
+    def _progress_due(self, event: Event) -> bool:
+        if event.time - self._told_progress < _PROGRESS_SECONDS and event.data["fraction"] != 1.0:
+            return False
+        self._told_progress = event.time
+        return True
+
+    def _count(self, metrics: Mapping[str, Plain]) -> None:
+        logged = self._logged
+        for name, value in metrics.items():
+            seen = logged.get(name)
+            if seen is not None:
+                seen[0] += 1
+                seen[1] = value
+            elif len(logged) < _LOGGED_NAMES:
+                logged[name] = [1, value]
+
+
+def _config(sub: Any) -> Mapping[str, Any]:
+    known = {"id": sub.id, "name": sub.name, "objective": sub.objective}
+    return MappingProxyType({**known, **(sub.model_extra or {})})
+
+
+def _with_verdicts(record: AttemptRecord, results: list[CriterionResult]) -> AttemptRecord:
+    return replace(record, verdicts={result.name: str(result.verdict) for result in results})

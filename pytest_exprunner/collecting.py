@@ -1,0 +1,232 @@
+"""Handlers as pytest items: which files become modules, what names select them, and stub items."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_exprunner.errors import HandlerError
+from pytest_exprunner.importing import import_handlers
+from pytest_exprunner.plan import Experiment, Plan
+from pytest_exprunner.scan import PARAMETER, Scan, ScannedFile, is_conventional_test_file
+from pytest_exprunner.session import Selected
+
+SELECTED = pytest.StashKey[Selected]()
+"""Set on every item that is a handler (or stands for one)."""
+EXPLORATORY = pytest.StashKey[bool]()
+
+
+class HandlerModule(pytest.Module):
+    """A file with handlers; what pytest collects from it by itself stays collected."""
+
+    def __init__(
+        self, *, scanned: ScannedFile, names: frozenset[str], study_root: Path, ordinary: bool, **kwargs: Any
+    ) -> None:
+        """``names`` are the handlers to collect; ``ordinary`` keeps usual tests in the file."""
+        super().__init__(**kwargs)
+        self._scanned = scanned
+        self._names = names
+        self._study_root = study_root
+        self._ordinary = ordinary
+
+    def _getobj(self) -> Any:
+        try:
+            module = import_handlers(self.path, self._study_root)
+        except HandlerError as error:
+            raise self.CollectError(str(error)) from error
+        except SyntaxError as error:
+            text = "".join(traceback.format_exception_only(error))
+            raise self.CollectError(f"{self.path.name} has a syntax error:\n{text}") from error
+        except Exception as error:
+            raise self.CollectError(_import_failure(self.path, error)) from error
+        self.config.pluginmanager.consider_module(module)
+        return module
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        """Collect handlers by their names, and usual tests where the file has them."""
+        _register_runner(self)
+        yield from super().collect()
+        missing = [h for h in self._scanned.handlers if h.name in self._names and not self._is_handler(h.name)]
+        if missing:
+            raise self.CollectError(
+                "\n".join(
+                    f"{h.place}: {h.name} is no longer a function with a parameter named '{PARAMETER}' "
+                    "once the file is imported; does a decorator hide it (functools.wraps keeps it visible)?"
+                    for h in missing
+                )
+            )
+
+    def _is_handler(self, name: str) -> bool:
+        obj = getattr(self.obj, name, None)
+        if not callable(obj):
+            return False
+        try:
+            return PARAMETER in inspect.signature(obj).parameters
+        except (TypeError, ValueError):
+            return False
+
+    def istestfunction(self, obj: object, name: str) -> bool:
+        """Take handlers, and what pytest takes where the file is a test file too."""
+        if name in self._names:
+            return self._is_handler(name)
+        return self._ordinary and super().istestfunction(obj, name)
+
+    def istestclass(self, obj: object, name: str) -> bool:
+        """Take classes only where the file is a test file too."""
+        return self._ordinary and super().istestclass(obj, name)
+
+
+def _import_failure(file: Path, error: Exception) -> str:
+    """Return the traceback from the handler file on, without the frames that imported it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    start = next((i for i, frame in enumerate(frames) if frame.filename == str(file)), 0)
+    lines = traceback.format_list(frames[start:])
+    what = "".join(traceback.format_exception_only(error))
+    return f"importing {file.name} raised {type(error).__name__}:\n{''.join(lines)}{what}"
+
+
+def runner(request: pytest.FixtureRequest) -> Any:
+    """The `ExperimentRunner` of this attempt."""
+    from pytest_exprunner.running import ATTEMPT  # noqa: PLC0415 - the rooms are next to each other
+
+    return request.node.stash[ATTEMPT].runner
+
+
+def _register_runner(module: pytest.Module) -> None:
+    """Make ``runner`` visible to the handlers of one module only, before any fixture of that name."""
+    if hasattr(pytest, "register_fixture"):
+        pytest.register_fixture(name=PARAMETER, func=runner, node=module)
+        return
+    holder = type("Handlers", (), {PARAMETER: staticmethod(pytest.fixture(runner))})()
+    module.session._fixturemanager.parsefactories(holder, module.nodeid)  # noqa: SLF001 - pytest < 9.1
+
+
+class Collecting:
+    """Decides for each file under the handlers' folders what pytest makes of it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        scan: Scan,
+        study_root: Path,
+        plan_name: str,
+        *,
+        exploratory: bool,
+        reserved: frozenset[str],
+    ) -> None:
+        """``reserved`` are markers that have a meaning already and are not taken as ids."""
+        self.plan = plan
+        self.scan = scan
+        self.plan_name = plan_name
+        self._study_root = study_root
+        self._exploratory = exploratory
+        self._reserved = reserved
+        self._decorators: dict[str, pytest.MarkDecorator] = {}
+
+    def file(self, file_path: Path, parent: pytest.Collector, collected: Sequence[Any]) -> list[Any]:
+        """Return what is collected from a file: never a file that defines nothing to run."""
+        scanned = self.scan.files.get(file_path)
+        if scanned is None:
+            return list(collected)
+        names = frozenset(
+            h.name for h in scanned.handlers if h.sub_experiment is not None or self._exploratory
+        )
+        usual = [node for node in collected if isinstance(node, pytest.Module)]
+        others = [node for node in collected if not isinstance(node, pytest.Module)]
+        if names or (scanned.problem and scanned.suspects):
+            module = HandlerModule.from_parent(
+                parent,
+                path=file_path,
+                scanned=scanned,
+                names=names,
+                study_root=self._study_root,
+                ordinary=bool(usual) and (scanned.tests or is_conventional_test_file(file_path)),
+            )
+            return [*others, module]
+        if scanned.tests or is_conventional_test_file(file_path):
+            return list(collected)
+        return others
+
+    def item(self, item: pytest.Item) -> None:
+        """Tell an item which sub-experiment it is, and give it the names that select it."""
+        if not isinstance(item, pytest.Function) or not isinstance(item.parent, HandlerModule):
+            return
+        name = item.originalname
+        sub = self.plan.match(name)
+        callspec = getattr(item, "callspec", None)
+        variant = callspec.id if callspec is not None else None
+        if name not in item.parent._names:  # noqa: SLF001 - the class is in this file
+            return
+        if sub is None:
+            item.stash[EXPLORATORY] = True
+            item.stash[SELECTED] = Selected("exploratory", name, variant, None, item.nodeid)
+            return
+        experiment = self.plan.owner(sub)
+        item.stash[SELECTED] = Selected(experiment.id, sub, variant, None, item.nodeid)
+        for keyword in self.names(experiment, sub):
+            item.extra_keyword_matches.add(keyword)
+            if keyword not in self._reserved:
+                item.add_marker(self._decorator(keyword))
+
+    def _decorator(self, name: str) -> pytest.MarkDecorator:
+        if name not in self._decorators:
+            self._decorators[name] = getattr(pytest.mark, name)
+        return self._decorators[name]
+
+    def names(self, experiment: Experiment, sub: str) -> list[str]:
+        """Return every name that selects a sub-experiment in ``-k`` and ``-m``."""
+        names = [sub, experiment.id, *self.plan.gates_of(experiment.id)]
+        if experiment.type:
+            names.append(experiment.type)
+        if experiment.phase is not None:
+            names.append(phase_name(experiment.phase))
+        return names
+
+    def marker_lines(self) -> Iterator[str]:
+        """Registrations of every marker, so that ``--strict-markers`` holds."""
+        told: set[str] = set()
+        for experiment, sub in self.plan.sub_experiments():
+            for name in self.names(experiment, sub.id):
+                if name not in told and name not in self._reserved:
+                    told.add(name)
+                    yield f"{name}: from the research plan"
+
+
+def phase_name(phase: int | str) -> str:
+    """``phase_1``: how a phase is called in ``-k`` and ``-m``."""
+    text = "".join(c if c.isalnum() else "_" for c in str(phase))
+    return f"phase_{text}"
+
+
+def group_variants(items: Sequence[pytest.Item]) -> Mapping[str, tuple[str | None, ...]]:
+    """Return the variants that are defined for each sub-experiment."""
+    variants: dict[str, dict[str | None, None]] = {}
+    for item in items:
+        selected = item.stash.get(SELECTED, None)
+        if selected is not None:
+            variants.setdefault(selected.sub_experiment, {})[selected.variant] = None
+    return {sub: tuple(found) for sub, found in variants.items()}
+
+
+class StubItem(pytest.Item):
+    """Stands for a planned sub-experiment without a handler in a stub run."""
+
+    def __init__(self, *, plan_name: str, **kwargs: Any) -> None:
+        """``plan_name`` is the plan's path as it is shown."""
+        super().__init__(**kwargs)
+        self._plan_name = plan_name
+
+    def runtest(self) -> None:
+        """Take the attempt through the harness; there is nothing to call."""
+        from pytest_exprunner.running import ATTEMPT  # noqa: PLC0415 - the rooms are next to each other
+
+        self.stash[ATTEMPT].stub()
+
+    def reportinfo(self) -> tuple[str, int | None, str]:
+        """Where it comes from: the plan."""
+        return self._plan_name, None, self.name

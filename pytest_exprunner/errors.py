@@ -1,0 +1,77 @@
+"""Errors for people: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class ExprunnerError(Exception):
+    """Base of every error that is meant to be read by the person who runs an experiment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a file, in the place where it is wrong.
+
+    ``line`` and ``column`` count from 1; 0 means that the whole file is meant.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    text: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """``file:line:column: path: what is wrong; what is expected``."""
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        where = f"{place}: {self.path}" if self.path else place
+        return f"{where}: {self.text}{self.hint}"
+
+
+class PlanError(ExprunnerError):
+    """The plan cannot be used; carries every problem that was found in it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Keep the problems in the order in which they stand in the file."""
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+        super().__init__(self.text())
+
+    def text(self) -> str:
+        """Every problem on a line of its own, then how many there are and what to do."""
+        lines = [str(problem) for problem in self.problems]
+        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        return "\n".join([*lines, f"{count}; run 'exprunner check' after editing."])
+
+
+class HandlerError(ExprunnerError):
+    """Handlers and plan do not fit together, or a handler returned something unusable."""
+
+
+class ArtifactError(ExprunnerError):
+    """An artifact cannot be stored under the name that was given."""
+
+
+class ResultsError(ExprunnerError):
+    """A stored results file cannot be read; nothing in it is used and nothing in it is lost."""
+
+
+def closest(word: object, known: Iterable[str]) -> str | None:
+    """Return the known word that a misspelt one most likely means, or None."""
+    candidates = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(str(word).casefold()[:200], candidates, n=1, cutoff=0.6)
+    return candidates[close[0]] if close else None
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the closest known word, or nothing."""
+    close = closest(word, known)
+    return "" if close is None else f" (did you mean {close!r}?)"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """``1 handler``, ``3 handlers``: a number with the right form of its noun."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"

@@ -1,0 +1,422 @@
+"""What was found, as a document without formatting: headings, paragraphs, tables, lists.
+
+Every sentence follows from data; where the data does not support one, there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pytest_exprunner.errors import count
+from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.records import CriterionResult, GateState, Recommendation, Status, Verdict
+from pytest_exprunner.state import Current, ExperimentState, GateResult, Past, Results, SubState
+from pytest_exprunner.values import number
+from pytest_exprunner.wording import (
+    DASH,
+    explain,
+    number_text,
+    sentence_list,
+    tier_text,
+    value_text,
+    verdict_text,
+)
+
+_SHOWN_METRICS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A name or a value that is shown exactly as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strong:
+    """Words that carry the message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A file, relative to the document; ``image`` where it can be shown in place."""
+
+    text: str
+    target: str
+    image: bool = False
+
+
+Span = str | Code | Strong | Link
+Spans = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading; level 1 is the document's."""
+
+    level: int
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """One paragraph."""
+
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list without order."""
+
+    items: tuple[Spans, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; each cell is one line."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Spans, ...], ...]
+
+
+Block = Heading | Paragraph | Bullets | Table
+Findings = tuple[Block, ...]
+
+
+def build_experiment(state: ExperimentState, results: Results, plan_link: str | None) -> Findings:
+    """Return the findings of one experiment; ``plan_link`` leads to its hand-written plan."""
+    return tuple(_experiment(state, results, plan_link))
+
+
+def _experiment(state: ExperimentState, results: Results, plan_link: str | None) -> Iterator[Block]:
+    plan = state.plan
+    yield Heading(1, (plan.name or plan.id,))
+    if results.stub:
+        yield Paragraph((Strong("Stub run: no handler was called and nothing here was measured."),))
+    if plan.description:
+        yield Paragraph((plan.description.strip(),))
+    yield Heading(2, ("Summary",))
+    yield Paragraph(_summary(state))
+    if plan_link:
+        yield Paragraph(("Plan: ", Link(PurePosixPath(plan_link).name, plan_link), "."))
+    if plan.success_criteria:
+        yield Heading(2, ("Key metrics",))
+        yield criteria_table(state, stub=results.stub)
+        if not results.stub:
+            yield Bullets(tuple(_explained(state)))
+    review = review_items(state)
+    if review and not results.stub:
+        yield Heading(2, ("For a person to look at",))
+        yield Bullets(tuple((item,) for item in review))
+    yield from _sub_experiments(state)
+    if any(len(sub.history) > 1 for sub in state.subs.values()):
+        yield Heading(2, ("Attempts",))
+        yield _attempts(state)
+    yield from _claims(plan, state)
+    yield Heading(2, ("Confidence",))
+    yield Paragraph((Strong(str(state.assessment.confidence).capitalize()), f". {state.assessment.confidence_notes}"))
+    yield Heading(2, ("Next steps",))
+    yield Bullets(tuple((step,) for step in next_steps(state)))
+    origin = _provenance(state)
+    if origin:
+        yield Heading(2, ("Provenance",))
+        yield Paragraph(origin)
+
+
+def _summary(state: ExperimentState) -> Spans:
+    status = str(state.status).replace("_", " ")
+    spans: list[Span] = [
+        "Status ", Strong(status), ", recommendation ", Strong(str(state.assessment.recommendation)),
+        f" (confidence: {state.assessment.confidence}). {state.assessment.notes}",
+    ]  # fmt: skip
+    if state.replaced_by is not None:
+        spans += [" It was replaced by ", Code(state.replaced_by), " and cannot count as met."]
+    return tuple(spans)
+
+
+def criteria_table(state: ExperimentState, *, stub: bool = False) -> Table:
+    """Return the criteria with value, tiers and verdict."""
+    rows = []
+    for name, criterion in state.plan.success_criteria.items():
+        result = state.criteria[name]
+        rows.append(
+            (
+                (Code(name),),
+                (DASH if stub else value_text(criterion, result.value),),
+                (tier_text(criterion, criterion.target),),
+                (tier_text(criterion, criterion.acceptable),),
+                (tier_text(_opposite(criterion), criterion.failure),),
+                (Strong("stub" if stub else verdict_words(criterion, result)),),
+                _decided_by(result),
+            )
+        )
+    header = ("Criterion", "Value", "Target", "Acceptable", "Failure", "Verdict", "Measured in")
+    return Table(header, tuple(rows))
+
+
+def _opposite(criterion: Criterion) -> Criterion:
+    flipped = "lower" if criterion.better == "higher" else "higher"
+    return criterion.model_copy(update={"direction": flipped})
+
+
+def verdict_words(criterion: Criterion, result: CriterionResult) -> str:
+    """``missed (warning only)``: the verdict, and what it counts for where that is not usual."""
+    words = verdict_text(result)
+    if criterion.severity == "gate":
+        return words
+    return f"{words} ({'warning only' if criterion.severity == 'warn' else 'for information'})"
+
+
+def _decided_by(result: CriterionResult) -> Spans:
+    if not result.decided_by:
+        return (DASH,)
+    place: Spans = (Code(result.decided_by),)
+    return (*place, f" attempt {result.attempt}") if result.attempt is not None else place
+
+
+def _explained(state: ExperimentState) -> Iterator[Spans]:
+    for name, criterion in state.plan.success_criteria.items():
+        sentence = explain(criterion, state.criteria[name])
+        yield (f"{sentence} {criterion.note.strip()}" if criterion.note else sentence,)
+
+
+def review_items(state: ExperimentState) -> list[str]:
+    """What a person should look at: borderline and refused numbers, and what is odd."""
+    items = []
+    for name, criterion in state.plan.success_criteria.items():
+        result = state.criteria[name]
+        if result.borderline or result.verdict is Verdict.INADMISSIBLE:
+            items.append(explain(criterion, result))
+    return [*items, *state.issues]
+
+
+def _sub_experiments(state: ExperimentState) -> Iterator[Block]:
+    yield Heading(2, ("Sub-experiments",))
+    for sub in state.subs.values():
+        planned = state.plan.sub_experiments[sub.id]
+        yield Heading(3, (Code(sub.id), f" — {planned.name}" if planned.name else ""))
+        if planned.objective:
+            yield Paragraph((f"Objective: {planned.objective.strip()}",))
+        if not sub.currents:
+            yield Paragraph(("Not started.",))
+        for current in sub.currents:
+            yield from _current(current, state.plan)
+
+
+def _current(current: Current, plan: Experiment) -> Iterator[Block]:
+    if current.variant is not None:
+        yield Paragraph((Strong(current.label),))
+    if current.status is not Status.COMPLETED:
+        why = current.error.line if current.error else current.reason
+        words = str(current.status).replace("_", " ").capitalize()
+        yield Paragraph((Strong(words), f": {why}" if why else "."))
+    if current.finding:
+        yield Paragraph((current.finding.strip(),))
+    judged = {c.metric_name for c in plan.success_criteria.values()}
+    rows = [(name, value) for name, value in current.metrics.items() if number(value) is not None]
+    if rows:
+        yield Table(
+            ("Metric", "Value"),
+            tuple(
+                ((Strong(name),) if name in judged else (Code(name),), (number_text(number(value)),))
+                for name, value in rows[:_SHOWN_METRICS]
+            ),
+        )
+    if len(rows) > _SHOWN_METRICS:
+        yield Paragraph((f"{len(rows) - _SHOWN_METRICS} more metrics are in results.yaml.",))
+    yield from _artifacts(current)
+
+
+def _artifacts(current: Current) -> Iterator[Block]:
+    for artifact in current.artifacts:
+        if artifact.type == "image" or PurePosixPath(artifact.path).suffix.lower() in (".png", ".svg", ".jpg"):
+            yield Paragraph((Link(PurePosixPath(artifact.path).name, artifact.path, image=True),))
+    others = [a for a in current.artifacts if PurePosixPath(a.path).suffix.lower() not in (".png", ".svg", ".jpg")]
+    if others:
+        links: list[Span] = ["Files: "]
+        for artifact in others:
+            links += [Link(PurePosixPath(artifact.path).name, artifact.path), ", "]
+        yield Paragraph((*links[:-1], "."))
+
+
+def _attempts(state: ExperimentState) -> Table:
+    rows = tuple(
+        _attempt_row(sub, past) for sub in state.subs.values() for past in sub.history if len(sub.history) > 1
+    )
+    return Table(("Sub-experiment", "Attempt", "Started", "Status", "Values", "Verdicts"), rows)
+
+
+def _attempt_row(sub: SubState, past: Past) -> tuple[Spans, ...]:
+    name = sub.id if past.variant is None else f"{sub.id}[{past.variant}]"
+    counts = any(c.attempt == past.attempt for c in sub.currents)
+    values = ", ".join(f"{key} {number_text(number(value))}" for key, value in past.values.items())
+    verdicts = ", ".join(f"{key} {value.replace('_', ' ')}" for key, value in past.verdicts.items())
+    return (
+        (Code(name),),
+        (f"{past.attempt}{' (counts)' if counts else ''}",),
+        ((past.started_at or DASH)[:19].replace("T", " "),),
+        (str(past.status).replace("_", " "),),
+        (values or DASH,),
+        (verdicts or DASH,),
+    )
+
+
+def _claims(plan: Experiment, state: ExperimentState) -> Iterator[Block]:
+    """What a person wrote into the plan about results: shown, compared, never evidence."""
+    if plan.status is None and plan.outcome is None and not isinstance(plan.achieved, dict):
+        return
+    yield Heading(2, ("What the plan claims",))
+    items: list[Spans] = []
+    if plan.status is not None:
+        measured = f"{str(state.status).replace('_', ' ')}, {state.assessment.recommendation}"
+        items.append(("Status: ", Code(str(plan.status)), f". Measured here: {measured}."))
+    if plan.outcome is not None:
+        items.append((f"Outcome: {str(plan.outcome).strip()}",))
+    achieved = plan.achieved if isinstance(plan.achieved, dict) else {}
+    for name, claimed in achieved.items():
+        result = state.criteria.get(str(name))
+        found = number_text(result.value) if result and result.value is not None else "nothing"
+        items.append((Code(str(name)), f": claimed {claimed}, measured here: {found}."))
+    yield Bullets(tuple(items))
+
+
+def next_steps(state: ExperimentState) -> list[str]:
+    """What to do next: the plan's words for this recommendation, and what the data asks for."""
+    planned = getattr(state.plan.next_steps, str(state.assessment.recommendation))
+    steps = list(planned)
+    for sub in state.subs.values():
+        if sub.status is Status.FAILED:
+            steps.append(f"Repair {sub.id}: {sub.reason}")
+        elif sub.status is Status.SKIPPED:
+            steps.append(f"Run {sub.id}, which was skipped: {sub.reason}")
+        elif sub.status is Status.BLOCKED:
+            steps.append(f"Settle what blocks {sub.id}: {sub.reason}")
+    open_ = [s.id for s in state.subs.values() if s.status in (Status.NOT_STARTED, Status.IN_PROGRESS)]
+    if open_:
+        steps.append(f"Run {sentence_list(open_)}.")
+    elif state.assessment.recommendation is Recommendation.INVESTIGATE:
+        steps += [
+            f"Return {state.plan.success_criteria[r.name].metric_name!r} from a handler: {r.reason}."
+            for r in state.criteria.values()
+            if r.verdict is Verdict.NOT_MEASURED
+        ]
+    return steps or [_DEFAULT_STEPS[state.assessment.recommendation]]
+
+
+_DEFAULT_STEPS = {
+    Recommendation.PROCEED: "Go on to what depends on this experiment.",
+    Recommendation.PIVOT: "Decide what replaces this approach; the plan names no step for a pivot.",
+    Recommendation.INVESTIGATE: "Find out what is missing; the plan names no step for this.",
+    Recommendation.BLOCK: "Settle the blockers.",
+}
+
+
+def _provenance(state: ExperimentState) -> Spans:
+    currents = [c for sub in state.subs.values() for c in sub.currents if c.provenance]
+    if not currents:
+        return ()
+    newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment))
+    origin = newest.provenance
+    commit = origin.get("commit")
+    spans: list[Span] = ["Run ", Code(newest.run)]
+    if commit:
+        dirty = " with uncommitted changes" if origin.get("dirty") else ""
+        spans += [", commit ", Code(str(commit)[:12]), dirty]
+    packages = origin.get("packages")
+    versions = [f"python {origin.get('python')}"]
+    if isinstance(packages, dict):
+        versions += [f"{name} {version}" for name, version in packages.items()]
+    return (*spans, f", {', '.join(versions)}, {origin.get('platform')}.")
+
+
+def build_project(results: Results) -> Findings:
+    """Return the findings of the whole study."""
+    return tuple(_project(results))
+
+
+def _project(results: Results) -> Iterator[Block]:
+    project = results.plan.project
+    yield Heading(1, (f"Findings: {project.name}" if project.name else "Findings",))
+    if results.stub:
+        yield Paragraph((Strong("Stub run: no handler was called and nothing here was measured."),))
+    if project.hypothesis:
+        yield Paragraph(("Hypothesis: ", project.hypothesis.strip()))
+    yield Heading(2, ("Experiments",))
+    yield Paragraph((_overview(results.experiments.values()),))
+    yield Table(
+        ("Experiment", "Phase", "Status", "Recommendation", "Confidence", "Key metrics"),
+        tuple(_experiment_row(state) for state in results.experiments.values()),
+    )
+    if results.gates:
+        yield Heading(2, ("Gates",))
+        for gate in results.gates.values():
+            yield from _gate(gate)
+    review = [(Code(s.id), f": {item}") for s in results.experiments.values() for item in review_items(s)]
+    if review and not results.stub:
+        yield Heading(2, ("For a person to look at",))
+        yield Bullets(tuple(review))
+    yield Heading(2, ("Next steps",))
+    yield Bullets(tuple(_project_steps(results)))
+
+
+def _overview(states: Iterable[ExperimentState]) -> str:
+    groups: dict[str, int] = {}
+    for state in states:
+        word = "not started" if state.status is Status.NOT_STARTED else str(state.assessment.recommendation)
+        groups[word] = groups.get(word, 0) + 1
+    total = count(sum(groups.values()), "experiment")
+    return f"{total}: {', '.join(f'{number} {word}' for word, number in groups.items())}."
+
+
+def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
+    name: Spans = (Link(state.id, f"experiments/{state.id}/FINDINGS.md"),) if state.started else (Code(state.id),)
+    metrics = [
+        f"{name} {value_text(criterion, state.criteria[name].value)} {verdict_text(state.criteria[name])}"
+        for name, criterion in state.plan.success_criteria.items()
+        if state.criteria[name].value is not None
+    ]
+    said = state.started or bool(state.plan.blockers)
+    return (
+        (*name, f" — {state.plan.name}" if state.plan.name else ""),
+        (str(state.plan.phase) if state.plan.phase is not None else DASH,),
+        (str(state.status).replace("_", " "),),
+        (Strong(str(state.assessment.recommendation)) if said else DASH,),
+        (str(state.assessment.confidence) if said else DASH,),
+        ("; ".join(metrics) or DASH,),
+    )
+
+
+def _gate(gate: GateResult) -> Iterator[Block]:
+    title = f"{gate.plan.id} — {gate.plan.name}" if gate.plan.name else gate.plan.id
+    yield Paragraph((Strong(f"{title}: {str(gate.state).replace('_', ' ')}"), _unlocks(gate)))
+    yield Bullets(tuple((line,) for line in gate.lines))
+    claim = gate.plan.status
+    if claim is not None and str(claim) != str(gate.state):
+        yield Paragraph(("The plan claims ", Code(str(claim)), f"; measured here: {gate.state}."))
+
+
+def _unlocks(gate: GateResult) -> str:
+    if gate.plan.unlocks is None:
+        return ""
+    what = gate.plan.unlocks if isinstance(gate.plan.unlocks, str) else sentence_list(list(gate.plan.unlocks))
+    verb = "has unlocked" if gate.state is GateState.PASSED else "would unlock"
+    return f". It {verb}: {what}"
+
+
+def _project_steps(results: Results) -> Iterator[Spans]:
+    found = False
+    for state in results.experiments.values():
+        if state.started and state.replaced_by is None:
+            for step in next_steps(state):
+                found = True
+                yield (Code(state.id), f": {step}")
+    waiting: Sequence[str] = [s.id for s in results.experiments.values() if not s.started]
+    if waiting:
+        yield (f"Not started: {sentence_list(list(waiting))}.",)
+    elif not found:
+        yield ("Nothing is left to do in this plan.",)

@@ -1,0 +1,308 @@
+"""Plan and attempt records in, the state of the study out. Pure; order and repetition do not matter.
+
+Where attempts are missing, as in a clone without them, what an earlier results file says stands
+in for them. In one run the first completed attempt decides; a later run supersedes an earlier one
+and never hides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_exprunner import criteria as verdicts
+from pytest_exprunner.assessment import assess, experiment_status
+from pytest_exprunner.criteria import Reading
+from pytest_exprunner.gates import evaluate_gate
+from pytest_exprunner.plan import Experiment, Plan
+from pytest_exprunner.records import AttemptRecord, Status
+from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
+
+Slot = tuple[str | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A run selected this and has not finished it; ``after`` is the last sequence before it."""
+
+    sub_experiment: str
+    variant: str | None
+    seed: int | None
+    after: int
+    run: str
+    blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """What an earlier results file says, used where attempts are missing."""
+
+    currents: Mapping[str, tuple[Current, ...]] = field(default_factory=dict)
+    history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
+    registered: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING = Previous()
+
+
+def fold_experiment(  # noqa: PLR0913 - the five sources of a state, each named at the call
+    plan: Plan,
+    experiment: Experiment,
+    attempts: Mapping[str, Sequence[AttemptRecord]],
+    pending: Iterable[Pending] = (),
+    previous: Previous = NOTHING,
+    problems: Sequence[str] = (),
+) -> ExperimentState:
+    """Return the state of one experiment."""
+    waiting: dict[str, list[Pending]] = {}
+    for item in pending:
+        waiting.setdefault(item.sub_experiment, []).append(item)
+    subs = {
+        sub: _fold_sub(
+            sub, experiment, attempts.get(sub, ()), waiting.get(sub, ()), previous
+        )
+        for sub in experiment.sub_experiments
+    }
+    readings = [
+        _reading(current)
+        for sub in subs.values()
+        for current in sub.currents
+        if current.status is Status.COMPLETED
+    ]
+    results = {
+        name: verdicts.evaluate(criterion, readings)
+        for name, criterion in experiment.success_criteria.items()
+    }
+    registered = _registered(attempts, experiment)
+    if _lacks_attempts(attempts, previous):
+        registered = {**registered, **previous.registered}
+    replaced_by = plan.replaced.get(experiment.id)
+    state = ExperimentState(
+        plan=experiment,
+        status=experiment_status(experiment, subs, replaced_by),
+        subs=subs,
+        criteria=results,
+        assessment=assess(experiment, subs, results),
+        registered=registered,
+        replaced_by=replaced_by,
+    )
+    return _with_issues(state, [*problems, *_issues(state, attempts)])
+
+
+def fold(plan: Plan, states: Mapping[str, ExperimentState], *, stub: bool = False) -> Results:
+    """Return the whole study: experiments in plan order, and where the gates stand."""
+    ordered = {name: states[name] for name in plan.experiments}
+    gates = {gate.id: evaluate_gate(gate, ordered) for gate in plan.gates.values()}
+    return Results(plan, ordered, gates, stub)
+
+
+def _fold_sub(
+    sub: str,
+    experiment: Experiment,
+    attempts: Sequence[AttemptRecord],
+    waiting: Sequence[Pending],
+    previous: Previous,
+) -> SubState:
+    known = sorted(attempts, key=lambda attempt: attempt.key.sequence)
+    currents = dict(_currents(sub, known))
+    if not known:
+        currents = {(c.variant, c.seed): c for c in previous.currents.get(sub, ())}
+    for item in waiting:
+        slot = (item.variant, item.seed)
+        last = max((a.key.sequence for a in known if a.key.slot == slot), default=0)
+        if last <= item.after:
+            currents[slot] = _pending_current(sub, item)
+    history = {past.attempt: past for past in previous.history.get(sub, ())}
+    history.update({a.key.sequence: _past(a, experiment) for a in known})
+    return SubState(
+        id=sub,
+        status=_sub_status(currents.values()),
+        currents=tuple(currents.values()),
+        history=tuple(history[number] for number in sorted(history)),
+    )
+
+
+def _currents(sub: str, known: Sequence[AttemptRecord]) -> Iterable[tuple[Slot, Current]]:
+    if not known:
+        return
+    by_slot: dict[Slot, list[AttemptRecord]] = {}
+    for attempt in known:
+        by_slot.setdefault(attempt.key.slot, []).append(attempt)
+    # A variant that the handler no longer defines stays in the history and stops counting; one
+    # that it defines and that never ran keeps the sub-experiment unfinished.
+    defined = known[-1].variants
+    for variant in defined:
+        slots = [slot for slot in by_slot if slot[0] == variant]
+        for slot in slots:
+            yield slot, current_of(deciding(by_slot[slot]))
+        if not slots:
+            yield (variant, None), Current(sub, Status.NOT_STARTED, variant, reason="never run")
+
+
+def deciding(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
+    """Return the attempt that counts: of the latest run, the first that completed, else the last."""
+    latest = [a for a in attempts if a.run == attempts[-1].run]
+    return next((a for a in latest if a.status is Status.COMPLETED), latest[-1])
+
+
+def current_of(record: AttemptRecord) -> Current:
+    """Return the view of an attempt that counts."""
+    stored = [artifact.path for artifact in record.artifacts]
+    missing = tuple(
+        path for path in record.listed if not any(s == path or s.endswith(f"/{path}") for s in stored)
+    )
+    return Current(
+        sub_experiment=record.key.sub_experiment,
+        status=record.status,
+        variant=record.key.variant,
+        seed=record.key.seed,
+        attempt=record.key.sequence,
+        run=record.run,
+        finding=record.finding,
+        metrics=record.metrics,
+        artifacts=record.artifacts,
+        missing=missing,
+        evidence=record.evidence,
+        logged=record.logged,
+        error=record.error,
+        reason=record.reason,
+        started_at=record.started_at or None,
+        finished_at=record.finished_at,
+        duration_s=record.duration_s,
+        provenance=record.provenance,
+    )
+
+
+def _pending_current(sub: str, item: Pending) -> Current:
+    return Current(
+        sub_experiment=sub,
+        status=Status.BLOCKED if item.blocked else Status.IN_PROGRESS,
+        variant=item.variant,
+        seed=item.seed,
+        run=item.run,
+        reason=item.blocked or f"run {item.run} selected it and has not finished it",
+    )
+
+
+def _past(record: AttemptRecord, experiment: Experiment) -> Past:
+    judged = {c.metric_name for c in experiment.success_criteria.values()}
+    return Past(
+        attempt=record.key.sequence,
+        status=record.status,
+        started_at=record.started_at or None,
+        run=record.run,
+        variant=record.key.variant,
+        seed=record.key.seed,
+        verdicts=dict(record.verdicts),
+        values={name: value for name, value in record.metrics.items() if name in judged},
+        evidence=tuple(str(kind) for kind in record.kinds) if record.evidence else (),
+    )
+
+
+_PRECEDENCE = (Status.FAILED, Status.BLOCKED, Status.IN_PROGRESS, Status.NOT_STARTED, Status.SKIPPED)
+
+
+def _sub_status(currents: Iterable[Current]) -> Status:
+    statuses = {current.status for current in currents}
+    if not statuses:
+        return Status.NOT_STARTED
+    for status in _PRECEDENCE:
+        if status in statuses:
+            partly = status is Status.NOT_STARTED and len(statuses) > 1
+            return Status.IN_PROGRESS if partly else status
+    return Status.COMPLETED
+
+
+def _reading(current: Current) -> Reading:
+    return Reading(
+        source=current.label,
+        sub_experiment=current.sub_experiment,
+        variant=current.variant,
+        attempt=current.attempt,
+        metrics=current.metrics,
+        evidence=current.evidence,
+        logged=current.logged,
+    )
+
+
+def reading_of(record: AttemptRecord) -> Reading:
+    """Return what criteria look at in one attempt."""
+    return _reading(current_of(record))
+
+
+def _registered(
+    attempts: Mapping[str, Sequence[AttemptRecord]], experiment: Experiment
+) -> dict[str, str]:
+    """Digest of each criterion when an attempt was first judged by it."""
+    everything = sorted(
+        (a for subs in attempts.values() for a in subs if a.registered),
+        key=lambda a: (a.started_at, a.key),
+    )
+    first: dict[str, str] = {}
+    for attempt in everything:
+        for name, value in attempt.registered.items():
+            first.setdefault(name, value)
+    order = [*experiment.success_criteria, *(name for name in first if name not in experiment.success_criteria)]
+    return {name: first[name] for name in order if name in first}
+
+
+def _lacks_attempts(attempts: Mapping[str, Sequence[AttemptRecord]], previous: Previous) -> bool:
+    present = {(sub, a.key.sequence) for sub, known in attempts.items() for a in known}
+    return any((sub, p.attempt) not in present for sub, past in previous.history.items() for p in past)
+
+
+def _with_issues(state: ExperimentState, issues: Iterable[str]) -> ExperimentState:
+    found = tuple(issues)
+    if not found:
+        return state
+    return ExperimentState(
+        state.plan, state.status, state.subs, state.criteria, state.assessment, found,
+        state.registered, state.replaced_by,
+    )
+
+
+def _issues(
+    state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecord]]
+) -> Iterable[str]:
+    """What a careful reader should know and no verdict says."""
+    for sub in state.subs.values():
+        for current in sub.currents:
+            for path in current.missing:
+                yield f"{current.label} lists the artifact {path}, which it never saved."
+    for sub_id in attempts:
+        if sub_id not in state.subs:
+            yield f"{sub_id} has attempts and is no longer in the plan; they are kept and not judged."
+    for name, old in state.registered.items():
+        criterion = state.plan.success_criteria.get(name)
+        if criterion is None:
+            yield f"The criterion {name} was judged by earlier attempts and is no longer in the plan."
+        elif verdicts.digest(criterion) != old:
+            yield f"The criterion {name} has changed since it was first used."
+    for name, criterion in state.plan.success_criteria.items():
+        if state.registered and name not in state.registered:
+            yield f"The criterion {name} was added after the first attempt."
+    for sub in state.subs.values():
+        yield from _improved(state, sub)
+
+
+def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
+    """Results that a later attempt replaced by a better one: both are kept, both are told."""
+    for current in sub.currents:
+        earlier = [
+            past
+            for past in sub.history
+            if (past.variant, past.seed) == (current.variant, current.seed)
+            and current.attempt is not None
+            and past.attempt != current.attempt
+        ]
+        for name, criterion in state.plan.success_criteria.items():
+            if not verdicts.readings_for(criterion, [_reading(current)]):
+                continue
+            now = verdicts.evaluate(criterion, [_reading(current)])
+            bad = [p.attempt for p in earlier if p.verdicts.get(name) in ("missed", "failure", "inadmissible")]
+            if now.met and bad:
+                numbers = ", ".join(str(number) for number in bad)
+                yield (
+                    f"{name} was not met in attempt {numbers} of {current.label}; "
+                    f"attempt {current.attempt} meets it. All are kept."
+                )

@@ -1,0 +1,105 @@
+"""Go or no-go: where gates stand, and whether an experiment may run, each with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pytest_exprunner.assessment import assess, miss_text
+from pytest_exprunner.plan import Gate, Plan
+from pytest_exprunner.records import GateState, Level, Recommendation, Status
+from pytest_exprunner.state import ExperimentState, GateResult
+
+
+class Action(StrEnum):
+    """What to do with an experiment that was asked for."""
+
+    RUN = "run"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An action and the reasons for it."""
+
+    action: Action
+    reasons: tuple[str, ...] = ()
+
+
+def evaluate_gate(gate: Gate, experiments: Mapping[str, ExperimentState]) -> GateResult:
+    """Return where a gate stands: passed when every experiment in it says proceed.
+
+    Failed when one says pivot or was replaced; pending otherwise. A replaced experiment never
+    counts as met, whatever its numbers say.
+    """
+    states, lines = [], []
+    for member in gate.experiments:
+        state, line = _member(experiments[member])
+        states.append(state)
+        lines.append(line)
+    for state in (GateState.FAILED, GateState.PENDING):
+        if state in states:
+            return GateResult(gate, state, tuple(lines))
+    return GateResult(gate, GateState.PASSED, tuple(lines))
+
+
+def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> tuple[GateState, str]:
+    if state.replaced_by is not None:
+        return GateState.FAILED, f"{state.id} was replaced by {state.replaced_by} and cannot count as met"
+    if state.status is Status.NOT_STARTED:
+        return GateState.PENDING, f"{state.id} not started"
+    assessment = assess(state.plan, state.subs, state.criteria, level)
+    says = assessment.recommendation
+    if state.status is Status.BLOCKED and says is not Recommendation.BLOCK:
+        return GateState.PENDING, f"{state.id} is blocked: {blocked_reason(state)}"
+    line = f"{state.id} says {says}: {assessment.notes}"
+    if says is Recommendation.PROCEED:
+        return GateState.PASSED, line
+    return (GateState.FAILED if says is Recommendation.PIVOT else GateState.PENDING), line
+
+
+def blocked_reason(state: ExperimentState) -> str:
+    """Say why an experiment is blocked."""
+    if state.plan.blockers:
+        return "; ".join(state.plan.blockers)
+    return next((s.reason for s in state.subs.values() if s.status is Status.BLOCKED), "")
+
+
+def decide(
+    plan: Plan,
+    experiment: str,
+    experiments: Mapping[str, ExperimentState],
+    level: Level = Level.ACCEPTABLE,
+) -> Decision:
+    """Decide whether an experiment may run: every dependency must have said proceed."""
+    blockers = plan.experiments[experiment].blockers
+    reasons = [f"{experiment} is blocked by: {'; '.join(blockers)}"] if blockers else []
+    for requirement in plan.requirements(experiment):
+        reason = (
+            _gate_reason(plan.gates[requirement], experiments, level)
+            if requirement in plan.gates
+            else _dependency_reason(experiments[requirement], level)
+        )
+        if reason:
+            reasons.append(f"{experiment} needs {reason}")
+    return Decision(Action.BLOCK if reasons else Action.RUN, tuple(reasons))
+
+
+def _dependency_reason(state: ExperimentState, level: Level) -> str:
+    if state.replaced_by is not None:
+        return f"{state.id} to proceed; it was replaced by {state.replaced_by}"
+    if state.status is Status.NOT_STARTED:
+        return f"{state.id} to proceed; it has not started"
+    says = assess(state.plan, state.subs, state.criteria, level).recommendation
+    if says is Recommendation.PROCEED:
+        return ""
+    unmet = [miss_text(state.plan.success_criteria[r.name], r) for r in state.unmet()]
+    why = ", ".join(unmet) if says is Recommendation.PIVOT else state.assessment.notes.rstrip(".")
+    return f"{state.id} to proceed; it says {says} ({why})"
+
+
+def _gate_reason(gate: Gate, experiments: Mapping[str, ExperimentState], level: Level) -> str:
+    members = [_member(experiments[member], level) for member in gate.experiments]
+    lines = [line for state, line in members if state is not GateState.PASSED]
+    return f"{gate.id} to have passed; {'; '.join(lines)}" if lines else ""

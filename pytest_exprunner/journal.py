@@ -1,0 +1,225 @@
+"""The append-only record of attempts: one folder each, events as they happen, one record at the end.
+
+Writing belongs to the process that runs the attempt. Reading never changes anything: a torn last
+line is tolerated, anything else that is broken is reported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pytest_exprunner.layout import ARTIFACTS, EVENTS, LOG, RECORD, Layout
+from pytest_exprunner.records import (
+    AttemptKey,
+    AttemptRecord,
+    Event,
+    RunSpec,
+    Status,
+    dump_record,
+    parse_record,
+)
+from pytest_exprunner.values import encode
+
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+def timestamp(seconds: float) -> str:
+    """Return UTC time as ISO 8601 with microseconds, ``2026-01-20T16:31:40.657242Z``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Journal:
+    """The files of one attempt while it runs. Each record is one ``write``."""
+
+    def __init__(self, folder: Path, key: AttemptKey) -> None:
+        """Open the event file of an attempt whose folder exists."""
+        self.folder = folder
+        self.key = key
+        self._events = os.open(folder / EVENTS, _APPEND, 0o666)
+        self._log = -1
+
+    @classmethod
+    def begin(cls, layout: Layout, spec: RunSpec, now: float) -> Journal:
+        """Take the next sequence number and mark the attempt started, before anything runs."""
+        key = _take_next(layout, spec)
+        journal = cls(layout.attempt(key), key)
+        started = {
+            "variant": spec.variant,
+            "seed": spec.seed,
+            "run": spec.run,
+            "nodeid": spec.nodeid,
+            "variants": list(spec.variants),
+        }
+        journal.append(Event("started", now, started))
+        return journal
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of this attempt's artifacts; may not exist yet."""
+        return self.folder / ARTIFACTS
+
+    def append(self, event: Event) -> None:
+        """Write one event as a line of JSON. Once this returns, a kill loses nothing of it."""
+        line = {"event": event.kind, "time": event.time, **event.data}
+        self.append_line(orjson.dumps(encode(line), option=orjson.OPT_APPEND_NEWLINE))
+
+    def append_line(self, line: bytes) -> None:
+        """Write one encoded line."""
+        written = os.write(self._events, line)
+        while written < len(line):
+            written += os.write(self._events, line[written:])
+
+    def log(self, text: str) -> None:
+        """Append text to the attempt's log."""
+        if self._log < 0:
+            self._log = os.open(self.folder / LOG, _APPEND, 0o666)
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(self._log, data) :]
+
+    def publish(self, record: AttemptRecord) -> None:
+        """Make the outcome of the attempt visible, by one rename."""
+        target = self.folder / RECORD
+        temporary = self.folder / f".{RECORD}.tmp"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            data = memoryview(dump_record(record))
+            while data:
+                data = data[os.write(descriptor, data) :]
+        finally:
+            os.close(descriptor)
+        temporary.rename(target)
+
+    def close(self) -> None:
+        """Close the files; nothing is appended after this."""
+        os.close(self._events)
+        if self._log >= 0:
+            os.close(self._log)
+        self._events = self._log = -1
+
+
+def _take_next(layout: Layout, spec: RunSpec) -> AttemptKey:
+    folder = layout.attempts(spec.experiment) / spec.sub_experiment
+    folder.mkdir(parents=True, exist_ok=True)
+    sequence = max(_sequences(folder), default=0) + 1
+    while True:
+        key = AttemptKey(spec.experiment, spec.sub_experiment, sequence, spec.variant, spec.seed)
+        try:
+            layout.attempt(key).mkdir()
+        except FileExistsError:
+            sequence += 1
+            continue
+        return key
+
+
+def _sequences(folder: Path) -> Iterator[int]:
+    """The numbers of the attempts in a sub-experiment's folder."""
+    for entry in os.scandir(folder):
+        if entry.name.isdecimal() and entry.is_dir():
+            yield int(entry.name)
+
+
+@dataclass(slots=True)
+class AttemptLog:
+    """Every attempt of an experiment, oldest first, and what could not be read."""
+
+    attempts: dict[str, list[AttemptRecord]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, record: AttemptRecord) -> None:
+        """Add an attempt, or put its final record in the place of its unfinished one."""
+        attempts = self.attempts.setdefault(record.key.sub_experiment, [])
+        for index, other in enumerate(attempts):
+            if other.key.sequence == record.key.sequence:
+                attempts[index] = record
+                return
+        attempts.append(record)
+        attempts.sort(key=lambda attempt: attempt.key.sequence)
+
+    def last_sequence(self, sub_experiment: str) -> int:
+        """Return the highest sequence number of a sub-experiment, 0 where there is none."""
+        attempts = self.attempts.get(sub_experiment, ())
+        return attempts[-1].key.sequence if attempts else 0
+
+
+def read_attempts(layout: Layout, experiment: str) -> AttemptLog:
+    """Read all attempts of an experiment. Never raises on their content."""
+    log = AttemptLog()
+    root = layout.attempts(experiment)
+    try:
+        folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    except FileNotFoundError:
+        return log
+    except OSError as error:
+        log.problems.append(f"{root} cannot be read: {error.strerror}")
+        return log
+    for sub in folders:
+        for sequence in sorted(_sequences(root / sub)):
+            key = AttemptKey(experiment, sub, sequence)
+            record = _read_attempt(layout.attempt(key), key, log.problems)
+            log.attempts.setdefault(sub, []).append(record)
+    return log
+
+
+def _read_attempt(folder: Path, key: AttemptKey, problems: list[str]) -> AttemptRecord:
+    try:
+        record = parse_record((folder / RECORD).read_bytes())
+    except FileNotFoundError:
+        return _unfinished(folder, key, "it started and never finished")
+    except (OSError, ValueError) as error:
+        problems.append(f"attempts/{key.sub_experiment}/{folder.name}/{RECORD} cannot be used: {error}")
+        return _unfinished(folder, key, f"its record cannot be used: {error}")
+    same = (record.key.experiment, record.key.sub_experiment, record.key.sequence)
+    if same != (key.experiment, key.sub_experiment, key.sequence):
+        problems.append(
+            f"attempts/{key.sub_experiment}/{folder.name}/{RECORD} belongs to another attempt "
+            f"({record.key.experiment} {record.key.sub_experiment} {record.key.sequence})"
+        )
+        return _unfinished(folder, key, "its record belongs to another attempt")
+    return record
+
+
+def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
+    started: Mapping[str, Any] = next(
+        (event for event in read_events(folder / EVENTS) if event.get("event") == "started"), {}
+    )
+    variants = started.get("variants")
+    seconds = started.get("time")
+    return AttemptRecord(
+        key=AttemptKey(
+            key.experiment, key.sub_experiment, key.sequence, started.get("variant"), started.get("seed")
+        ),
+        run=str(started.get("run", "")),
+        nodeid=str(started.get("nodeid", "")),
+        status=Status.IN_PROGRESS,
+        started_at=timestamp(seconds) if isinstance(seconds, float) else "",
+        finished_at=None,
+        duration_s=None,
+        rng_seed=0,
+        reason=reason,
+        variants=tuple(variants) if isinstance(variants, list) else (None,),
+    )
+
+
+def read_events(file: Path) -> Iterator[dict[str, Any]]:
+    """The events of an attempt as far as they are whole lines of JSON."""
+    try:
+        with file.open("rb") as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    event = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(event, dict):
+                    yield event
+    except OSError:
+        return

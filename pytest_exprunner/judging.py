@@ -1,0 +1,199 @@
+"""Who asserts what: an item its code and the criteria it decides alone, the controller the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pytest_exprunner.fold import deciding
+from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.records import (
+    AttemptRecord,
+    CriterionResult,
+    GateState,
+    Level,
+    Status,
+    Verdict,
+)
+from pytest_exprunner.render.terminal import criteria_lines
+from pytest_exprunner.state import ExperimentState, GateResult
+from pytest_exprunner.wording import explain, sentence_list
+
+Outcome = Literal["passed", "failed", "skipped"]
+Slot = tuple[str, str | None, int | None]
+
+
+class SelectedItem(Protocol):
+    """What judging needs to know of a selected item."""
+
+    @property
+    def sub_experiment(self) -> str:
+        """Id of the sub-experiment."""
+
+    @property
+    def variant(self) -> str | None:
+        """The parametrization, if any."""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the plan, if any."""
+
+    @property
+    def slot(self) -> Slot:
+        """(sub-experiment, variant, seed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """What an item has to say: nothing, that it fails, or that it misses as was expected."""
+
+    kind: Literal["pass", "fail", "expected"]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A failure that belongs to an experiment or a gate as a whole."""
+
+    subject: str
+    text: str
+
+
+def assertion(  # noqa: PLR0913 - each part is named at the one call
+    experiment: Experiment,
+    record: AttemptRecord,
+    results: Sequence[CriterionResult],
+    level: Level,
+    replaced_by: str | None,
+    folder: str,
+) -> Assertion:
+    """Return what the item of a completed attempt asserts: each gating criterion it decides."""
+    pairs = [(experiment.success_criteria[result.name], result) for result in results]
+    bad = [(c, r) for c, r in pairs if c.severity == "gate" and not level.met_by(r.verdict)]
+    if not bad:
+        return Assertion("pass")
+    if replaced_by is not None:
+        sentences = " ".join(explain(c, r) for c, r in bad)
+        return Assertion("expected", f"{sentences} {experiment.id} was replaced by {replaced_by}.")
+    return Assertion("fail", _failure_text(experiment, record, pairs, bad, folder))
+
+
+def _failure_text(
+    experiment: Experiment,
+    record: AttemptRecord,
+    pairs: Sequence[tuple[Criterion, CriterionResult]],
+    bad: Sequence[tuple[Criterion, CriterionResult]],
+    folder: str,
+) -> str:
+    lines = [explain(c, r) for c, r in bad]
+    lines += ["", *(line.text for line in criteria_lines(pairs)), ""]
+    lines.append(f"Attempt {record.key.sequence} of {record.key.label}; its files are in {folder}")
+    measured = any(r.measured for _c, r in bad)
+    steps = experiment.next_steps.pivot if measured else experiment.next_steps.investigate
+    if steps:
+        lines.append(f"The plan suggests: {'; '.join(steps)}")
+    elif not measured:
+        lines.append("Return the metric under the name that the plan uses, measured on the real thing.")
+    return "\n".join(lines)
+
+
+def judge_experiment(  # noqa: PLR0913 - each part is named at the one call
+    state: ExperimentState,
+    *,
+    slots: Sequence[SelectedItem],
+    attempts: Mapping[str, Sequence[AttemptRecord]],
+    run: str,
+    outcomes: Mapping[str, Outcome],
+    blocked: Mapping[Slot, str],
+    whole: bool,
+    without_handler: Mapping[str, str],
+    level: Level,
+    stub: bool,
+) -> str:
+    """Return why an experiment fails as a whole, or an empty text.
+
+    What an item already failed for is not said again.
+    """
+    failed_nodes = {node for node, outcome in outcomes.items() if outcome == "failed"}
+    lines: list[str] = []
+    told: set[str] = set()
+    for item in slots:
+        own = [
+            a
+            for a in attempts.get(item.sub_experiment, ())
+            if a.run == run and a.key.slot == (item.variant, item.seed)
+        ]
+        if own and own[-1].nodeid in failed_nodes:
+            told.add(own[-1].key.label)
+        elif item.slot not in blocked:
+            lines += _item_lines(item, deciding(own) if own else None)
+    if not stub:
+        lines += _criteria_lines(state, told, level, run, attempts, whole=whole)
+        if whole and state.replaced_by is None:
+            lines += _missing_handlers(state, without_handler)
+    if not lines:
+        return ""
+    says = state.assessment.recommendation
+    head = f"{state.id}: {str(state.status).replace('_', ' ')}" + ("" if stub else f" → {says}")
+    return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def _item_lines(item: SelectedItem, record: AttemptRecord | None) -> Iterator[str]:
+    if record is None:
+        yield f"{item.sub_experiment} was selected and did not run."
+    elif record.status is Status.SKIPPED:
+        yield f"{record.key.label} was skipped: {record.reason}."
+    elif record.status is Status.FAILED:
+        why = record.error.line if record.error else record.reason
+        yield f"{record.key.label} failed, and its test was not reported as failed: {why}"
+    elif record.status is not Status.COMPLETED:
+        yield f"{record.key.label} is unfinished: {record.reason}."
+
+
+def _criteria_lines(  # noqa: PLR0913
+    state: ExperimentState,
+    told: set[str],
+    level: Level,
+    run: str,
+    attempts: Mapping[str, Sequence[AttemptRecord]],
+    *,
+    whole: bool,
+) -> Iterator[str]:
+    if state.replaced_by is not None:
+        return
+    for criterion in state.plan.gating:
+        result = state.criteria[criterion.name]
+        if level.met_by(result.verdict) or result.decided_by in told:
+            continue
+        if whole or _of_this_run(result, run, attempts):
+            yield explain(criterion, result)
+
+
+def _of_this_run(
+    result: CriterionResult, run: str, attempts: Mapping[str, Sequence[AttemptRecord]]
+) -> bool:
+    return result.verdict is not Verdict.NOT_MEASURED and any(
+        a.run == run and a.key.label == result.decided_by and a.key.sequence == result.attempt
+        for known in attempts.values()
+        for a in known
+    )
+
+
+def _missing_handlers(state: ExperimentState, without_handler: Mapping[str, str]) -> Iterator[str]:
+    missing = [sub for sub in state.subs if sub in without_handler]
+    for sub in missing:
+        if without_handler[sub]:
+            yield f"{sub} has no handler: {without_handler[sub]}"
+    plain = [sub for sub in missing if not without_handler[sub]]
+    if plain:
+        verb = "has" if len(plain) == 1 else "have"
+        yield f"{sentence_list(plain)} {verb} no handler; write def {plain[0]}_…(runner) in the experiments folder."
+
+
+def judge_gate(gate: GateResult) -> str:
+    """Return why a gate does not pass, or an empty text."""
+    if gate.state in (GateState.PASSED, GateState.PASSED_WITH_WAIVER):
+        return ""
+    title = f"{gate.plan.id} — {gate.plan.name}" if gate.plan.name else gate.plan.id
+    return "\n".join([f"{title}: {gate.state}", *(f"  {line}" for line in gate.lines)])

@@ -1,0 +1,102 @@
+"""Where everything stands on disk: the one place that knows file names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_exprunner.records import AttemptKey
+
+PLAN_NAME = "research_plan.yaml"
+PLAN_PATH = Path("research") / PLAN_NAME
+RECORD = "record.json"
+EVENTS = "events.jsonl"
+LOG = "log.txt"
+ARTIFACTS = "artifacts"
+
+_SAFE = re.compile(r"[a-z0-9][a-z0-9._=+,-]{0,79}")
+_SEED_LIKE = re.compile(r"seed-\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths under a results folder.
+
+    A branch, ``stub`` or ``exploratory``, has a tree of its own, which can never count.
+    """
+
+    root: Path
+    branch: str = ""
+
+    @property
+    def state(self) -> Path:
+        """The folder of run state, which is not committed."""
+        return self.root / ".exprunner"
+
+    @property
+    def base(self) -> Path:
+        """The folder that results are written under."""
+        return self.state / self.branch if self.branch else self.root
+
+    @property
+    def experiments(self) -> Path:
+        """The folder of all experiments."""
+        return self.base / "experiments"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of run manifests: what was selected and has not finished yet."""
+        return (self.base if self.branch else self.state) / "runs"
+
+    @property
+    def findings(self) -> Path:
+        """The findings of the whole project."""
+        return self.base / "FINDINGS.md"
+
+    def experiment(self, experiment: str) -> Path:
+        """The folder of one experiment."""
+        return self.experiments / experiment
+
+    def results_of(self, experiment: str) -> Path:
+        """The results file of an experiment."""
+        return self.experiment(experiment) / "results.yaml"
+
+    def findings_of(self, experiment: str) -> Path:
+        """The findings of an experiment."""
+        return self.experiment(experiment) / "FINDINGS.md"
+
+    def plan_of(self, experiment: str) -> Path:
+        """The hand-written plan of an experiment; may not exist."""
+        return self.root / "experiments" / f"{experiment}.md"
+
+    def attempts(self, experiment: str) -> Path:
+        """The folder of all attempts of an experiment, by sub-experiment."""
+        return self.experiment(experiment) / "attempts"
+
+    def attempt(self, key: AttemptKey) -> Path:
+        """The folder of one attempt."""
+        return self.attempts(key.experiment) / key.sub_experiment / f"{key.sequence:04d}"
+
+    def published(self, experiment: str) -> Path:
+        """The folder of the artifacts of the attempts that count."""
+        return self.experiment(experiment) / ARTIFACTS
+
+
+def artifact_prefix(sub_experiment: str, variant: str | None, seed: int | None) -> str:
+    """Return the folder of an attempt's artifacts, relative to the experiment's folder."""
+    parts = [ARTIFACTS, sub_experiment]
+    if variant is not None:
+        parts.append(variant_folder(variant))
+    if seed is not None:
+        parts.append(f"seed-{seed}")
+    return "/".join(parts)
+
+
+def variant_folder(variant: str) -> str:
+    """Return a folder name for a variant: itself where that is safe everywhere, else with a hash."""
+    if _SAFE.fullmatch(variant) and not _SEED_LIKE.fullmatch(variant) and variant[-1] != ".":
+        return variant
+    slug = re.sub(r"[^a-z0-9._=+,-]+", "-", variant.casefold()).strip(".-")[:60]
+    return f"{slug}-{hashlib.sha256(variant.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

@@ -1,0 +1,77 @@
+"""What a run selected and has not finished: so that yesterday's success never stands in for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pytest_exprunner import files
+from pytest_exprunner.fold import Pending
+
+SCHEMA_VERSION = 1
+
+
+def write(folder: Path, run: str, pending: Mapping[str, Sequence[Pending]]) -> None:
+    """Write what a run still has to do, by experiment; remove its file when that is nothing."""
+    file = folder / f"{run}.json"
+    entries = [
+        {
+            "experiment": experiment,
+            "sub_experiment": item.sub_experiment,
+            "variant": item.variant,
+            "seed": item.seed,
+            "after": item.after,
+            "blocked": item.blocked,
+        }
+        for experiment, items in pending.items()
+        for item in items
+    ]
+    if entries:
+        value = {"schema_version": SCHEMA_VERSION, "run": run, "selected": entries}
+        files.replace(file, orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()
+
+
+def read(folder: Path) -> tuple[dict[str, dict[str, list[Pending]]], list[str]]:
+    """Return what earlier runs left, by run and experiment, and what could not be read."""
+    runs: dict[str, dict[str, list[Pending]]] = {}
+    problems: list[str] = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            value = orjson.loads(file.read_bytes())
+            runs[file.stem] = _parse(value, file.stem)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            problems.append(f"{file.name} in {folder} cannot be used: {error!r}")
+    return runs, problems
+
+
+def _parse(value: Any, run: str) -> dict[str, list[Pending]]:
+    found: dict[str, list[Pending]] = {}
+    for entry in value["selected"]:
+        item = Pending(
+            sub_experiment=entry["sub_experiment"],
+            variant=entry["variant"],
+            seed=entry["seed"],
+            after=int(entry["after"]),
+            run=run,
+            blocked=str(entry.get("blocked", "")),
+        )
+        found.setdefault(entry["experiment"], []).append(item)
+    return found
+
+
+def newest(
+    runs: Mapping[str, Mapping[str, Sequence[Pending]]], experiment: str
+) -> Iterable[Pending]:
+    """What is pending for an experiment, a later run's word in the place of an earlier one's."""
+    latest: dict[tuple[str, str | None, int | None], Pending] = {}
+    for run in sorted(runs):
+        for item in runs[run].get(experiment, ()):
+            latest[item.sub_experiment, item.variant, item.seed] = item
+    return latest.values()

@@ -1,0 +1,122 @@
+"""Options, ini keys and environment variables: declared here, and read here alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_exprunner.settings import ENVIRONMENT_PREFIX, find_plan, setting, study_root
+
+_GROUP = "exprunner", "research experiments (pytest-exprunner)"
+_LEVELS = ("target", "acceptable", "failure")
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Declare every option and ini key, in one group of pytest's help."""
+    group = parser.getgroup(*_GROUP)
+    for name, metavar, text in (
+        ("plan", "FILE", "the research plan (default: research/research_plan.yaml)"),
+        ("results", "DIR", "folder for results and findings (default: the plan's folder)"),
+        ("paths", "DIRS", "folders with handlers, separated by spaces (default: experiments)"),
+    ):
+        group.addoption(f"--exp-{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"exp_{name}", f"{text}; also {ENVIRONMENT_PREFIX}{name.upper()}", default=None)
+    group.addoption(
+        "--exp-level",
+        choices=_LEVELS,
+        default="acceptable",
+        help="the lowest tier that passes, for this run's exit code and schedule (default: acceptable)",
+    )
+    group.addoption(
+        "--exp-stub",
+        action="store_true",
+        help="take every planned sub-experiment through the whole harness without calling handlers",
+    )
+    group.addoption(
+        "--exp-gate",
+        metavar="ID",
+        action="append",
+        default=[],
+        help="fail unless this gate has passed ('all': every gate); may be repeated",
+    )
+    group.addoption(
+        "--exp-exploratory",
+        action="store_true",
+        help="also run handlers that no planned id matches; they are never judged",
+    )
+    group.addoption(
+        "--exp-ignore-dependencies",
+        action="store_true",
+        help="run experiments whose dependencies have not proceeded; recorded with the attempts",
+    )
+
+
+def _setting(config: pytest.Config, name: str) -> tuple[str, Path] | None:
+    """Return a setting and the folder that its relative paths start from."""
+    option = config.getoption(f"exp_{name}")
+    value = setting(name, option, os.environ, config.getini(f"exp_{name}"))
+    if value is None:
+        return None
+    return value, config.invocation_params.dir if option else config.rootpath
+
+
+def _path(found: tuple[str, Path]) -> Path:
+    return Path(os.path.abspath(found[1] / Path(found[0]).expanduser()))
+
+
+def asked_paths(config: pytest.Config) -> list[Path]:
+    """The paths among pytest's arguments (or ``testpaths``), without node ids."""
+    start = config.invocation_params.dir
+    return [Path(os.path.abspath(start / str(arg).split("::")[0])) for arg in config.args]
+
+
+def plan_path(config: pytest.Config) -> Path | None:
+    """Return the plan's file, or None where there is no plan and none was asked for.
+
+    Raises `pytest.UsageError` where one was asked for and is not there.
+    """
+    named = _setting(config, "plan")
+    if named is not None:
+        file = _path(named)
+        if not file.is_file():
+            raise pytest.UsageError(f"--exp-plan: there is no plan at {file}")
+        return file
+    start = [*(p if p.is_dir() else p.parent for p in asked_paths(config)), config.invocation_params.dir]
+    found = find_plan(start, config.rootpath)
+    if found is None and intent(config):
+        raise pytest.UsageError(
+            f"{intent(config)} needs a research plan, and there is none: looked for "
+            f"research/research_plan.yaml from {config.invocation_params.dir} upwards; "
+            "name one with --exp-plan FILE"
+        )
+    return found
+
+
+def intent(config: pytest.Config) -> str:
+    """The first option on the command line that only makes sense with a plan, or an empty text."""
+    for name in ("stub", "gate", "exploratory", "ignore_dependencies", "results"):
+        if config.getoption(f"exp_{name}"):
+            return f"--exp-{name.replace('_', '-')}"
+    return ""
+
+
+def handler_folders(config: pytest.Config, plan_file: Path) -> tuple[Path, ...]:
+    """Return the folders in which handlers are looked for."""
+    named = _setting(config, "paths")
+    if named is None:
+        return (study_root(plan_file) / "experiments",)
+    return tuple(_path((part, named[1])) for part in named[0].split())
+
+
+def results_root(config: pytest.Config, plan_file: Path) -> Path:
+    """Return the folder that results are written under."""
+    named = _setting(config, "results")
+    return plan_file.parent if named is None else _path(named)
+
+
+def names_folder(paths: Sequence[Path], folders: Sequence[Path]) -> list[Path]:
+    """Return those of the asked paths that are a handlers' folder or inside one."""
+    return [path for path in paths if any(path.is_relative_to(folder) for folder in folders)]

@@ -1,0 +1,433 @@
+"""The research plan as values: experiments, sub-experiments, criteria and gates.
+
+Frozen pydantic models; reading a file is the business of `plan_file`. Unknown keys are kept.
+A key listed in ``LATER`` has its final shape but is refused until the tool can honour it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic_core import PydanticCustomError
+
+Direction = Literal["higher", "lower"]
+Severity = Literal["gate", "warn", "info"]
+EvidenceName = Literal["real", "simulated", "fallback", "imported", "stub"]
+
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+_SUB_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+_FOLDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_VARIANT = re.compile(r"(?P<sub>[A-Za-z][A-Za-z0-9_]*)(?:\[(?P<variant>.*)\])?", re.DOTALL)
+
+
+def _refuse(kind: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError(kind, "{message}", {"message": message})  # type: ignore[arg-type]
+
+
+def _experiment_id(value: object) -> object:
+    if not isinstance(value, str):
+        raise _refuse("id", f"an id is text, not {value!r}; expected quotes around it")
+    if not _FOLDER_ID.fullmatch(value) or value[-1] == "." or value.split(".")[0].lower() in _RESERVED:
+        raise _refuse(
+            "id",
+            f"{value!r} cannot be an id; expected letters, digits, '.', '_', '+' or '-', starting "
+            "with a letter or digit, at most 100 characters (it names a folder)",
+        )
+    return value
+
+
+def _sub_experiment_id(value: object) -> object:
+    if not isinstance(value, str) or not _SUB_ID.fullmatch(value) or value.lower() in _RESERVED:
+        raise _refuse(
+            "id",
+            f"{value!r} cannot be a sub-experiment id; expected letters, digits and '_', starting "
+            "with a letter, at most 100 characters (a handler's name starts with it)",
+        )
+    return value
+
+
+def _threshold(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refuse("number", f"{_show(value)} is not a number; expected one, such as 0.7")
+    try:
+        finite = math.isfinite(float(value))
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise _refuse("number", f"{_show(value)} is not a finite number; expected one, such as 0.7")
+    return float(value) if abs(value) >= 2**53 else value
+
+
+def _show(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:
+        return "an integer of more than 4,300 digits"
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+
+
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _texts(value: object) -> object:
+    return (value,) if isinstance(value, str) else _listed(value)
+
+
+def _iso_date(value: object) -> object:
+    if not isinstance(value, str):
+        raise _refuse("date", f"{_show(value)} is not a date; expected one such as 2026-01-22")
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        raise _refuse("date", f"{value!r} is not a date; expected one such as 2026-01-22") from None
+    return value
+
+
+def _frozen(value: object) -> object:
+    if not isinstance(value, Mapping):
+        raise _refuse("mapping", f"{_show(value)} is not a mapping; expected keys and values")
+    return MappingProxyType(dict(value))
+
+
+ExperimentId = Annotated[str, BeforeValidator(_experiment_id)]
+SubExperimentId = Annotated[str, BeforeValidator(_sub_experiment_id)]
+Threshold = Annotated[int | float, BeforeValidator(_threshold)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
+Ids = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=list[str])]
+IsoDate = Annotated[str, BeforeValidator(_iso_date)]
+_FREEZE = AfterValidator(MappingProxyType)
+Settings = Annotated[
+    Mapping[str, Any], Field(default_factory=lambda: MappingProxyType({})), BeforeValidator(_frozen),
+    PlainSerializer(dict, return_type=dict[str, Any]),
+]
+
+
+# The key under which an entry stands is handed to its model under an alias that no YAML key of
+# a plan can have by accident, so that a person's own ``id`` or ``name`` keys stay theirs.
+_KEY_ALIAS = "\0key"
+_KEY: Any = Field(default="", alias=_KEY_ALIAS, exclude=True)
+
+
+class Model(BaseModel):
+    """Base of the plan's models: strict, frozen, unknown keys kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    LATER: ClassVar[tuple[str, ...]] = ()
+
+
+class Criterion(Model):
+    """A success criterion: a metric, its tiers, and what may decide it."""
+
+    LATER: ClassVar = ("aggregate", "minus", "over")
+
+    name: str = _KEY
+    target: Threshold = Field(description="Meeting this is full success.")
+    acceptable: Threshold | None = Field(None, description="Meeting this is enough to proceed.")
+    failure: Threshold | None = Field(None, description="At or beyond this the idea has failed.")
+    direction: Direction | None = Field(
+        None, description="Which way is better; without it the order of the tiers tells, else higher."
+    )
+    metric: str | None = Field(None, description="The returned metric, where it is not the criterion's name.")
+    from_: str | None = Field(
+        None, alias="from", description="The sub-experiment, or variant such as e_p2_1[lr=0.1], that decides."
+    )
+    borderline: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="Distance from the deciding tier within which a person should look."
+    )
+    bounds: Annotated[tuple[Threshold | None, Threshold | None], BeforeValidator(_listed)] | None = Field(
+        None, description="Lowest and highest possible value; a value outside is inadmissible."
+    )
+    severity: Severity = Field("gate", description="gate decides, warn is pointed out, info is shown.")
+    evidence: Annotated[
+        tuple[EvidenceName, ...],
+        Field(min_length=1),
+        BeforeValidator(_texts, json_schema_input_type=EvidenceName | list[EvidenceName]),
+    ] = Field(
+        ("real",), description="Kinds of evidence that may decide it."
+    )
+    unit: str | None = Field(None, description="Unit of the value, shown beside it.")
+    note: str | None = Field(None, description="What the criterion means, in a sentence.")
+    aggregate: Literal["mean"] | None = Field(None, description="How values over seeds become one.")
+    minus: str | None = Field(None, description="Baseline metric that is subtracted.")
+    over: str | None = Field(None, description="Baseline metric that is divided by.")
+
+    @model_validator(mode="after")
+    def _tiers_in_order(self) -> Criterion:
+        if self.direction and self._implied() not in (None, self.direction):
+            raise _refuse(
+                "direction",
+                f"direction {self.direction!r} contradicts the tiers ({self.tiers_text()}); "
+                f"expected {self._implied()!r} or tiers in the other order",
+            )
+        for better, worse, may_equal in (
+            ("target", "acceptable", True), ("acceptable", "failure", False), ("target", "failure", False)
+        ):
+            if not self._in_order(getattr(self, better), getattr(self, worse), may_equal=may_equal):
+                raise _refuse(
+                    "tiers",
+                    f"tiers out of order for '{self.better}': {better} {getattr(self, better)}, {worse} "
+                    f"{getattr(self, worse)}; expected target, acceptable, failure from best to worst",
+                )
+        low, high = self.bounds or (None, None)
+        if low is not None and high is not None and low >= high:
+            raise _refuse("bounds", f"bounds [{low}, {high}] are out of order; expected [lowest, highest]")
+        return self
+
+    def _implied(self) -> Direction | None:
+        other = self.failure if self.failure is not None else self.acceptable
+        if other is None or other == self.target:
+            return None
+        return "higher" if self.target > other else "lower"
+
+    def _in_order(self, better: float | None, worse: float | None, *, may_equal: bool) -> bool:
+        if better is None or worse is None:
+            return True
+        ahead = better > worse if self.better == "higher" else better < worse
+        return ahead or (may_equal and better == worse)
+
+    def tiers_text(self) -> str:
+        """The tiers that are given, as text: ``target 0.7, failure 0.5``."""
+        tiers = (("target", self.target), ("acceptable", self.acceptable), ("failure", self.failure))
+        return ", ".join(f"{name} {value}" for name, value in tiers if value is not None)
+
+    @property
+    def better(self) -> Direction:
+        """Which way is better, given or implied by the tiers."""
+        return self.direction or self._implied() or "higher"
+
+    @property
+    def metric_name(self) -> str:
+        """The name under which handlers return the value."""
+        return self.metric or self.name
+
+    @property
+    def source(self) -> tuple[str | None, str | None]:
+        """``from`` as (sub-experiment, variant); None for what is not named."""
+        return split_source(self.from_) if self.from_ else (None, None)
+
+    @property
+    def deciding(self) -> float:
+        """The threshold between met and not met: acceptable, else target."""
+        return self.target if self.acceptable is None else self.acceptable
+
+
+class SubExperiment(Model):
+    """One planned step of an experiment, carried out by one handler."""
+
+    LATER: ClassVar = ("needs", "seeds", "timeout", "resources", "data", "isolate")
+
+    id: str = _KEY
+    name: str | None = Field(None, description="Title for people.")
+    objective: str | None = Field(None, description="What it is meant to find out.")
+    needs: Ids = Field((), description="Sub-experiments whose results it reads.")
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = Field((), description="One attempt per seed.")
+    timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="Seconds.")
+    resources: Settings = Field(description="gpu, gpu_type, cpu, memory.")
+    data: Texts = Field((), description="Data files whose change makes a result outdated.")
+    isolate: bool | None = Field(None, description="Run in a process of its own.")
+
+
+def _sub_experiments(value: object) -> object:
+    """Accept a list of ids as well as a mapping with details (or nothing) for each id."""
+    if isinstance(value, list):
+        seen: set[str] = set()
+        for item in value:
+            _sub_experiment_id(item)
+            if item in seen:
+                raise _refuse("duplicate", f"{item!r} is listed twice; expected each id once")
+            seen.add(item)
+        return {item: {} for item in value}
+    if isinstance(value, Mapping):
+        return {key: {} if item is None else item for key, item in value.items()}
+    raise _refuse("sub_experiments", f"{_show(value)} is neither; expected a list of ids or a mapping with details")
+
+
+class NextSteps(Model):
+    """What to do after each recommendation."""
+
+    proceed: Texts = ()
+    pivot: Texts = ()
+    investigate: Texts = ()
+    block: Texts = ()
+
+
+class Experiment(Model):
+    """A claim, question or pivot with its sub-experiments and success criteria."""
+
+    LATER: ClassVar = ("together",)
+
+    id: str = _KEY
+    name: str | None = Field(None, description="Title for people.")
+    type: Literal["claim", "question", "pivot"] | None = Field(None, description="claim, question or pivot.")
+    phase: int | str | None = Field(None, description="Shown, and usable in -m as phase_1.")
+    description: str | None = Field(None, description="What is asked, in a sentence or two.")
+    replaces: Ids = Field((), description="Experiments that this one supersedes.")
+    dependencies: Ids = Field((), description="Experiments that must say proceed, or gates that must have passed.")
+    blockers: Texts = Field((), description="Named by a person; any entry blocks the experiment.")
+    sub_experiments: Annotated[
+        Mapping[SubExperimentId, SubExperiment], BeforeValidator(_sub_experiments, json_schema_input_type=
+            list[SubExperimentId] | dict[str, SubExperiment | None]), _FREEZE
+    ] = Field(description="A list of ids, or a mapping with details.", min_length=1)
+    success_criteria: Annotated[Mapping[str, Criterion], _FREEZE] = Field(
+        default_factory=lambda: MappingProxyType({}), description="By metric name."
+    )
+    next_steps: NextSteps = Field(default_factory=NextSteps, description="What to do after each recommendation.")
+    together: bool | None = Field(None, description="All criteria must hold for one and the same attempt.")
+    status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
+    outcome: Any = Field(None, description="A person's claim: shown, never evidence.")
+    achieved: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_inside(cls, value: object) -> object:
+        return _with_keys(value, "sub_experiments", "success_criteria")
+
+    @property
+    def title(self) -> str:
+        """``p2-hybrid-encoder — P2: Hybrid Encoder``."""
+        return f"{self.id} — {self.name}" if self.name else self.id
+
+    @property
+    def gating(self) -> tuple[Criterion, ...]:
+        """The criteria that decide the recommendation."""
+        return tuple(c for c in self.success_criteria.values() if c.severity == "gate")
+
+
+class Gate(Model):
+    """A go/no-go decision over experiments."""
+
+    id: str = _KEY
+    name: str | None = Field(None, description="Title for people.")
+    description: str | None = None
+    experiments: Annotated[
+        tuple[str, ...], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=list[str])
+    ] = Field(description="All must say proceed.")
+    unlocks: str | Ids | None = Field(None, description="Text, or experiment ids that wait for the gate.")
+    status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
+    note: str | None = None
+
+    @property
+    def unlocked(self) -> tuple[str, ...]:
+        """The experiments that must wait for this gate."""
+        return self.unlocks if isinstance(self.unlocks, tuple) else ()
+
+
+class Waiver(Model):
+    """A person's signed decision to go on in spite of a verdict."""
+
+    experiment: ExperimentId
+    criterion: str
+    by: str
+    date: IsoDate
+    reason: str
+
+
+class Project(Model):
+    """What the study is about."""
+
+    name: str | None = None
+    hypothesis: str | None = None
+
+
+class Plan(Model):
+    """The whole research plan, frozen."""
+
+    LATER: ClassVar = ("waivers", "tracking", "modal")
+
+    project: Project = Field(default_factory=Project, description="Name and hypothesis of the study.")
+    experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), _FREEZE] = Field(
+        description="By id."
+    )
+    gates: Annotated[Mapping[ExperimentId, Gate], _FREEZE] = Field(
+        default_factory=lambda: MappingProxyType({}), description="Go/no-go decisions, by id."
+    )
+    waivers: Annotated[tuple[Waiver, ...], BeforeValidator(_listed)] = Field((), description="Signed exceptions.")
+    tracking: Settings = Field(description="Settings of trackers, by name.")
+    modal: Settings = Field(description="Settings of remote runs on Modal.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ids_inside(cls, value: object) -> object:
+        return _with_keys(value, "experiments", "gates")
+
+    @cached_property
+    def _owners(self) -> Mapping[str, Experiment]:
+        return {sub: experiment for experiment in self.experiments.values() for sub in experiment.sub_experiments}
+
+    def owner(self, sub_experiment: str) -> Experiment:
+        """Return the experiment that a sub-experiment belongs to; KeyError if none does."""
+        return self._owners[sub_experiment]
+
+    def sub_experiments(self) -> Iterator[tuple[Experiment, SubExperiment]]:
+        """Every planned sub-experiment with its experiment, in plan order."""
+        for experiment in self.experiments.values():
+            for sub in experiment.sub_experiments.values():
+                yield experiment, sub
+
+    def match(self, name: str) -> str | None:
+        """Return the sub-experiment that a function name belongs to, the longest id that fits."""
+        while name:
+            if name in self._owners:
+                return name
+            name = name.rpartition("_")[0]
+        return None
+
+    @cached_property
+    def replaced(self) -> Mapping[str, str]:
+        """Which experiment superseded which: replaced id → id of its replacement."""
+        return {old: new.id for new in self.experiments.values() for old in new.replaces}
+
+    def gates_of(self, experiment: str) -> tuple[str, ...]:
+        """Ids of the gates that an experiment is part of."""
+        return tuple(gate.id for gate in self.gates.values() if experiment in gate.experiments)
+
+    def requirements(self, experiment: str) -> tuple[str, ...]:
+        """Ids of experiments and gates that must be settled before an experiment may run."""
+        unlocking = (gate.id for gate in self.gates.values() if experiment in gate.unlocked)
+        return tuple(dict.fromkeys((*self.experiments[experiment].dependencies, *unlocking)))
+
+
+def split_source(source: str) -> tuple[str, str | None]:
+    """Split ``e_p2_1[lr=0.1]`` into sub-experiment and variant; without brackets, no variant."""
+    found = _VARIANT.fullmatch(source)
+    return (found["sub"], found["variant"]) if found else (source, None)
+
+
+def _with_keys(value: object, *fields: str) -> object:
+    """Tell each entry of the named mappings its own key, so that a model knows its id."""
+    if not isinstance(value, Mapping):
+        return value
+    result = dict(value)
+    for field in fields:
+        entries = result.get(field)
+        if field == "sub_experiments":
+            try:
+                entries = _sub_experiments(entries)
+            except PydanticCustomError:
+                continue  # the field's own validator reports it, at its own place
+        if isinstance(entries, Mapping):
+            result[field] = {
+                key: {**entry, _KEY_ALIAS: key} if isinstance(entry, Mapping) and isinstance(key, str) else entry
+                for key, entry in entries.items()
+            }
+    return result
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a plan (draft 2020-12), for editors and other tools."""
+    schema = Plan.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "research_plan.yaml"
+    for model in (schema, *schema["$defs"].values()):
+        properties = model.get("properties", {})
+        properties.pop(_KEY_ALIAS, None)
+    return schema

@@ -1,0 +1,64 @@
+"""The pytest plugin's front door: light, and silent where there is no plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_exprunner import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare options and ini keys."""
+    options.declare(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look for a plan; load the rest of the package only where handlers are asked for."""
+    if config.option.help or hasattr(config, "workerinput"):
+        return
+    plan_file = options.plan_path(config)
+    if plan_file is None:
+        return
+    folders = options.handler_folders(config, plan_file)
+    asked = options.names_folder(options.asked_paths(config), folders)
+    if not asked and not options.intent(config):
+        config.pluginmanager.register(_Waiting(folders), "exprunner-waiting")
+        return
+    from pytest_exprunner.running import configure  # noqa: PLC0415 - costs time that others need not pay
+
+    configure(config, plan_file, folders, asked)
+
+
+class _Waiting:
+    """Says in one line that there are handlers which this run does not include."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._folders = folders
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path) -> object:
+        """Keep pytest from importing handler files that nobody asked for."""
+        collected = yield
+        if any(file_path.is_relative_to(folder) for folder in self._folders):
+            from pytest_exprunner.scan import is_conventional_test_file  # noqa: PLC0415
+
+            if not is_conventional_test_file(file_path):
+                return []
+        return collected
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """One line, also with ``-q``; nothing where no handlers wait."""
+        from pytest_exprunner.scan import count_candidates  # noqa: PLC0415
+
+        waiting = count_candidates(self._folders)
+        if waiting:
+            folder = self._folders[0]
+            root = config.invocation_params.dir
+            shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
+            noun = "experiment handler waits" if waiting == 1 else "experiment handlers wait"
+            terminalreporter.write_line(f"{waiting} {noun} in {shown}: run 'pytest {shown}'")

@@ -1,0 +1,140 @@
+"""Where a result came from: code, machine, packages; and seeds that are the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import platform
+import random
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from pytest_exprunner.values import Plain
+
+_GIT_SECONDS = 3.0
+_PACKAGES = ("pytest-exprunner", "pytest", "numpy", "torch", "jax", "scikit-learn", "transformers")
+
+
+def new_run_id() -> str:
+    """Return an id for a run that sorts by time and does not collide: ``20260120-163140-3f9a2c``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+def seed_for(*parts: object) -> int:
+    """Return a 32-bit seed that depends on the parts alone: the same in every process."""
+    text = "\0".join("" if part is None else str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, NumPy and torch; those that are imported later are seeded when they are."""
+    random.seed(seed)
+    _SEEDING.seed = seed
+    for name, apply in _SEEDERS.items():
+        module = sys.modules.get(name)
+        if module is not None:
+            apply(module, seed)
+    if _SEEDING not in sys.meta_path and any(name not in sys.modules for name in _SEEDERS):
+        sys.meta_path.insert(0, _SEEDING)
+
+
+def _seed_numpy(numpy: ModuleType, seed: int) -> None:
+    numpy.random.seed(seed)
+
+
+def _seed_torch(torch: ModuleType, seed: int) -> None:
+    # Seeds the CPU and, lazily, every accelerator. A half-imported torch has no such function yet.
+    if hasattr(torch, "manual_seed"):
+        torch.manual_seed(seed)
+
+
+_SEEDERS: dict[str, Callable[[ModuleType, int], None]] = {"numpy": _seed_numpy, "torch": _seed_torch}
+
+
+class _SeedOnImport(importlib.abc.MetaPathFinder):
+    """Seeds a library at the moment a handler first imports it, without importing it itself."""
+
+    seed = 0
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find one of the libraries as usual, and seed it once it has been executed."""
+        del path, target
+        if fullname not in _SEEDERS or self._looking:
+            return None
+        self._looking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
+        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
+            return spec
+        execute, apply = spec.loader.exec_module, _SEEDERS[fullname]
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            apply(module, self.seed)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+    _looking = False
+
+
+_SEEDING = _SeedOnImport()
+
+
+def capture(root: Path) -> dict[str, Plain]:
+    """Return what produced the results of this run: commit, versions, machine.
+
+    No environment variables and no command line: they may hold secrets.
+    """
+    return {
+        **_git(root),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "packages": _packages(),
+    }
+
+
+def _packages() -> dict[str, Plain]:
+    versions: dict[str, Plain] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git(root: Path) -> dict[str, Plain]:
+    commit = _ask_git(root, "rev-parse", "--verify", "HEAD")
+    if not commit:
+        return {"commit": None, "dirty": None}
+    changes = _ask_git(root, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _ask_git(root: Path, *arguments: str) -> str | None:
+    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=_GIT_SECONDS,
+            check=False, stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

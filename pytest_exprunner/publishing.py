@@ -1,0 +1,200 @@
+"""Writes what people read: published artifacts, results.yaml and FINDINGS.md, each in one step.
+
+Only the controller of a run calls this. What a person changed is kept beside the new file and
+told; nothing is overwritten in silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_exprunner import files, findings, marked, results
+from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
+from pytest_exprunner.records import Artifact, AttemptKey, AttemptRecord
+from pytest_exprunner.render import markdown
+from pytest_exprunner.state import Current, ExperimentState, Results
+
+_IGNORED = """\
+# Written by pytest-exprunner. Attempt records are committed; bulky files beside them are not.
+*/attempts/*/*/events.jsonl
+*/attempts/*/*/log.txt
+*/attempts/*/*/artifacts/
+"""
+
+
+class Publisher:
+    """Keeps the files under a results folder in step with the state."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Remember what was written, so that unchanged files are not touched again."""
+        self._layout = layout
+        self._written: dict[Path, bytes] = {}
+        self._added: dict[Path, dict[str, Any]] = {}
+        self._linked: dict[tuple[str, str], tuple[object, ...]] = {}
+        self.notes: list[str] = []
+
+    def experiment(
+        self,
+        state: ExperimentState,
+        study: Results,
+        attempts: Mapping[str, Sequence[AttemptRecord]],
+        *,
+        durable: bool,
+    ) -> None:
+        """Publish artifacts, results and findings of one experiment, in this order."""
+        self._layout.experiment(state.id).mkdir(parents=True, exist_ok=True)
+        self._artifacts(state, attempts)
+        self._results(state, stub=study.stub, durable=durable)
+        hand_written = self._layout.plan_of(state.id)
+        link = None
+        if hand_written.is_file():
+            link = os.path.relpath(hand_written, self._layout.experiment(state.id))
+        document = findings.build_experiment(state, study, link)
+        self._findings(self._layout.findings_of(state.id), document, durable=durable)
+
+    def project(self, study: Results, *, durable: bool) -> None:
+        """Write the findings of the whole study, and the ignore files of what is not committed."""
+        self._layout.base.mkdir(parents=True, exist_ok=True)
+        self._findings(self._layout.findings, findings.build_project(study), durable=durable)
+
+    def prepare(self) -> None:
+        """Create the folders of a run, and say what of them does not belong into git."""
+        self._layout.runs.mkdir(parents=True, exist_ok=True)
+        self._layout.experiments.mkdir(parents=True, exist_ok=True)
+        for file, text in (
+            (self._layout.state / ".gitignore", "*\n"),
+            (self._layout.experiments / ".gitignore", _IGNORED),
+        ):
+            if not file.exists():
+                files.replace(file, text.encode(), durable=False)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _shown(self, path: Path) -> str:
+        return path.relative_to(self._layout.root.parent).as_posix()
+
+    # --- results.yaml -------------------------------------------------------------------------
+
+    def _results(self, state: ExperimentState, *, stub: bool, durable: bool) -> None:
+        file = self._layout.results_of(state.id)
+        on_disk = _read(file)
+        if on_disk is not None and on_disk == self._written.get(file):
+            stored = results.Stored()
+            added = self._added.get(file, {})
+        else:
+            stored = results.load(file)
+            added = stored.added
+            self._added[file] = added
+        data = results.dump({**results.document(state), **added}, stub=stub)
+        if data == on_disk and self._written.get(file) == data:
+            return
+        if stored.edited and data != on_disk:
+            self._set_aside(file, stored.problem)
+        if data != on_disk or durable:
+            files.replace(file, data, durable=durable)
+        self._written[file] = data
+
+    def _set_aside(self, file: Path, problem: str) -> None:
+        kept = files.set_aside(file, "broken" if problem else "edited")
+        what = f"could not be read ({problem})" if problem else "had been edited by hand or written by another tool"
+        self._note(f"{self._shown(file)} {what}; it was kept as {kept.name} and written anew.")
+
+    # --- FINDINGS.md --------------------------------------------------------------------------
+
+    def _findings(self, file: Path, document: findings.Findings, *, durable: bool) -> None:
+        on_disk = _read(file)
+        if on_disk is None:
+            existing = None
+        else:
+            try:
+                existing = on_disk.decode("utf-8")
+            except UnicodeDecodeError:
+                self._note(f"{self._shown(file)} is not UTF-8 text; it was left as it is.")
+                return
+        merged = marked.merge(existing, markdown.render(document))
+        if merged.problem:
+            self._note(f"{self._shown(file)} {merged.problem}.")
+            return
+        data = merged.text.encode()
+        if data == on_disk and (not durable or self._written.get(file) == data):
+            return
+        if merged.edited and data != on_disk:
+            kept = files.set_aside(file, "edited")
+            self._note(
+                f"{self._shown(file)} had been edited between its markers; it was kept as "
+                f"{kept.name} and the generated part was written anew."
+            )
+        files.replace(file, data, durable=durable)
+        self._written[file] = data
+
+    # --- artifacts ----------------------------------------------------------------------------
+
+    def _artifacts(self, state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecord]]) -> None:
+        for sub in state.subs.values():
+            # A sub-experiment that is running again keeps what it last published until it ends.
+            finished = [c for c in sub.currents if c.attempt is not None and c.finished_at]
+            version = tuple((c.variant, c.seed, c.attempt) for c in finished)
+            if not finished or self._linked.get((state.id, sub.id)) == version:
+                continue
+            known = attempts.get(sub.id, ())
+            hashes = {(a.path, a.sha256) for record in known for a in record.artifacts}
+            wanted: set[str] = set()
+            for current in finished:
+                wanted |= self._link(state.id, current, hashes)
+            if any(record.key.sequence > 1 for record in known):
+                self._remove_stale(state.id, sub.id, wanted, hashes)
+            self._linked[state.id, sub.id] = version
+
+    def _link(self, experiment: str, current: Current, hashes: set[tuple[str, str]]) -> set[str]:
+        assert current.attempt is not None
+        key = AttemptKey(experiment, current.sub_experiment, current.attempt)
+        folder = self._layout.attempt(key) / ARTIFACTS
+        prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
+        for artifact in current.artifacts:
+            source = folder / artifact.path.removeprefix(f"{prefix}/")
+            target = self._layout.experiment(experiment) / artifact.path
+            self._link_one(source, target, artifact, hashes)
+        return {artifact.path for artifact in current.artifacts}
+
+    def _link_one(
+        self, source: Path, target: Path, artifact: Artifact, hashes: set[tuple[str, str]]
+    ) -> None:
+        try:
+            os.link(source, target)
+            return
+        except FileNotFoundError:
+            # No folder yet; or a clone, where what is published is all there is.
+            if not source.exists():
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            if target.exists() and target.samefile(source):
+                return
+        if target.exists() and (artifact.path, files.digest(target)) not in hashes:
+            kept = files.set_aside(target, "edited")
+            self._note(f"{self._shown(target)} had been changed by hand; it was kept as {kept.name}.")
+        files.link_or_copy(source, target)
+
+    def _remove_stale(
+        self, experiment: str, sub: str, wanted: Iterable[str], hashes: set[tuple[str, str]]
+    ) -> None:
+        """Take away what an earlier attempt published and this one did not; it stays in its attempt."""
+        root = self._layout.experiment(experiment)
+        keep = set(wanted)
+        for folder, _folders, names in os.walk(root / ARTIFACTS / sub):
+            for file in (Path(folder, name) for name in names):
+                path = file.relative_to(root).as_posix()
+                if path not in keep and (path, files.digest(file)) in hashes:
+                    file.unlink()
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None

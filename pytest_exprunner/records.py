@@ -1,0 +1,313 @@
+"""What is known about attempts: the one wire format, and the words for how things ended.
+
+An attempt is keyed (sub-experiment, variant, seed, sequence) everywhere. Records are written
+once, by the process that ran the attempt, and never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from pytest_exprunner.values import Plain, decode, encode
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    """How the code ended; what the numbers say is a `Verdict`."""
+
+    NOT_STARTED = "not_started"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    PIVOTED = "pivoted"
+
+
+class Verdict(StrEnum):
+    """What a criterion says about its value."""
+
+    TARGET = "target"
+    ACCEPTABLE = "acceptable"
+    MISSED = "missed"
+    FAILURE = "failure"
+    NOT_MEASURED = "not_measured"
+    INADMISSIBLE = "inadmissible"
+
+
+class Level(StrEnum):
+    """How good is good enough for an exit code: the lowest tier that passes."""
+
+    TARGET = "target"
+    ACCEPTABLE = "acceptable"
+    FAILURE = "failure"
+
+    def met_by(self, verdict: Verdict) -> bool:
+        """Tell whether a verdict passes at this level."""
+        return verdict in _MET[self]
+
+
+_MET = {
+    Level.TARGET: frozenset({Verdict.TARGET}),
+    Level.ACCEPTABLE: frozenset({Verdict.TARGET, Verdict.ACCEPTABLE}),
+    Level.FAILURE: frozenset({Verdict.TARGET, Verdict.ACCEPTABLE, Verdict.MISSED}),
+}
+
+
+class EvidenceKind(StrEnum):
+    """Where numbers came from."""
+
+    REAL = "real"
+    SIMULATED = "simulated"
+    FALLBACK = "fallback"
+    IMPORTED = "imported"
+    STUB = "stub"
+
+
+class Recommendation(StrEnum):
+    """What to do with an experiment next."""
+
+    PROCEED = "proceed"
+    PIVOT = "pivot"
+    INVESTIGATE = "investigate"
+    BLOCK = "block"
+
+
+class Confidence(StrEnum):
+    """How sure one can be of a recommendation."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class GateState(StrEnum):
+    """Where a go/no-go gate stands."""
+
+    PASSED = "passed"
+    PASSED_WITH_WAIVER = "passed_with_waiver"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+def label(sub_experiment: str, variant: str | None = None, seed: int | None = None) -> str:
+    """``e_p2_1``, ``e_p2_1[lr=0.1]``, ``e_p2_1 seed 2``: how people read a key."""
+    text = sub_experiment if variant is None else f"{sub_experiment}[{variant}]"
+    return text if seed is None else f"{text} seed {seed}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AttemptKey:
+    """Which attempt: ``sequence`` counts the attempts of a sub-experiment from 1."""
+
+    experiment: str
+    sub_experiment: str
+    sequence: int
+    variant: str | None = None
+    seed: int | None = None
+
+    @property
+    def slot(self) -> tuple[str | None, int | None]:
+        """What attempts of one sub-experiment compete for: (variant, seed)."""
+        return (self.variant, self.seed)
+
+    @property
+    def label(self) -> str:
+        """The key without its sequence, for people."""
+        return label(self.sub_experiment, self.variant, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One execution as it is intended, before it starts."""
+
+    experiment: str
+    sub_experiment: str
+    variant: str | None
+    seed: int | None
+    run: str
+    nodeid: str
+    rng_seed: int
+    stub: bool = False
+    variants: tuple[str | None, ...] = (None,)
+    """Every variant that the handler defines now, so that a removed one stops counting."""
+    registered: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each criterion of the experiment, as it stood when the attempt began."""
+    options: Mapping[str, Plain] = field(default_factory=dict)
+    provenance: Mapping[str, Plain] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """``e_p2_1[lr=0.1]``."""
+        return label(self.sub_experiment, self.variant, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened during an attempt."""
+
+    kind: str
+    time: float
+    data: Mapping[str, Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A declaration that numbers were not measured, with its reason and the place of the call."""
+
+    kind: EvidenceKind
+    reason: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A stored file: ``path`` as handlers return it, size in bytes, hash, kind."""
+
+    path: str
+    sha256: str
+    bytes: int
+    type: str = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt did not complete: the exception as text."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    @property
+    def line(self) -> str:
+        """``ValueError: first line of the message``."""
+        first = self.message.strip().splitlines()[0] if self.message.strip() else ""
+        return f"{self.type}: {first}" if first else self.type
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What `log_metrics` saw of one metric."""
+
+    count: int
+    last: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One execution as it went: the raw evidence from which everything else is folded."""
+
+    key: AttemptKey
+    run: str
+    nodeid: str
+    status: Status
+    started_at: str
+    finished_at: str | None
+    duration_s: float | None
+    rng_seed: int
+    finding: str = ""
+    metrics: Mapping[str, Plain] = field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
+    listed: tuple[str, ...] = ()
+    """Artifact paths that the handler returned."""
+    evidence: tuple[Evidence, ...] = ()
+    logged: Mapping[str, Logged] = field(default_factory=dict)
+    error: Failure | None = None
+    reason: str = ""
+    """Why it was skipped or is unfinished."""
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    """What each criterion said of this attempt alone when it ended."""
+    variants: tuple[str | None, ...] = (None,)
+    registered: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Plain] = field(default_factory=dict)
+    extra: Mapping[str, Plain] = field(default_factory=dict)
+    provenance: Mapping[str, Plain] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[EvidenceKind, ...]:
+        """The kinds of evidence behind its numbers; real where nothing was declared."""
+        return tuple(dict.fromkeys(e.kind for e in self.evidence)) or (EvidenceKind.REAL,)
+
+
+def dump_record(record: AttemptRecord) -> bytes:
+    """Return a record as one JSON object, with a newline at its end."""
+    return orjson.dumps(
+        {"schema_version": SCHEMA_VERSION, **encode(as_plain(record))},  # type: ignore[dict-item]
+        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_SUBCLASS,
+    )
+
+
+def as_plain(record: AttemptRecord) -> dict[str, Any]:
+    """Return a record as plain values, enumerations as their text."""
+    value = asdict(record)
+    value["status"] = str(record.status)
+    value["evidence"] = [{**e, "kind": str(e["kind"])} for e in value["evidence"]]
+    for name in ("artifacts", "listed", "variants"):
+        value[name] = list(value[name])
+    return value
+
+
+def parse_record(source: bytes | str) -> AttemptRecord:
+    """Read what `dump_record` wrote. Raises ValueError that says what is wrong with it."""
+    try:
+        value: Any = decode(orjson.loads(source))
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one error for all broken input
+    version = value.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}")
+    try:
+        return _record(value)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"not an attempt record: {error!r}") from error
+
+
+def _record(value: dict[str, Any]) -> AttemptRecord:
+    error = value.pop("error")
+    return AttemptRecord(
+        key=AttemptKey(**value.pop("key")),
+        status=Status(value.pop("status")),
+        artifacts=tuple(Artifact(**a) for a in value.pop("artifacts")),
+        listed=tuple(value.pop("listed")),
+        evidence=tuple(
+            Evidence(EvidenceKind(e["kind"]), e["reason"], e["place"]) for e in value.pop("evidence")
+        ),
+        logged={name: Logged(**entry) for name, entry in value.pop("logged").items()},
+        error=Failure(**error) if error else None,
+        variants=tuple(value.pop("variants")),
+        **value,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionResult:
+    """What a criterion says, about which value, from where, and why."""
+
+    name: str
+    verdict: Verdict
+    value: float | int | None = None
+    borderline: bool = False
+    decided_by: str = ""
+    attempt: int | None = None
+    evidence: tuple[EvidenceKind, ...] = ()
+    n: int = 0
+    interval: tuple[float, float] | None = None
+    reason: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Tell whether it is met at the usual level."""
+        return Level.ACCEPTABLE.met_by(self.verdict)
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether there is an admissible value."""
+        return self.verdict not in (Verdict.NOT_MEASURED, Verdict.INADMISSIBLE)

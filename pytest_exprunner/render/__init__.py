@@ -1,0 +1,1 @@
+"""Documents and state → text. Pure: nothing here reads or writes a file."""

@@ -1,0 +1,442 @@
+"""results.yaml: a projection of an experiment's state, and what people added to it.
+
+The keys are those that tools of this kind already read, plus ours. A first comment line carries
+a digest of the rest, so that a file that a person edited is recognised: it is copied aside before
+it is written again, and keys that are not ours are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pytest_exprunner import yaml_nodes
+from pytest_exprunner.fold import NOTHING, Previous
+from pytest_exprunner.plan import Criterion
+from pytest_exprunner.records import (
+    Artifact,
+    CriterionResult,
+    Evidence,
+    EvidenceKind,
+    Failure,
+    Logged,
+    Status,
+)
+from pytest_exprunner.state import Current, ExperimentState, Past, SubState
+from pytest_exprunner.values import Plain, plain
+
+SCHEMA_VERSION = 1
+_HEAD = "# Written by pytest-exprunner from the attempt records; keys that you add are kept. Content: "
+_STUB = "# STUB RUN: no handler was called and nothing was measured. This can never count as a result.\n"
+
+
+# --- state → document -------------------------------------------------------------------------
+
+
+def document(state: ExperimentState) -> dict[str, Any]:
+    """Return the content of results.yaml, in the order in which people read it."""
+    currents = [current for sub in state.subs.values() for current in sub.currents]
+    newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment), default=None)
+    return {
+        "experiment_id": state.id,
+        "claim": state.plan.description or "",
+        "status": str(state.status),
+        "executed_by": f"pytest-exprunner {newest.run}" if newest and newest.run else None,
+        "started_at": min((c.started_at for c in currents if c.started_at), default=None),
+        "completed_at": _completed_at(state, currents),
+        "success_criteria": {
+            f"{name}_threshold": criterion.deciding
+            for name, criterion in state.plan.success_criteria.items()
+        },
+        "results": {"experiments": {s.id: _sub_entry(state, s) for s in state.subs.values() if s.currents}},
+        "assessment": _assessment(state) if state.started else None,
+        "recommendation": str(state.assessment.recommendation),
+        "recommendation_notes": state.assessment.notes,
+        "blockers": list(state.plan.blockers),
+        "issues": list(state.issues),
+        "detailed_analysis": None,
+        "schema_version": SCHEMA_VERSION,
+        "criteria": {
+            name: _criterion_entry(criterion, state.criteria[name])
+            for name, criterion in state.plan.success_criteria.items()
+        },
+        "attempts": {
+            sub.id: [_past_entry(past) for past in sub.history]
+            for sub in state.subs.values()
+            if sub.history
+        },
+        "registered": dict(state.registered),
+        "provenance": dict(newest.provenance) if newest else {},
+    }
+
+
+# Keys of ours that a person or an agent is meant to fill in; whatever they hold is kept.
+_THEIRS = ("detailed_analysis",)
+_OURS = frozenset({
+    "experiment_id", "claim", "status", "executed_by", "started_at", "completed_at",
+    "success_criteria", "results", "assessment", "recommendation", "recommendation_notes",
+    "blockers", "issues", "schema_version", "criteria", "attempts", "registered", "provenance",
+})  # fmt: skip
+
+
+def _completed_at(state: ExperimentState, currents: Iterable[Current]) -> str | None:
+    if any(sub.status is not Status.COMPLETED for sub in state.subs.values()):
+        return None
+    return max((c.finished_at for c in currents if c.finished_at), default=None)
+
+
+def _assessment(state: ExperimentState) -> dict[str, Any]:
+    gating = [state.criteria[c.name] for c in state.plan.gating]
+    achieved = {
+        f"{name}_achieved": result.value
+        for name, result in state.criteria.items()
+        if result.value is not None
+    }
+    return {
+        "success_criteria_met": bool(gating) and all(result.met for result in gating),
+        **achieved,
+        "confidence": str(state.assessment.confidence),
+        "confidence_notes": state.assessment.confidence_notes,
+    }
+
+
+def _criterion_entry(criterion: Criterion, result: CriterionResult) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "verdict": str(result.verdict),
+        "borderline": result.borderline,
+        "value": result.value,
+        "target": criterion.target,
+        "acceptable": criterion.acceptable,
+        "failure": criterion.failure,
+        "direction": criterion.better,
+        "severity": criterion.severity,
+        "n": result.n,
+        "interval": list(result.interval) if result.interval else None,
+        "evidence": [str(kind) for kind in result.evidence],
+        "decided_by": result.decided_by or None,
+        "attempt": result.attempt,
+    }
+    if result.reason:
+        entry["reason"] = result.reason
+    return entry
+
+
+def _sub_entry(state: ExperimentState, sub: SubState) -> dict[str, Any]:
+    if len(sub.currents) == 1 and sub.currents[0].variant is None and sub.currents[0].seed is None:
+        return _current_entry(state, sub.currents[0])
+    return {
+        "status": str(sub.status),
+        "finding": "\n".join(f"{c.label}: {c.finding}" for c in sub.currents if c.finding),
+        "metrics": {
+            f"{name}[{c.variant}]": value for c in sub.currents for name, value in c.metrics.items()
+        },
+        "artifacts": [artifact.path for c in sub.currents for artifact in c.artifacts],
+        "variants": [
+            {"variant": c.variant, "seed": c.seed, **_current_entry(state, c)} for c in sub.currents
+        ],
+    }
+
+
+def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "status": str(current.status),
+        "finding": current.finding,
+        "metrics": dict(current.metrics),
+        "artifacts": [artifact.path for artifact in current.artifacts],
+    }
+    if current.error:
+        entry["error"] = {
+            "type": current.error.type,
+            "message": current.error.message,
+            "traceback": current.error.traceback,
+        }
+    if current.reason:
+        entry["reason"] = current.reason
+    if current.evidence:
+        entry["evidence"] = [
+            {"kind": str(e.kind), "reason": e.reason, "place": e.place} for e in current.evidence
+        ]
+    if current.missing:
+        entry["missing_artifacts"] = list(current.missing)
+    unreturned = _unreturned(state, current)
+    if unreturned:
+        entry["logged"] = unreturned
+    entry["attempt"] = current.attempt
+    entry["run"] = current.run
+    entry["started_at"] = current.started_at
+    entry["completed_at"] = current.finished_at
+    entry["duration_s"] = current.duration_s
+    return entry
+
+
+def _unreturned(state: ExperimentState, current: Current) -> dict[str, Any]:
+    """What was logged of a metric that a criterion asks for and the handler did not return."""
+    names = {c.metric_name for c in state.plan.success_criteria.values()}
+    return {
+        name: {"count": seen.count, "last": seen.last}
+        for name, seen in current.logged.items()
+        if name in names and name not in current.metrics
+    }
+
+
+def _past_entry(past: Past) -> dict[str, Any]:
+    entry: dict[str, Any] = {"attempt": past.attempt, "status": str(past.status)}
+    if past.variant is not None:
+        entry["variant"] = past.variant
+    if past.seed is not None:
+        entry["seed"] = past.seed
+    entry |= {"started_at": past.started_at, "run": past.run}
+    for name, value in (("values", past.values), ("verdicts", past.verdicts)):
+        if value:
+            entry[name] = dict(value)
+    if past.evidence:
+        entry["evidence"] = list(past.evidence)
+    return entry
+
+
+# --- document ↔ text --------------------------------------------------------------------------
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes text that readers of YAML 1.1 and of YAML 1.2 understand alike."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Write equal values out, so that the file can be read from top to bottom."""
+        del data
+        return True
+
+
+# Text such as 1e-3 is a number in YAML 1.2 and needs quotes, which YAML 1.1 rules would not give.
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    yaml_nodes.NUMBER_LIKE,
+    list("-+.0123456789"),
+)
+_Dumper.add_representer(
+    int,
+    lambda dumper, value: dumper.represent_scalar(
+        "tag:yaml.org,2002:int", str(value) if value.bit_length() <= 1024 else hex(value)
+    ),
+)
+
+
+def dump(value: Mapping[str, Any], *, stub: bool = False) -> bytes:
+    """Return results.yaml as bytes; the first line has a digest of all of it and one of our keys."""
+    body = _body(value)
+    ours = body if all(key in _OURS for key in value) else _body(_only_ours(value))
+    head = f"{_HEAD}{_digest(body)} {_digest(ours)}\n{_STUB if stub else ''}"
+    return head.encode() + body
+
+
+def _body(value: Mapping[str, Any]) -> bytes:
+    text: str = yaml.dump(
+        dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False
+    )
+    return text.encode("utf-8")
+
+
+def _only_ours(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key in _OURS}
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A results file as it was found."""
+
+    value: Mapping[str, Any] = field(default_factory=dict)
+    exists: bool = False
+    edited: bool = False
+    """Something in it would be lost if it were written again: a copy must be kept."""
+    problem: str = ""
+    """Why it cannot be read; nothing in it is used then."""
+
+    @property
+    def added(self) -> dict[str, Any]:
+        """Keys that are not ours, and ours that are meant for people, with their values."""
+        return {
+            key: value
+            for key, value in self.value.items()
+            if key not in _OURS and not (key in _THEIRS and value is None)
+        }
+
+    @property
+    def ours(self) -> bool:
+        """Tell whether this tool wrote it."""
+        return self.value.get("schema_version") == SCHEMA_VERSION
+
+    def merged(self, fresh: Mapping[str, Any]) -> dict[str, Any]:
+        """Return fresh content with what people added."""
+        return {**fresh, **self.added}
+
+
+def load(file: Path) -> Stored:
+    """Read a results file. Never raises on its content."""
+    try:
+        source = file.read_bytes()
+    except FileNotFoundError:
+        return Stored()
+    except OSError as error:
+        return _unusable(f"cannot be read: {error.strerror}")
+    read = yaml_nodes.read(source, yaml_nodes.RESULTS_LIMITS)
+    if read.faults:
+        return _unusable(f"line {read.faults[0].line}: {read.faults[0].text}")
+    if not isinstance(read.value, dict):
+        return _unusable("it is not a mapping")
+    version = read.value.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        return _unusable(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}")
+    value = {str(key): item for key, item in read.value.items()}
+    return Stored(value, exists=True, edited=not _reproducible(source, value))
+
+
+def _unusable(problem: str) -> Stored:
+    return Stored(exists=True, edited=True, problem=problem)
+
+
+def _reproducible(source: bytes, value: Mapping[str, Any]) -> bool:
+    """Tell whether our keys are as written and nothing, a comment say, is lost in rewriting."""
+    head, _, body = source.partition(b"\n")
+    body = body.removeprefix(_STUB.encode())
+    digests = head.removeprefix(_HEAD.encode()).decode("ascii", "replace").split()
+    if len(digests) != len(("all", "ours")) or not head.startswith(_HEAD.encode()):
+        return False
+    if digests[0] == _digest(body):
+        return True
+    return digests[1] == _digest(_body(_only_ours(value))) and _body(value) == body
+
+
+# --- document → what stands in for missing attempts -------------------------------------------
+
+
+def previous(stored: Stored) -> Previous:
+    """Return what a stored file says about attempts that may be missing on disk.
+
+    Numbers from a file that another tool wrote are ``imported`` evidence: this tool did not see
+    them measured.
+    """
+    if not stored.value:
+        return NOTHING
+    entries = _mapping(_mapping(stored.value.get("results")).get("experiments"))
+    provenance = _mapping(stored.value.get("provenance"))
+    return Previous(
+        currents={
+            sub: tuple(_read_currents(sub, _mapping(entry), provenance, foreign=not stored.ours))
+            for sub, entry in entries.items()
+        },
+        history={
+            sub: tuple(past for item in _list(items) if (past := _read_past(_mapping(item))))
+            for sub, items in _mapping(stored.value.get("attempts")).items()
+        },
+        registered={k: v for k, v in _mapping(stored.value.get("registered")).items() if isinstance(v, str)},
+    )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> Any:
+    return value if type(value) in (int, float) else None
+
+
+def _status(value: object) -> Status:
+    try:
+        return Status(str(value))
+    except ValueError:
+        return Status.IN_PROGRESS
+
+
+def _read_currents(
+    sub: str, entry: Mapping[str, Any], provenance: Mapping[str, Plain], *, foreign: bool
+) -> Iterable[Current]:
+    variants = entry.get("variants")
+    for item in [entry] if not isinstance(variants, list) else map(_mapping, variants):
+        yield _read_current(sub, item, provenance, foreign=foreign)
+
+
+def _read_current(
+    sub: str, entry: Mapping[str, Any], provenance: Mapping[str, Plain], *, foreign: bool
+) -> Current:
+    evidence = tuple(e for item in _list(entry.get("evidence")) if (e := _read_evidence(item)))
+    if foreign:
+        evidence = (Evidence(EvidenceKind.IMPORTED, "read from a results file of another tool", ""),)
+    error = entry.get("error")
+    return Current(
+        sub_experiment=sub,
+        status=_status(entry.get("status")),
+        variant=entry.get("variant") if isinstance(entry.get("variant"), str) else None,
+        seed=entry.get("seed") if type(entry.get("seed")) is int else None,
+        attempt=entry.get("attempt") if type(entry.get("attempt")) is int else None,
+        run=_text(entry.get("run")),
+        finding=_text(entry.get("finding")),
+        metrics=plain(_mapping(entry.get("metrics"))),  # type: ignore[arg-type]
+        artifacts=tuple(Artifact(a, "", 0) for a in _list(entry.get("artifacts")) if isinstance(a, str)),
+        missing=tuple(a for a in _list(entry.get("missing_artifacts")) if isinstance(a, str)),
+        evidence=evidence,
+        logged={
+            name: Logged(seen["count"], seen.get("last"))
+            for name, item in _mapping(entry.get("logged")).items()
+            if type((seen := _mapping(item)).get("count")) is int
+        },
+        error=_read_error(error),
+        reason=_text(entry.get("reason")),
+        started_at=_text(entry.get("started_at")) or None,
+        finished_at=_text(entry.get("completed_at")) or None,
+        duration_s=_number(entry.get("duration_s")),
+        provenance=provenance,
+    )
+
+
+def _read_error(value: object) -> Failure | None:
+    if isinstance(value, str) and value:
+        return Failure("error", value)
+    entry = _mapping(value)
+    if not entry:
+        return None
+    return Failure(
+        _text(entry.get("type")) or "error", _text(entry.get("message")), _text(entry.get("traceback"))
+    )
+
+
+def _read_evidence(value: object) -> Evidence | None:
+    entry = _mapping(value)
+    try:
+        kind = EvidenceKind(str(entry.get("kind")))
+    except ValueError:
+        # An unknown kind is not real: it must not count as if nothing had been declared.
+        kind = EvidenceKind.IMPORTED
+    return Evidence(kind, _text(entry.get("reason")), _text(entry.get("place")))
+
+
+def _read_past(entry: Mapping[str, Any]) -> Past | None:
+    attempt = entry.get("attempt")
+    if type(attempt) is not int:
+        return None
+    return Past(
+        attempt=attempt,
+        status=_status(entry.get("status")),
+        started_at=_text(entry.get("started_at")) or None,
+        run=_text(entry.get("run")),
+        variant=entry.get("variant") if isinstance(entry.get("variant"), str) else None,
+        seed=entry.get("seed") if type(entry.get("seed")) is int else None,
+        verdicts={k: str(v) for k, v in _mapping(entry.get("verdicts")).items()},
+        values=plain(_mapping(entry.get("values"))),  # type: ignore[arg-type]
+        evidence=tuple(str(kind) for kind in _list(entry.get("evidence"))),
+    )

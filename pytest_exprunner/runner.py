@@ -1,0 +1,200 @@
+"""What a handler sees: metrics, artifacts, progress, evidence, and what this attempt is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pytest_exprunner.artifacts import ArtifactStore
+from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
+from pytest_exprunner.records import Event, EvidenceKind, RunSpec
+from pytest_exprunner.returned import bare_names
+from pytest_exprunner.values import Plain, number, shown, text, unbox
+
+T = TypeVar("T")
+
+_SECONDS_BETWEEN_LINES = 5.0
+_LATER = {
+    "needs": "results of other sub-experiments",
+    "log_samples": "per-sample values",
+    "checkpoint_dir": "checkpoints",
+}
+
+
+class ExperimentRunner:
+    """The ``runner`` of a handler: one object per attempt, of no use after it."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        emit: Callable[[Event], None],
+        results: ArtifactStore,
+        params: Mapping[str, Any],
+        config: Mapping[str, Any],
+    ) -> None:
+        """Built by the plugin; ``emit`` receives everything that happens."""
+        self._spec = spec
+        self._emit = emit
+        self.results = results
+        """Stores artifacts: `save_artifact`, `save_json_artifact`, `save_figure` and others."""
+        self.params = params
+        """The parameters of this variant, by name; empty where the handler has none."""
+        self.config = config
+        """What the plan says about this sub-experiment, keys of your own included."""
+
+    @property
+    def experiment_id(self) -> str:
+        """Id of the experiment, such as ``p2-hybrid-encoder``."""
+        return self._spec.experiment
+
+    @property
+    def sub_experiment_id(self) -> str:
+        """Id of the sub-experiment, such as ``e_p2_1``."""
+        return self._spec.sub_experiment
+
+    @property
+    def seed(self) -> int:
+        """A 32-bit seed of this sub-experiment and variant, the same in every process and run.
+
+        python, NumPy and torch are seeded with it before the handler runs.
+        """
+        return self._spec.rng_seed
+
+    @property
+    def device(self) -> Any:
+        """The best ``torch.device`` there is (cuda, mps, cpu); the text "cpu" without torch."""
+        try:
+            import torch  # noqa: PLC0415 - imported only when a handler asks
+        except ImportError:
+            return "cpu"
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        mps = getattr(torch.backends, "mps", None)
+        return torch.device("mps" if mps is not None and mps.is_available() else "cpu")
+
+    def log_metrics(self, metrics: Mapping[str, object], step: int | None = None) -> None:
+        """Append numbers to the journal at once. Once this returns, a kill loses nothing of them.
+
+        Values may be python or NumPy numbers, 0-d arrays or one-element tensors on any device.
+        Only returned metrics are judged. Raises TypeError for what is not a number.
+        """
+        now = time.time()
+        if not isinstance(metrics, Mapping):
+            raise TypeError(f'log_metrics takes a mapping such as {{"loss": 0.1}}, not {shown(metrics)}')
+        row: dict[str, Plain] = {}
+        for name, value in metrics.items():
+            row[name if type(name) is str else text(name)] = (
+                value if type(value) is float else _scalar(name, value)
+            )
+        data: dict[str, Plain] = {"metrics": bare_names(row, self._spec.sub_experiment)}
+        if step is not None:
+            data["step"] = _step(step)
+        self._emit(Event("metrics", now, data))
+
+    def stage(self, title: str, current: int | None = None, total: int | None = None) -> None:
+        """Tell where the handler is: ``runner.stage("Loading model", 2, 5)``."""
+        data: dict[str, Plain] = {"text": text(title)}
+        if current is not None:
+            data |= {"current": current, "total": total}
+        self._emit(Event("stage", time.time(), data))
+
+    def progress(self, fraction: float) -> None:
+        """Tell how far the handler is, from 0 to 1."""
+        value = number(fraction)
+        if value is None:
+            raise TypeError(f"progress takes a number from 0 to 1, not {shown(fraction)}")
+        self._emit(Event("progress", time.time(), {"fraction": min(max(float(value), 0.0), 1.0)}))
+
+    def track(self, iterable: Iterable[T], title: str = "") -> Iterator[T]:
+        """Iterate and tell now and then how far it is: ``for x in runner.track(range(9), "epochs")``."""
+        total = len(iterable) if hasattr(iterable, "__len__") else None
+        done, started = 0, time.monotonic()
+        told = started
+        for item in iterable:
+            yield item
+            done += 1
+            now = time.monotonic()
+            if now - told >= _SECONDS_BETWEEN_LINES and done != total:
+                told = now
+                self._track(title, done, total, now - started)
+        self._track(title, done, total, time.monotonic() - started)
+
+    def _track(self, title: str, done: int, total: int | None, seconds: float) -> None:
+        data: dict[str, Plain] = {
+            "text": text(title), "done": done, "total": total, "seconds": round(seconds, 3),
+        }  # fmt: skip
+        self._emit(Event("track", time.time(), data))
+
+    def evidence(self, kind: str, why: str) -> None:
+        """Declare where this attempt's numbers come from, when it is not from running the thing.
+
+        ``kind`` is simulated, fallback, imported (or real, or stub). Criteria refuse such numbers
+        unless the plan admits the kind. A synthetic *data set* is still real evidence.
+        """
+        kinds = [str(known) for known in EvidenceKind]
+        if kind not in kinds:
+            hint = did_you_mean(kind, kinds)
+            raise ExprunnerError(f"unknown kind of evidence {kind!r}{hint}; known: {', '.join(kinds)}")
+        self._emit(Event("evidence", time.time(), {"kind": str(kind), "reason": text(why), "place": _caller()}))
+
+    def fallback(self, why: str) -> None:
+        """Declare that a substitute was used: ``runner.fallback("API unreachable, cached scores")``."""
+        self._emit(
+            Event("evidence", time.time(), {"kind": "fallback", "reason": text(why), "place": _caller()})
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Explain members of a later version, and misspelt ones."""
+        if name in _LATER:
+            raise AttributeError(f"runner.{name} ({_LATER[name]}) is not supported yet in this version")
+        members = [member for member in dir(type(self)) if not member.startswith("_")]
+        hint = did_you_mean(name, [*members, "results", "params", "config"])
+        raise AttributeError(f"the runner has no {name!r}{hint}")
+
+
+def _scalar(name: object, value: object) -> Plain:
+    plain = unbox(value)
+    if type(plain) in (bool, int, float):
+        return plain  # type: ignore[return-value]
+    found = number(plain)
+    if found is None:
+        shape = getattr(value, "shape", None)
+        what = f"shape {tuple(shape)}" if shape is not None else shown(value, 60)
+        raise TypeError(
+            f"log_metrics: {shown(name, 40)} is {type(value).__name__} ({what}), not one number; "
+            "log a number, and save arrays and texts as artifacts"
+        )
+    return found
+
+
+def _step(step: object) -> int:
+    found = number(step)
+    if not isinstance(found, int):
+        raise TypeError(f"log_metrics: step is {shown(step, 40)}; expected a whole number")
+    return found
+
+
+def _caller() -> str:
+    frame = sys._getframe(2)  # noqa: SLF001 - the place of the declaration is part of it
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def event_line(event: Event) -> str:
+    """Return how a progress event reads for a person, or an empty text for other events."""
+    data = event.data
+    if event.kind == "stage":
+        place = f"[{data['current']}/{data['total'] or '?'}] " if "current" in data else ""
+        return f"{place}{data['text']}"
+    if event.kind == "progress":
+        return f"{float(data['fraction']):.0%} done"  # type: ignore[arg-type]
+    if event.kind == "track":
+        title = f"{data['text']}: " if data["text"] else ""
+        total = data["total"]
+        steps = f"{data['done']}/{total}" if total is not None else count(int(data["done"]), "step")  # type: ignore[arg-type]
+        return f"{title}{steps} in {float(data['seconds']):.1f} s"  # type: ignore[arg-type]
+    if event.kind == "evidence":
+        return f"evidence declared {data['kind']}: {data['reason']} ({data['place']})"
+    return ""

@@ -1,0 +1,420 @@
+"""The hooks of a run that includes handlers. Each translates, and calls one verb of the session."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_exprunner import options, plan_file, provenance
+from pytest_exprunner.attempt import Attempt
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, StubItem, group_variants
+from pytest_exprunner.errors import ExprunnerError, HandlerError, count, did_you_mean
+from pytest_exprunner.gates import Action
+from pytest_exprunner.judging import Judgement, Outcome
+from pytest_exprunner.plan import Plan
+from pytest_exprunner.records import Failure, Level, dump_record
+from pytest_exprunner.render import terminal
+from pytest_exprunner.scan import scan
+from pytest_exprunner.selecting import Selection, in_order, with_variants
+from pytest_exprunner.session import ExperimentSession, Selected
+from pytest_exprunner.settings import Settings, study_root
+from pytest_exprunner.values import text
+
+ATTEMPT = pytest.StashKey[Attempt]()
+_BLOCKED = pytest.StashKey[bool]()
+_RECORD = "exprunner_record"
+_MAX_TRACEBACK = 50_000
+_MARKUP: dict[terminal.Style, dict[str, bool]] = {
+    "good": {"green": True},
+    "bad": {"red": True},
+    "warn": {"yellow": True},
+    "bold": {"bold": True},
+    "": {},
+}
+
+
+def configure(
+    config: pytest.Config, plan_path: Path, folders: tuple[Path, ...], asked: Sequence[Path]
+) -> None:
+    """Load the plan, find the handlers and register the hooks. Raises `pytest.UsageError`."""
+    root = config.rootpath
+    shown = plan_path.relative_to(root).as_posix() if plan_path.is_relative_to(root) else str(plan_path)
+    try:
+        loaded = plan_file.load(plan_path, shown)
+        found = scan(loaded.plan, folders, root)
+        found.check()
+    except ExprunnerError as error:
+        raise pytest.UsageError(str(error)) from None
+    _refuse_parallel(config, asked)
+    settings = _settings(config, loaded.plan, plan_path, folders)
+    collecting = Collecting(
+        loaded.plan,
+        found,
+        study_root(plan_path),
+        shown,
+        exploratory=settings.exploratory,
+        reserved=_registered_markers(config),
+    )
+    for line in collecting.marker_lines():
+        config.addinivalue_line("markers", line)
+    handlers = found.planned()
+    without = {
+        sub.id: next(iter(found.suspects(sub.id)), "")
+        for _experiment, sub in loaded.plan.sub_experiments()
+        if sub.id not in handlers
+    }
+    session = ExperimentSession(settings, loaded.plan, without)
+    plugin = ResearchPlanPlugin(config, session, collecting, folders)
+    plugin.remarks += [f"warning: {warning}" for warning in loaded.warnings]
+    plugin.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
+    config.pluginmanager.register(plugin, "exprunner-research-plan")
+
+
+def _refuse_parallel(config: pytest.Config, asked: Sequence[Path]) -> None:
+    workers = getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None)
+    if asked and workers and getattr(config.option, "dist", "no") != "no":
+        raise pytest.UsageError(
+            "experiments do not run in parallel yet: run 'pytest experiments/' with -n0, "
+            "and other tests with -n as you like"
+        )
+
+
+def _settings(
+    config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple[Path, ...]
+) -> Settings:
+    asked_gates: list[str] = config.getoption("exp_gate")
+    gates = list(plan.gates) if "all" in asked_gates else asked_gates
+    for gate in gates:
+        if gate not in plan.gates:
+            hint = did_you_mean(gate, plan.gates)
+            known = ", ".join(plan.gates) or "none"
+            raise pytest.UsageError(f"--exp-gate: unknown gate {gate!r}{hint}; known: {known}")
+    if asked_gates and not plan.gates:
+        raise pytest.UsageError("--exp-gate: the plan has no gates")
+    return Settings(
+        plan_file=plan_path,
+        results_root=options.results_root(config, plan_path),
+        folders=folders,
+        root=config.rootpath,
+        level=Level(config.getoption("exp_level")),
+        stub=config.getoption("exp_stub"),
+        gates=tuple(dict.fromkeys(gates)),
+        exploratory=config.getoption("exp_exploratory"),
+        ignore_dependencies=config.getoption("exp_ignore_dependencies"),
+    )
+
+
+def _registered_markers(config: pytest.Config) -> frozenset[str]:
+    lines: list[str] = config.getini("markers")
+    return frozenset(line.split(":", 1)[0].split("(", 1)[0].strip() for line in lines)
+
+
+class ResearchPlanPlugin:
+    """Hooks around one `ExperimentSession`."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        session: ExperimentSession,
+        collecting: Collecting,
+        folders: tuple[Path, ...],
+    ) -> None:
+        """Built once per run, after the plan was read."""
+        self.remarks: list[str] = []
+        self._config = config
+        self._session = session
+        self._collecting = collecting
+        self._folders = folders
+        self._collected: dict[str, int] = {}
+        self._variants: Mapping[str, tuple[str | None, ...]] = {}
+
+    # --- collection ---------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> Generator[None, list[Any], list[Any]]:
+        """Handlers are collected once, whatever ``python_files`` says."""
+        collected = yield
+        return self._collecting.file(file_path, parent, collected)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Give a handler the names that select it."""
+        self._collecting.item(item)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> Generator[None]:
+        """See what there is before anything is deselected, and what is left after it."""
+        self._variants = group_variants(items)
+        for item in items:
+            if SELECTED in item.stash and EXPLORATORY not in item.stash:
+                sub = item.stash[SELECTED].sub_experiment
+                self._collected[sub] = self._collected.get(sub, 0) + 1
+        yield
+        if self._session.settings.stub:
+            items.extend(self._stub_items(session))
+        items[:] = in_order(items, self._session.plan)
+
+    def _stub_items(self, session: pytest.Session) -> list[pytest.Item]:
+        selection = Selection(self._config, self._collecting, self._folders)
+        if not selection.covers_all():
+            return []
+        made: list[pytest.Item] = []
+        for sub in self._session.without_handler:
+            if selection.names(sub):
+                nodeid = f"{self._collecting.plan_name}::{sub}"
+                item = StubItem.from_parent(
+                    session, name=sub, nodeid=nodeid, plan_name=self._collecting.plan_name
+                )
+                experiment = self._session.plan.owner(sub)
+                item.stash[SELECTED] = Selected(experiment.id, sub, None, None, nodeid)
+                made.append(item)
+        return made
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Mark what was selected as in progress; judge the whole after the last item."""
+        if session.config.option.collectonly:
+            return (yield)
+        if not session.testsfailed or session.config.option.continue_on_collection_errors:
+            self._start(session.items)
+        result = yield
+        if self._session.started:
+            for judgement in self._session.judge():
+                self._report(judgement)
+        return result
+
+    def _start(self, items: Sequence[pytest.Item]) -> None:
+        chosen = [i.stash[SELECTED] for i in items if SELECTED in i.stash and EXPLORATORY not in i.stash]
+        selected = with_variants(chosen, self._variants)
+        for item in items:
+            if SELECTED in item.stash:
+                (item.stash[SELECTED],) = with_variants([item.stash[SELECTED]], self._variants)
+        selection = Selection(self._config, self._collecting, self._folders)
+        whole = selection.whole(items, self._collected)
+        if not (selected or whole or self._session.settings.gates):
+            return
+        try:
+            self._session.start(selected, whole)
+        except ExprunnerError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def _report(self, judgement: Judgement) -> None:
+        """Let pytest count a failure that belongs to no item."""
+        plan_name = self._collecting.plan_name
+        try:
+            pytest.fail(judgement.text, pytrace=False)
+        except pytest.fail.Exception as error:
+            longrepr = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+        report = pytest.TestReport(
+            nodeid=f"{plan_name}::{judgement.subject}",
+            location=(plan_name, None, judgement.subject),
+            keywords={},
+            outcome="failed",
+            longrepr=longrepr,
+            when="call",
+        )
+        self._config.hook.pytest_runtest_logreport(report=report)
+
+    # --- one item -----------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Refuse what is blocked; mark the attempt started before anything of it runs."""
+        __tracebackhide__ = True
+        selected = item.stash.get(SELECTED, None)
+        if selected is None:
+            return
+        item.stash.pop(ATTEMPT, None) if ATTEMPT in item.stash else None
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        if EXPLORATORY in item.stash:
+            item.stash[ATTEMPT] = self._session.begin_exploratory(selected, params, self._watch())
+            return
+        decision = self._session.decide(selected)
+        if decision.action is Action.BLOCK:
+            item.stash[_BLOCKED] = True
+            pytest.fail("blocked: " + "; ".join(decision.reasons), pytrace=False)
+        item.stash[ATTEMPT] = self._session.begin(selected, params, self._watch())
+
+    def _watch(self) -> Callable[[str], None]:
+        """Show progress lines: live with ``-v``, else where captured output goes."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        captured = capture is not None and capture.is_globally_capturing()
+
+        def watch(line: str) -> None:
+            shown = terminal.safe(line)
+            if not captured:
+                print(self._printable(shown))  # noqa: T201 - with -s this is where a person looks
+            elif reporter is not None and self._config.get_verbosity() > 0:
+                with capture.global_and_fixture_disabled():
+                    reporter.ensure_newline()
+                    reporter.write_line(f"  {self._printable(shown)}")
+
+        return watch
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Call a handler, record what it returns, and assert the criteria that it alone decides."""
+        __tracebackhide__ = True
+        attempt = pyfuncitem.stash.get(ATTEMPT, None)
+        if attempt is None:
+            return None
+        if self._session.settings.stub and EXPLORATORY not in pyfuncitem.stash:
+            attempt.stub()
+            return True
+        provenance.seed_everything(attempt.runner.seed)
+        try:
+            returned = _call(pyfuncitem)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            self._session.interrupted(attempt, f"{type(error).__name__} stopped it")
+            raise
+        try:
+            attempt.complete(returned)
+        except HandlerError as error:
+            attempt.fail(Failure("HandlerError", str(error)))
+            pytest.fail(str(error), pytrace=False)
+        if EXPLORATORY not in pyfuncitem.stash:
+            self._assert(attempt)
+        return True
+
+    def _assert(self, attempt: Attempt) -> None:
+        __tracebackhide__ = True
+        assertion = self._session.assertion(attempt)
+        if assertion.kind == "fail":
+            pytest.fail(self._printable(assertion.text), pytrace=False)
+        if assertion.kind == "expected":
+            pytest.xfail(self._printable(assertion.text))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Publish the outcome of an attempt that did not complete; send its record along."""
+        report = yield
+        if item.stash.get(_BLOCKED, False) and report.when == "setup":
+            report.when = "call"  # it was not run: a failure of the item, not of a fixture
+            item.stash[_BLOCKED] = False
+        attempt = item.stash.get(ATTEMPT, None)
+        if attempt is None:
+            return report
+        if attempt.record is None and (call.when == "call" or not report.passed):
+            _publish_incomplete(attempt, call, report)
+        if attempt.record is not None and (call.when == "call" or call.when == "setup"):
+            setattr(report, _RECORD, dump_record(attempt.record).decode())
+        if call.when == "teardown":
+            _write_log(attempt, report)
+            attempt.close()
+            del item.stash[ATTEMPT]
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in a record, wherever its item ran."""
+        record = getattr(report, _RECORD, None)
+        if record is not None:
+            self._session.record(record, _outcome(report))
+
+    # --- the end ------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write results and findings."""
+        self._session.finish()
+
+    def pytest_report_header(self) -> list[str]:
+        """Which plan, and what is odd about it."""
+        plan = self._session.plan
+        handlers = len(self._collecting.scan.planned())
+        line = (
+            f"research plan: {self._collecting.plan_name} ({count(len(plan.experiments), 'experiment')}, "
+            f"{count(handlers, 'handler')})"
+        )
+        return [self._printable(text) for text in (line, *map(terminal.safe, self.remarks))]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """What was found, in a short table."""
+        exploratory = self._collecting.scan.exploratory()
+        if exploratory and not self._session.settings.exploratory:
+            names = ", ".join(f"{h.name} ({h.place})" for h in exploratory[:5])
+            more = f" and {len(exploratory) - 5} more" if len(exploratory) > 5 else ""
+            terminalreporter.write_line(
+                self._printable(f"exploratory, not run (--exp-exploratory runs them): {names}{more}")
+            )
+        if not self._session.started:
+            return
+        summary = self._session.summary()
+        verbosity = self._config.get_verbosity()
+        if verbosity >= 0:
+            terminalreporter.write_sep("=", self._printable(terminal.heading(summary.results)))
+        for line in terminal.render(summary, verbosity):
+            terminalreporter.write_line(self._printable(line.text), **_MARKUP[line.style])
+        if verbosity > 0:
+            terminalreporter.write_line(f"Findings: {self._session.findings_shown}")
+
+    def _printable(self, line: str) -> str:
+        """Return text that the console can show: ASCII where it knows nothing else."""
+        writer = self._config.get_terminal_writer()
+        encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public way
+        try:
+            line.encode(encoding)
+        except (UnicodeEncodeError, LookupError):
+            return terminal.ascii_only(line)
+        return line
+
+
+def _call(item: pytest.Function) -> object:
+    __tracebackhide__ = True
+    arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001
+    returned = item.obj(**arguments)
+    if inspect.isawaitable(returned) or inspect.isasyncgen(returned):
+        close = getattr(returned, "close", None)
+        if close is not None:
+            close()
+        _refuse_async(item)
+    return returned
+
+
+def _refuse_async(item: pytest.Function) -> NoReturn:
+    pytest.fail(
+        f"{item.originalname} is async, and nothing here runs async handlers: install pytest-asyncio and "
+        "mark it with @pytest.mark.asyncio, or make it a plain function",
+        pytrace=False,
+    )
+
+
+def _publish_incomplete(
+    attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
+    error = call.excinfo.value if call.excinfo is not None else None
+    if report.skipped:
+        attempt.skip(text(getattr(error, "msg", None) or "skipped"))
+    elif error is None:
+        attempt.fail(Failure("Failed", "the handler was not called"))
+    else:
+        where = " (in a fixture)" if call.when == "setup" else ""
+        attempt.fail(
+            Failure(type(error).__name__, text(error) + where, text(report.longreprtext)[-_MAX_TRACEBACK:])
+        )
+
+
+def _write_log(attempt: Attempt, report: pytest.TestReport) -> None:
+    for name, content in report.sections:
+        if content.strip():
+            attempt.log(f"--- {name} ---\n{content.rstrip()}\n")
+    if report.failed:
+        attempt.log(f"--- teardown failed ---\n{report.longreprtext}\n")
+
+
+def _outcome(report: pytest.TestReport) -> Outcome:
+    if report.failed:
+        return "failed"
+    return "skipped" if report.skipped else "passed"

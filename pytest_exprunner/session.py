@@ -1,0 +1,349 @@
+"""One run over a study: match, decide, run, record, judge, publish. Knows nothing of pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_exprunner import criteria, gates, manifest, provenance
+from pytest_exprunner.attempt import Attempt
+from pytest_exprunner.errors import ResultsError
+from pytest_exprunner.fold import Pending
+from pytest_exprunner.gates import Action, Decision
+from pytest_exprunner.judging import Assertion, Judgement, Outcome, assertion, judge_experiment, judge_gate
+from pytest_exprunner.layout import Layout
+from pytest_exprunner.plan import Experiment, Plan, SubExperiment
+from pytest_exprunner.publishing import Publisher
+from pytest_exprunner.records import AttemptRecord, RunSpec, Status, parse_record
+from pytest_exprunner.render.terminal import Summary
+from pytest_exprunner.settings import Settings
+from pytest_exprunner.study import Study
+from pytest_exprunner.values import Plain
+
+_MOST_SHARE = 0.05
+_LEAST_SECONDS = 1.0
+EXPLORATORY = "exploratory"
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One thing that this run was asked to execute."""
+
+    experiment: str
+    sub_experiment: str
+    variant: str | None
+    seed: int | None
+    nodeid: str
+    variants: tuple[str | None, ...] = (None,)
+
+    @property
+    def slot(self) -> tuple[str, str | None, int | None]:
+        """(sub-experiment, variant, seed)."""
+        return (self.sub_experiment, self.variant, self.seed)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What this run has done so far."""
+
+    selected: Sequence[Selected] = ()
+    whole: frozenset[str] = frozenset()
+    blocked: dict[tuple[str, str | None, int | None], str] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    touched: tuple[str, ...] = ()
+
+
+class ExperimentSession:
+    """Holds the state of one run; every hook of the plugin calls one verb of it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        without_handler: Mapping[str, str],
+        run: str = "",
+    ) -> None:
+        """Open the study under ``settings.results_root``; nothing is written yet."""
+        self.settings = settings
+        self.plan = plan
+        self.run = run or provenance.new_run_id()
+        self.layout = Layout(settings.results_root, "stub" if settings.stub else "")
+        self.study = Study(plan, self.layout)
+        self.without_handler = without_handler
+        self._publisher = Publisher(self.layout)
+        self._progress = _Progress()
+        self._provenance: Mapping[str, Plain] = {}
+        self._digests: dict[str, dict[str, str]] = {}
+        self._published = 0.0
+        self._cost = 0.0
+        self._dirty: set[str] = set()
+        self.started = False
+
+    # --- before anything runs -----------------------------------------------------------------
+
+    def start(self, selected: Sequence[Selected], whole: Iterable[str]) -> None:
+        """Mark what was selected as in progress, on disk. Raises `ResultsError` if that fails.
+
+        ``whole`` are the experiments none of whose planned sub-experiments was left out.
+        """
+        wanted = {item.experiment for item in selected}
+        whole = frozenset(whole)
+        self._progress = _Progress(
+            selected=selected,
+            whole=whole,
+            touched=tuple(e for e in self.plan.experiments if e in wanted or e in whole),
+        )
+        self._provenance = provenance.capture(self.settings.root)
+        try:
+            self._publisher.prepare()
+            self._mark_pending()
+            self._publish(self._progress.touched, durable=True)
+        except OSError as error:
+            raise ResultsError(
+                f"the results folder {self.layout.root} cannot be written: {error.strerror or error} "
+                f"({error.filename}); expected a folder that this user can write to (--exp-results)"
+            ) from error
+        self.started = True
+
+    def _mark_pending(self) -> None:
+        pending: dict[str, list[Pending]] = {}
+        for item in self._progress.selected:
+            after = self.study.log(item.experiment).last_sequence(item.sub_experiment)
+            blocked = self._progress.blocked.get(item.slot, "")
+            record = Pending(item.sub_experiment, item.variant, item.seed, after, self.run, blocked)
+            if not self._ended(item):
+                pending.setdefault(item.experiment, []).append(record)
+        self.study.set_pending(self.run, pending)
+        manifest.write(self.layout.runs, self.run, pending)
+
+    def _ended(self, item: Selected) -> bool:
+        attempts = self.study.attempts(item.experiment).get(item.sub_experiment, ())
+        return any(
+            a.run == self.run and a.key.slot == (item.variant, item.seed) and a.finished_at for a in attempts
+        )
+
+    # --- one item -----------------------------------------------------------------------------
+
+    def decide(self, item: Selected) -> Decision:
+        """Decide whether an item may run, from what finished attempts say now."""
+        if self.settings.stub or self.settings.ignore_dependencies:
+            return Decision(Action.RUN)
+        needed = self._needed(item.experiment)
+        if not needed:
+            return Decision(Action.RUN)
+        states = {experiment: self.study.state(experiment) for experiment in needed}
+        decision = gates.decide(self.plan, item.experiment, states, self.settings.level)
+        if decision.action is Action.BLOCK:
+            self._progress.blocked[item.slot] = "; ".join(decision.reasons)
+        return decision
+
+    def _needed(self, experiment: str) -> set[str]:
+        requirements = self.plan.requirements(experiment)
+        if not requirements and not self.plan.experiments[experiment].blockers:
+            return set()
+        needed = {experiment}
+        for requirement in requirements:
+            gate = self.plan.gates.get(requirement)
+            needed.update(gate.experiments if gate else [requirement])
+        return needed
+
+    def begin(self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]) -> Attempt:
+        """Start an attempt: it is marked on disk before anything of it runs."""
+        experiment = self.plan.experiments[item.experiment]
+        return Attempt(self.layout, self._spec(item, experiment), experiment, params, watch)
+
+    def begin_exploratory(
+        self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]
+    ) -> Attempt:
+        """Start an attempt that no plan knows: recorded apart, never judged."""
+        layout = Layout(self.settings.results_root, EXPLORATORY)
+        sub = SubExperiment.model_validate({"\0key": item.sub_experiment})
+        experiment = Experiment.model_construct(
+            id=EXPLORATORY, sub_experiments={sub.id: sub}, success_criteria={}, replaces=()
+        )
+        return Attempt(layout, self._spec(item, experiment), experiment, params, watch)
+
+    def _spec(self, item: Selected, experiment: Experiment) -> RunSpec:
+        if experiment.id not in self._digests:
+            self._digests[experiment.id] = {
+                name: criteria.digest(c) for name, c in experiment.success_criteria.items()
+            }
+        options: dict[str, Plain] = {"level": str(self.settings.level)}
+        if self.settings.ignore_dependencies:
+            options["ignore_dependencies"] = True
+        return RunSpec(
+            experiment=experiment.id,
+            sub_experiment=item.sub_experiment,
+            variant=item.variant,
+            seed=item.seed,
+            run=self.run,
+            nodeid=item.nodeid,
+            rng_seed=provenance.seed_for(experiment.id, item.sub_experiment, item.variant, item.seed),
+            stub=self.settings.stub,
+            variants=item.variants,
+            registered=self._digests[experiment.id],
+            options=options,
+            provenance=self._provenance,
+        )
+
+    def assertion(self, attempt: Attempt) -> Assertion:
+        """Say what an item has to assert of a completed attempt."""
+        record = attempt.record
+        assert record is not None
+        experiment = self.plan.experiments[record.key.experiment]
+        return assertion(
+            experiment,
+            record,
+            attempt.results(record),
+            self.settings.level,
+            self.plan.replaced.get(experiment.id),
+            self.settings.shown(self.layout.attempt(record.key)),
+        )
+
+    def record(self, text: str, outcome: Outcome) -> None:
+        """Take in the record that came with an item's report, and publish now and then."""
+        record = parse_record(text)
+        self._progress.outcomes[record.nodeid] = outcome
+        if record.key.experiment not in self.plan.experiments:
+            return
+        self.study.add(record)
+        self._dirty.add(record.key.experiment)
+        self._publish_if_due()
+
+    def interrupted(self, attempt: Attempt, reason: str) -> None:
+        """Publish an attempt that was stopped from outside; no report will bring its record."""
+        record = attempt.interrupt(reason)
+        if record.key.experiment in self.plan.experiments:
+            self.study.add(record)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    @property
+    def findings_shown(self) -> str:
+        """Where the project's findings are, as messages show it."""
+        return self.settings.shown(self.layout.findings)
+
+    def judge(self) -> list[Judgement]:
+        """Return what no item asserts: whole experiments, skipped and unmeasured things, gates."""
+        progress = self._progress
+        found = []
+        for experiment in progress.touched:
+            text = judge_experiment(
+                self.study.state(experiment),
+                slots=[i for i in progress.selected if i.experiment == experiment],
+                attempts=self.study.attempts(experiment),
+                run=self.run,
+                outcomes=progress.outcomes,
+                blocked=progress.blocked,
+                whole=experiment in progress.whole,
+                without_handler=self.without_handler,
+                level=self.settings.level,
+                stub=self.settings.stub,
+            )
+            if text:
+                found.append(Judgement(experiment, text))
+        if not self.settings.stub:
+            results = self.study.results()
+            for gate in self.settings.gates:
+                text = judge_gate(results.gates[gate])
+                if text:
+                    found.append(Judgement(gate, text))
+        return found
+
+    def finish(self) -> None:
+        """Write everything, whole and durable; forget what is no longer pending."""
+        if not self.started:
+            return
+        self._mark_pending()
+        self._drop_superseded()
+        self._publish(self._progress.touched, durable=True)
+
+    def _drop_superseded(self) -> None:
+        """Remove from earlier runs' manifests what has been run, or selected, since."""
+        for run, pending in list(self.study.runs.items()):
+            if run == self.run:
+                continue
+            left = {
+                experiment: [item for item in items if self._still_pending(experiment, item)]
+                for experiment, items in pending.items()
+            }
+            if left != pending:
+                kept = {experiment: items for experiment, items in left.items() if items}
+                self.study.set_pending(run, kept)
+                manifest.write(self.layout.runs, run, kept)
+
+    def _still_pending(self, experiment: str, item: Pending) -> bool:
+        if experiment not in self.plan.experiments:
+            return False
+        slot = (item.sub_experiment, item.variant, item.seed)
+        if any(i.experiment == experiment and i.slot == slot for i in self._progress.selected):
+            return False
+        attempts = self.study.attempts(experiment).get(item.sub_experiment, ())
+        return not any(a.key.sequence > item.after and a.key.slot == slot[1:] for a in attempts)
+
+    def _publish_if_due(self) -> None:
+        now = time.monotonic()
+        if now - self._published >= max(_LEAST_SECONDS, self._cost / _MOST_SHARE):
+            self._publish(sorted(self._dirty), durable=False)
+
+    def _publish(self, experiments: Iterable[str], *, durable: bool) -> None:
+        began = time.monotonic()
+        results = self.study.results()
+        for experiment in experiments:
+            self._publisher.experiment(
+                results.experiments[experiment], results, self.study.attempts(experiment), durable=durable
+            )
+        self._publisher.project(results, durable=durable)
+        self._dirty.clear()
+        self._published = time.monotonic()
+        self._cost = self._published - began
+
+    def summary(self) -> Summary:
+        """Return what the end of the run shows."""
+        progress = self._progress
+        results = self.study.results()
+        notes = [*self._publisher.notes, *self.study.problems]
+        return Summary(
+            results=results,
+            touched=progress.touched,
+            without_handler={
+                sub: hint
+                for sub, hint in self.without_handler.items()
+                if self.plan.owner(sub).id in progress.touched
+            },
+            counts=self._counts(),
+            notes=notes,
+            gates=self.settings.gates,
+        )
+
+    def _counts(self) -> dict[str, int]:
+        progress = self._progress
+        statuses = [self._status(item) for item in progress.selected]
+        missing = [s for s in self.without_handler if self.plan.owner(s).id in progress.touched]
+        counts = {
+            "Completed": statuses.count(Status.COMPLETED),
+            "Failed": statuses.count(Status.FAILED),
+            "Skipped": statuses.count(Status.SKIPPED),
+            "Blocked": len(progress.blocked),
+            "No handler": len(missing),
+        }
+        unfinished = len(statuses) - sum(list(counts.values())[:4])
+        return {**counts, "Unfinished": unfinished} if unfinished else counts
+
+    def _status(self, item: Selected) -> Status | None:
+        current = current_of_run(self.study.attempts(item.experiment), item, self.run)
+        return current.status if current else None
+
+
+def current_of_run(
+    attempts: Mapping[str, Sequence[AttemptRecord]], item: Selected, run: str
+) -> AttemptRecord | None:
+    """Return the attempt of a run that counts for an item."""
+    own = [
+        a
+        for a in attempts.get(item.sub_experiment, ())
+        if a.run == run and a.key.slot == (item.variant, item.seed)
+    ]
+    return next((a for a in own if a.status is Status.COMPLETED), own[-1] if own else None)

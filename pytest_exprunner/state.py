@@ -1,0 +1,146 @@
+"""What is known now: the values that a fold of plan and records produces.
+
+Nothing here is stored as such; `results` writes a projection of it and reads it back where
+the records themselves are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_exprunner.plan import Experiment, Gate, Plan
+from pytest_exprunner.records import (
+    Artifact,
+    Confidence,
+    CriterionResult,
+    Evidence,
+    Failure,
+    GateState,
+    Logged,
+    Recommendation,
+    Status,
+    label,
+)
+from pytest_exprunner.values import Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The attempt that counts for one (variant, seed) of a sub-experiment."""
+
+    sub_experiment: str
+    status: Status
+    variant: str | None = None
+    seed: int | None = None
+    attempt: int | None = None
+    run: str = ""
+    finding: str = ""
+    metrics: Mapping[str, Plain] = field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Artifacts that the handler listed and never saved."""
+    evidence: tuple[Evidence, ...] = ()
+    logged: Mapping[str, Logged] = field(default_factory=dict)
+    error: Failure | None = None
+    reason: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    duration_s: float | None = None
+    provenance: Mapping[str, Plain] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """``e_p2_1[lr=0.1]``."""
+        return label(self.sub_experiment, self.variant, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One line of an attempt history: what happened, whatever came after."""
+
+    attempt: int
+    status: Status
+    started_at: str | None
+    run: str
+    variant: str | None = None
+    seed: int | None = None
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Plain] = field(default_factory=dict)
+    """The values of the metrics that criteria look at."""
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubState:
+    """Where a sub-experiment stands."""
+
+    id: str
+    status: Status
+    currents: tuple[Current, ...] = ()
+    history: tuple[Past, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why it is failed, skipped or unfinished: the first reason there is."""
+        for current in self.currents:
+            if current.status is self.status and (current.error or current.reason):
+                return current.error.line if current.error else current.reason
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What follows for an experiment, and why."""
+
+    recommendation: Recommendation
+    notes: str
+    confidence: Confidence
+    confidence_notes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentState:
+    """Where an experiment stands."""
+
+    plan: Experiment
+    status: Status
+    subs: Mapping[str, SubState]
+    criteria: Mapping[str, CriterionResult]
+    assessment: Assessment
+    issues: tuple[str, ...] = ()
+    registered: Mapping[str, str] = field(default_factory=dict)
+    replaced_by: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The experiment's id."""
+        return self.plan.id
+
+    @property
+    def started(self) -> bool:
+        """Tell whether anything was ever run."""
+        return any(sub.currents or sub.history for sub in self.subs.values())
+
+    def unmet(self) -> list[CriterionResult]:
+        """Return the gating criteria that were measured and not met."""
+        return [r for c in self.plan.gating if (r := self.criteria[c.name]).measured and not r.met]
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """Where a gate stands, with the evidence line by line."""
+
+    plan: Gate
+    state: GateState
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The whole study as it stands; ``stub`` where nothing in it was measured."""
+
+    plan: Plan
+    experiments: Mapping[str, ExperimentState]
+    gates: Mapping[str, GateResult]
+    stub: bool = False

@@ -1,0 +1,83 @@
+"""The stored study: attempts, manifests and results files of a results folder, folded on demand.
+
+Everything that looks at results, a run or a command, looks through this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_exprunner import manifest, results
+from pytest_exprunner.fold import NOTHING, Pending, fold, fold_experiment
+from pytest_exprunner.journal import AttemptLog, read_attempts
+from pytest_exprunner.layout import Layout
+from pytest_exprunner.plan import Plan
+from pytest_exprunner.records import AttemptRecord
+from pytest_exprunner.state import ExperimentState, Results
+
+
+class Study:
+    """Reads lazily, folds what changed, and never writes."""
+
+    def __init__(self, plan: Plan, layout: Layout) -> None:
+        """Look at ``layout`` through the eyes of ``plan``."""
+        self.plan = plan
+        self.layout = layout
+        self.runs, self.problems = manifest.read(layout.runs)
+        self._logs: dict[str, AttemptLog] = {}
+        self._states: dict[str, ExperimentState] = {}
+        self._before: dict[str, results.Previous] = {}
+
+    def log(self, experiment: str) -> AttemptLog:
+        """Return every attempt of an experiment."""
+        if experiment not in self._logs:
+            self._logs[experiment] = read_attempts(self.layout, experiment)
+        return self._logs[experiment]
+
+    def attempts(self, experiment: str) -> Mapping[str, list[AttemptRecord]]:
+        """Return the attempts of an experiment by sub-experiment."""
+        return self.log(experiment).attempts
+
+    def add(self, record: AttemptRecord) -> None:
+        """Take in an attempt that has just ended."""
+        self.log(record.key.experiment).add(record)
+        self._states.pop(record.key.experiment, None)
+
+    def set_pending(self, run: str, pending: Mapping[str, list[Pending]]) -> None:
+        """Take in what a run selected and has not finished."""
+        changed = {*self.runs.get(run, {}), *pending}
+        self.runs[run] = dict(pending)
+        for experiment in changed:
+            self._states.pop(experiment, None)
+
+    def pending(self, experiment: str) -> list[Pending]:
+        """Return what runs selected and have not finished."""
+        return list(manifest.newest(self.runs, experiment))
+
+    def state(self, experiment: str) -> ExperimentState:
+        """Return where an experiment stands."""
+        if experiment not in self._states:
+            log = self.log(experiment)
+            self._states[experiment] = fold_experiment(
+                self.plan,
+                self.plan.experiments[experiment],
+                log.attempts,
+                self.pending(experiment),
+                self._previous(experiment),
+                log.problems,
+            )
+        return self._states[experiment]
+
+    def _previous(self, experiment: str) -> results.Previous:
+        if experiment not in self._before:
+            stored = results.load(self.layout.results_of(experiment))
+            if stored.problem:
+                file = self.layout.results_of(experiment)
+                self.problems.append(f"{file} cannot be used: {stored.problem}")
+            self._before[experiment] = results.previous(stored) if stored.value else NOTHING
+        return self._before[experiment]
+
+    def results(self) -> Results:
+        """Return the whole study."""
+        states = {experiment: self.state(experiment) for experiment in self.plan.experiments}
+        return fold(self.plan, states, stub=self.layout.branch == "stub")

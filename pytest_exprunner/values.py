@@ -1,0 +1,212 @@
+"""Values as research code produces them, made plain: numbers, text, lists and mappings.
+
+Nothing is imported to recognise a NumPy scalar or a torch tensor; both answer ``item()``.
+JSON has no NaN, no infinity and no integers beyond 64 bits, so records write them as
+``{"$float": "NaN"}`` and ``{"$int": "0x…"}``; ``encode`` and ``decode`` are exact inverses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Set
+from typing import Any
+
+Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+MAX_DEPTH = 32
+MAX_TEXT = 1_000_000
+_INT64 = range(-(2**63), 2**63)
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def unbox(value: object) -> object:
+    """Return the python scalar inside a NumPy scalar, a 0-d array or a one-element tensor.
+
+    Works on any device and with gradients attached; anything else comes back unchanged.
+    """
+    if type(value) in (float, int, str, bool):
+        return value
+    item = getattr(value, "item", None)
+    if not callable(item) or isinstance(value, type) or not _holds_one(value):
+        return value
+    try:
+        return item()
+    except (TypeError, ValueError, RuntimeError):
+        return value
+
+
+def _holds_one(value: object) -> bool:
+    shape = getattr(value, "shape", None)
+    try:
+        return shape is not None and math.prod(shape) == 1
+    except TypeError:
+        return False
+
+
+def number(value: object) -> float | int | None:
+    """Return ``value`` as a number, or None: a bool, a text and a complex number are none."""
+    value = unbox(value)
+    if type(value) is float or type(value) is int:
+        return value
+    if isinstance(value, bool | str | bytes | complex):
+        return None
+    if isinstance(value, int):
+        return int(value)
+    try:
+        as_float = value.__float__()  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        return None
+    except OverflowError:
+        return math.inf
+    return as_float if isinstance(as_float, float) else None
+
+
+def as_float(value: float) -> float:
+    """Return a float; an integer too large for one becomes an infinity of its sign."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def text(value: object) -> str:
+    """Return text that any UTF-8 file can hold: lone surrogates are written as escapes."""
+    try:
+        result = value if type(value) is str else str(value)
+    except Exception as error:  # noqa: BLE001 - a user's __str__ may raise anything
+        result = f"<{type(value).__name__}: its text raised {type(error).__name__}>"
+    return result.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return a short ``repr`` that never raises, for messages."""
+    try:
+        result = repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
+        result = f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
+    result = text(result)
+    return result if len(result) <= limit else result[: limit - 1] + "…"
+
+
+def plain(value: object) -> Plain:
+    """Return ``value`` built from None, bool, int, float, str, list and dict alone.
+
+    Tuples and sets become lists, arrays and tensors nested lists, dataclasses mappings;
+    what has no plain form is kept as its ``repr``. Never raises.
+    """
+    return _plain(value, 0, frozenset())
+
+
+def _plain(value: object, depth: int, parents: frozenset[int]) -> Plain:
+    value = unbox(value)
+    if value is None or type(value) in (bool, int, float):
+        return value  # type: ignore[return-value]
+    if isinstance(value, str):
+        return _clipped(text(value))
+    if isinstance(value, bool | int | float):
+        return int(value) if isinstance(value, int) else float(value)
+    if id(value) in parents or depth >= MAX_DEPTH:
+        return f"<{type(value).__name__}: {'refers to itself' if id(value) in parents else 'nested too deeply'}>"
+    return _plain_container(value, depth + 1, parents | {id(value)})
+
+
+def _plain_container(value: object, depth: int, parents: frozenset[int]) -> Plain:
+    try:
+        if isinstance(value, Mapping):
+            return {text(unbox(key)): _plain(item, depth, parents) for key, item in value.items()}
+        if isinstance(value, list | tuple | Set):
+            return [_plain(item, depth, parents) for item in value]
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = dataclasses.fields(value)
+            return {f.name: _plain(getattr(value, f.name), depth, parents) for f in fields}
+        for convert in _CONVERSIONS:
+            converted = convert(value)
+            if converted is not None:
+                return _plain(converted, depth, parents)
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+        return f"<{type(value).__name__}: reading it raised {type(error).__name__}>"
+    return _clipped(shown(value, 2000))
+
+
+def _from_tensor(value: object) -> object:
+    if not hasattr(value, "tolist"):
+        return None
+    detached = value.detach().cpu() if hasattr(value, "detach") else value
+    return detached.tolist()  # type: ignore[union-attr]
+
+
+def _from_model(value: object) -> object:
+    dump = getattr(value, "model_dump", None)
+    return dump() if callable(dump) and not isinstance(value, type) else None
+
+
+def _from_fspath(value: object) -> object:
+    return str(value) if hasattr(value, "__fspath__") or hasattr(value, "isoformat") else None
+
+
+def _from_number(value: object) -> object:
+    return None if isinstance(value, complex) else number(value)
+
+
+_CONVERSIONS: tuple[Callable[[object], object], ...] = (
+    _from_tensor,
+    _from_model,
+    _from_fspath,
+    _from_number,
+)
+
+
+def _clipped(value: str) -> str:
+    if len(value) <= MAX_TEXT:
+        return value
+    return f"{value[:MAX_TEXT]}… ({len(value) - MAX_TEXT} more characters left out)"
+
+
+def encode(value: Plain) -> Plain:
+    """Return a plain value in which nothing is left that JSON cannot carry."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": special_name(value)}
+    if type(value) is int:
+        return value if value in _INT64 else {"$int": hex(value)}
+    if isinstance(value, dict):
+        encoded = {key: encode(item) for key, item in value.items()}
+        return {"$map": encoded} if len(encoded) == 1 and next(iter(encoded))[:1] == "$" else encoded
+    if isinstance(value, list):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode(value: Plain) -> Plain:
+    """Undo `encode`."""
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        key, item = next(iter(value.items()))
+        if key == "$float" and item in _SPECIAL:
+            return _SPECIAL[item]
+        if key == "$int" and isinstance(item, str):
+            return int(item, 16)
+        if key == "$map" and isinstance(item, dict):
+            value = item
+    return {key: decode(item) for key, item in value.items()}
+
+
+def special_name(value: float) -> str:
+    """Return the name of NaN or an infinity: ``NaN``, ``Infinity``, ``-Infinity``."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def named_floats(value: Plain) -> Plain:
+    """Return a plain value with NaN and infinities as their names, for JSON that others read."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return special_name(value)
+    if isinstance(value, dict):
+        return {key: named_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [named_floats(item) for item in value]
+    return value

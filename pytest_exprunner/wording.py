@@ -1,0 +1,117 @@
+"""Numbers, tiers and verdicts in words, as a colleague would say them."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_exprunner.plan import Criterion
+from pytest_exprunner.records import CriterionResult, Verdict
+from pytest_exprunner.values import as_float, special_name
+
+DASH = "–"
+
+
+def number_text(value: float | None, against: tuple[float, ...] = ()) -> str:
+    """Return a number with three decimals or significant digits, more where they decide.
+
+    A value is never shown on another side of a threshold in ``against`` than it is on.
+    """
+    if value is None:
+        return DASH
+    exact = as_float(value)
+    if not math.isfinite(exact):
+        return special_name(exact)
+    for digits in range(3, 18):
+        text = _rounded(exact, digits)
+        if all(_side(float(text), limit) == _side(exact, limit) for limit in against):
+            return text
+    return repr(exact)
+
+
+def _rounded(value: float, digits: int) -> str:
+    magnitude = abs(value)
+    if value == int(value) and magnitude < 10**15:
+        return str(int(value))
+    if 0.001 <= magnitude < 10**6:
+        return f"{value:.{digits}f}" if magnitude < 100 else f"{value:.{max(digits - 2, 0)}f}"
+    return f"{value:.{digits}g}"
+
+
+def _side(value: float, limit: float) -> int:
+    return (value > limit) - (value < limit)
+
+
+def threshold_text(value: float | None) -> str:
+    """Return a threshold as a person would have written it."""
+    if value is None:
+        return DASH
+    text = f"{value:.12g}"
+    whole, dot, decimals = text.partition(".")
+    return f"{whole}.{decimals}0" if dot and len(decimals) == 1 and "e" not in text else text
+
+
+def value_text(criterion: Criterion, value: float | None) -> str:
+    """Return a value of a criterion, with its unit."""
+    tiers = (criterion.target, criterion.acceptable, criterion.failure)
+    text = number_text(value, tuple(tier for tier in tiers if tier is not None))
+    return f"{text} {criterion.unit}" if criterion.unit and value is not None else text
+
+
+def tier_text(criterion: Criterion, tier: float | None) -> str:
+    """``≥ 0.70``: the condition that a tier states."""
+    if tier is None:
+        return DASH
+    return f"{'≥' if criterion.better == 'higher' else '≤'} {threshold_text(tier)}"
+
+
+def verdict_text(result: CriterionResult) -> str:
+    """``acceptable, borderline``: a verdict in one or two words."""
+    words = str(result.verdict).replace("_", " ")
+    return f"{words}, borderline" if result.borderline else words
+
+
+def explain(criterion: Criterion, result: CriterionResult) -> str:
+    """Say in a sentence what a result means, in the context of its tiers."""
+    name = criterion.name
+    if result.verdict is Verdict.NOT_MEASURED:
+        return f"{name} was not measured: {result.reason}."
+    value = value_text(criterion, result.value)
+    if result.verdict is Verdict.INADMISSIBLE:
+        return f"{name} = {value} does not count: {result.reason}."
+    sentence = f"{name} of {value} {_position(criterion, result)}"
+    if result.borderline:
+        sentence += _near(criterion, result)
+    return f"{sentence}."
+
+
+def _position(criterion: Criterion, result: CriterionResult) -> str:
+    better, worse = ("above", "below") if criterion.better == "higher" else ("below", "above")
+    value = as_float(result.value or 0.0)
+    target = threshold_text(criterion.target)
+    if result.verdict is Verdict.TARGET:
+        return f"{_at(value, criterion.target, better)} the {target} target"
+    if result.verdict is Verdict.ACCEPTABLE:
+        deciding = threshold_text(criterion.deciding)
+        return f"{_at(value, criterion.deciding, better)} the {deciding} threshold, short of the {target} target"
+    needed = "acceptable threshold" if criterion.acceptable is not None else "target"
+    gap = number_text(abs(criterion.deciding - value))
+    text = f"is {worse} the {threshold_text(criterion.deciding)} {needed} by {gap}"
+    if result.verdict is Verdict.FAILURE:
+        text += f", at or beyond the failure tier {threshold_text(criterion.failure)}"
+    return text
+
+
+def _at(value: float, limit: float, side: str) -> str:
+    return "is exactly at" if value == limit else f"is {side}"
+
+
+def _near(criterion: Criterion, result: CriterionResult) -> str:
+    deciding = threshold_text(criterion.deciding)
+    if result.met:
+        return f"; it barely passes {deciding}, so a person should look"
+    return f"; it narrowly misses {deciding}, so a person should look"
+
+
+def sentence_list(items: list[str]) -> str:
+    """``a, b and c``."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

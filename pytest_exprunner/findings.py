@@ -25,6 +25,8 @@ from pytest_exprunner.wording import (
 )
 
 _SHOWN_METRICS = 40
+_SHOWN_ISSUES = 5
+_SHOWN_TEXT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,18 +220,28 @@ def _current(current: Current, plan: Experiment) -> Iterator[Block]:
     if current.finding:
         yield Paragraph((current.finding.strip(),))
     judged = {c.metric_name for c in plan.success_criteria.values()}
-    rows = [(name, value) for name, value in current.metrics.items() if number(value) is not None]
+    rows = [(name, shown) for name, value in current.metrics.items() if (shown := _shown(value))]
     if rows:
         yield Table(
             ("Metric", "Value"),
             tuple(
-                ((Strong(name),) if name in judged else (Code(name),), (number_text(number(value)),))
-                for name, value in rows[:_SHOWN_METRICS]
+                ((Strong(name),) if name in judged else (Code(name),), (shown,))
+                for name, shown in rows[:_SHOWN_METRICS]
             ),
         )
     if len(rows) > _SHOWN_METRICS:
         yield Paragraph((f"{len(rows) - _SHOWN_METRICS} more metrics are in results.yaml.",))
     yield from _artifacts(current)
+
+
+def _shown(value: object) -> str:
+    """Return how a table shows a metric: numbers and short texts; other things are in results.yaml."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return value if len(value) <= _SHOWN_TEXT else ""
+    found = number(value)
+    return "" if found is None else number_text(found)
 
 
 def _artifacts(current: Current) -> Iterator[Block]:
@@ -356,12 +368,20 @@ def _project(results: Results) -> Iterator[Block]:
         yield Heading(2, ("Gates",))
         for gate in results.gates.values():
             yield from _gate(gate)
-    review = [(Code(s.id), f": {item}") for s in results.experiments.values() for item in review_items(s)]
+    review = [line for state in results.experiments.values() for line in _review_lines(state)]
     if review and not results.stub:
         yield Heading(2, ("For a person to look at",))
         yield Bullets(tuple(review))
     yield Heading(2, ("Next steps",))
     yield Bullets(tuple(_project_steps(results)))
+
+
+def _review_lines(state: ExperimentState) -> Iterator[Spans]:
+    items = review_items(state)
+    for item in items[:_SHOWN_ISSUES]:
+        yield (Code(state.id), f": {item}")
+    if len(items) > _SHOWN_ISSUES:
+        yield (Code(state.id), f": {len(items) - _SHOWN_ISSUES} more in its own findings.")
 
 
 def _overview(states: Iterable[ExperimentState]) -> str:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pytest_exprunner import criteria as verdicts
 from pytest_exprunner.assessment import assess, experiment_status
 from pytest_exprunner.criteria import Reading
+from pytest_exprunner.errors import count
 from pytest_exprunner.gates import evaluate_gate
 from pytest_exprunner.plan import Experiment, Plan
 from pytest_exprunner.records import AttemptRecord, Status
 from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
+from pytest_exprunner.wording import few
 
 Slot = tuple[str | None, int | None]
 
@@ -267,8 +269,10 @@ def _issues(
     """What a careful reader should know and no verdict says."""
     for sub in state.subs.values():
         for current in sub.currents:
-            for path in current.missing:
-                yield f"{current.label} lists the artifact {path}, which it never saved."
+            if current.missing:
+                artifacts = count(len(current.missing), "artifact")
+                paths = few(current.missing)
+                yield f"{current.label} lists {artifacts} that it never saved: {paths}."
     for sub_id in attempts:
         if sub_id not in state.subs:
             yield f"{sub_id} has attempts and is no longer in the plan; they are kept and not judged."

@@ -53,7 +53,7 @@ def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> tuple[Ga
     says = assessment.recommendation
     if state.status is Status.BLOCKED and says is not Recommendation.BLOCK:
         return GateState.PENDING, f"{state.id} is blocked: {blocked_reason(state)}"
-    line = f"{state.id} says {says}: {assessment.notes}"
+    line = f"{state.id} says {says}: {assessment.notes.rstrip('.')}"
     if says is Recommendation.PROCEED:
         return GateState.PASSED, line
     return (GateState.FAILED if says is Recommendation.PIVOT else GateState.PENDING), line

@@ -134,8 +134,9 @@ def judge_experiment(  # noqa: PLR0913 - each part is named at the one call
             lines += _missing_handlers(state, without_handler)
     if not lines:
         return ""
-    says = state.assessment.recommendation
-    head = f"{state.id}: {str(state.status).replace('_', ' ')}" + ("" if stub else f" → {says}")
+    status = str(state.status).replace("_", " ")
+    says = state.assessment
+    head = status if stub else f"{status} → {says.recommendation}. {says.notes}"
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
@@ -160,7 +161,7 @@ def _criteria_lines(  # noqa: PLR0913
     *,
     whole: bool,
 ) -> Iterator[str]:
-    if state.replaced_by is not None:
+    if state.replaced_by is not None or not state.started:
         return
     for criterion in state.plan.gating:
         result = state.criteria[criterion.name]
@@ -195,5 +196,4 @@ def judge_gate(gate: GateResult) -> str:
     """Return why a gate does not pass, or an empty text."""
     if gate.state in (GateState.PASSED, GateState.PASSED_WITH_WAIVER):
         return ""
-    title = f"{gate.plan.id} — {gate.plan.name}" if gate.plan.name else gate.plan.id
-    return "\n".join([f"{title}: {gate.state}", *(f"  {line}" for line in gate.lines)])
+    return "\n".join([f"the gate is {gate.state}", *(f"  {line}" for line in gate.lines)])

@@ -131,6 +131,8 @@ class ResearchPlanPlugin:
         self._folders = folders
         self._collected: dict[str, int] = {}
         self._variants: Mapping[str, tuple[str | None, ...]] = {}
+        self._judged: set[str] = set()
+        self._emitting = False
 
     # --- collection ---------------------------------------------------------------------------
 
@@ -211,18 +213,22 @@ class ResearchPlanPlugin:
         """Let pytest count a failure that belongs to no item."""
         plan_name = self._collecting.plan_name
         try:
-            pytest.fail(judgement.text, pytrace=False)
+            _fail(self._printable(judgement.text))
         except pytest.fail.Exception as error:
             longrepr = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+        nodeid = f"{plan_name}::{judgement.subject}"
+        self._judged.add(nodeid)
         report = pytest.TestReport(
-            nodeid=f"{plan_name}::{judgement.subject}",
+            nodeid=nodeid,
             location=(plan_name, None, judgement.subject),
             keywords={},
             outcome="failed",
             longrepr=longrepr,
             when="call",
         )
+        self._emitting = True
         self._config.hook.pytest_runtest_logreport(report=report)
+        self._emitting = False
 
     # --- one item -----------------------------------------------------------------------------
 
@@ -241,7 +247,7 @@ class ResearchPlanPlugin:
         decision = self._session.decide(selected)
         if decision.action is Action.BLOCK:
             item.stash[_BLOCKED] = True
-            pytest.fail("blocked: " + "; ".join(decision.reasons), pytrace=False)
+            _fail("blocked: " + "; ".join(decision.reasons))
         item.stash[ATTEMPT] = self._session.begin(selected, params, self._watch())
 
     def _watch(self) -> Callable[[str], None]:
@@ -281,16 +287,15 @@ class ResearchPlanPlugin:
             attempt.complete(returned)
         except HandlerError as error:
             attempt.fail(Failure("HandlerError", str(error)))
-            pytest.fail(str(error), pytrace=False)
+            _fail(str(error))
         if EXPLORATORY not in pyfuncitem.stash:
             self._assert(attempt)
         return True
 
     def _assert(self, attempt: Attempt) -> None:
-        __tracebackhide__ = True
         assertion = self._session.assertion(attempt)
         if assertion.kind == "fail":
-            pytest.fail(self._printable(assertion.text), pytrace=False)
+            _fail(self._printable(assertion.text))
         if assertion.kind == "expected":
             pytest.xfail(self._printable(assertion.text))
 
@@ -322,6 +327,12 @@ class ResearchPlanPlugin:
         record = getattr(report, _RECORD, None)
         if record is not None:
             self._session.record(record, _outcome(report))
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count the failure of an experiment as a whole, and leave it out of the progress of items."""
+        if getattr(report, "when", None) == "call" and report.nodeid in self._judged:
+            return "failed", "", "" if self._emitting else "FAILED"
+        return None
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -371,6 +382,11 @@ class ResearchPlanPlugin:
         return line
 
 
+def _fail(message: str) -> NoReturn:
+    """Fail with a message alone. This frame stays visible, or pytest says that all were hidden."""
+    pytest.fail(message, pytrace=False)
+
+
 def _call(item: pytest.Function) -> object:
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001
@@ -384,10 +400,9 @@ def _call(item: pytest.Function) -> object:
 
 
 def _refuse_async(item: pytest.Function) -> NoReturn:
-    pytest.fail(
+    _fail(
         f"{item.originalname} is async, and nothing here runs async handlers: install pytest-asyncio and "
-        "mark it with @pytest.mark.asyncio, or make it a plain function",
-        pytrace=False,
+        "mark it with @pytest.mark.asyncio, or make it a plain function"
     )
 
 

@@ -119,7 +119,7 @@ class ExperimentState:
 
     @property
     def started(self) -> bool:
-        """Tell whether anything was ever run."""
+        """Tell whether anything was ever run, or is meant to run now."""
         return any(sub.currents or sub.history for sub in self.subs.values())
 
     def unmet(self) -> list[CriterionResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import CriterionResult, Verdict
@@ -42,12 +43,14 @@ def _side(value: float, limit: float) -> int:
 
 
 def threshold_text(value: float | None) -> str:
-    """Return a threshold as a person would have written it."""
+    """Return a threshold as a person would have written it: ``0.70``, ``10``."""
     if value is None:
         return DASH
     text = f"{value:.12g}"
-    whole, dot, decimals = text.partition(".")
-    return f"{whole}.{decimals}0" if dot and len(decimals) == 1 and "e" not in text else text
+    if isinstance(value, int) or "e" in text:
+        return text
+    whole, _dot, decimals = text.partition(".")
+    return f"{whole}.{decimals:0<2}"
 
 
 def value_text(criterion: Criterion, value: float | None) -> str:
@@ -112,6 +115,12 @@ def _near(criterion: Criterion, result: CriterionResult) -> str:
     return f"; it narrowly misses {deciding}, so a person should look"
 
 
-def sentence_list(items: list[str]) -> str:
+def sentence_list(items: Sequence[str]) -> str:
     """``a, b and c``."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def few(items: Sequence[str], most: int = 3) -> str:
+    """``a, b, c and 4 more``."""
+    shown = list(items[:most])
+    return sentence_list([*shown, f"{len(items) - most} more"] if len(items) > most else shown)

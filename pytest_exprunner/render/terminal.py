@@ -88,17 +88,22 @@ def _full(summary: Summary, verbosity: int) -> Iterator[Line]:
     results = summary.results
     if results.stub:
         yield Line("STUB RUN: no handler was called and nothing was measured; this never counts.", "warn")
-    body = [line for e in summary.touched for line in _experiment(results.experiments[e], summary, verbosity)]
+    states = [results.experiments[e] for e in summary.touched]
+    idle = [s for s in states if not s.started and not s.plan.blockers and not results.stub and verbosity < 1]
+    shown = [s for s in states if s not in idle]
+    width = max((len(safe(s.plan.title, 60)) for s in shown), default=0)
+    body = [line for state in shown for line in _experiment(state, summary, verbosity, width)]
     if len(body) > _MAX_LINES and verbosity < 1:
-        states = [results.experiments[e] for e in summary.touched]
-        body = [_title(state, stub=results.stub) for state in states]
+        body = [_title(state, width, stub=results.stub) for state in shown]
         hidden = len(body) - _MAX_LINES
-        if hidden > 0:
-            body = [*body[:_MAX_LINES], Line(f"… and {count(hidden, 'more experiment')}; -v shows all")]
+        more = f"… and {count(hidden, 'more experiment')}" if hidden > 0 else "(the tables are long)"
+        body = [*body[:_MAX_LINES], Line(f"{more}; -v shows everything")]
     yield from body
-    for gate in results.gates.values():
+    if idle:
+        yield Line(f"not started: {', '.join(state.id for state in idle)}", "warn")
+    for gate in () if results.stub else results.gates.values():
         if gate.plan.id in summary.gates or set(gate.plan.experiments) & set(summary.touched):
-            yield _gate(gate)
+            yield gate_line(gate)
     for note in summary.notes:
         yield Line(safe(note), "warn")
     yield Line(_counts(summary.counts), "bold")
@@ -108,9 +113,11 @@ def _counts(counts: Mapping[str, int]) -> str:
     return "  ".join(f"{name}: {number}" for name, number in counts.items())
 
 
-def _experiment(state: ExperimentState, summary: Summary, verbosity: int) -> Iterator[Line]:
+def _experiment(
+    state: ExperimentState, summary: Summary, verbosity: int, width: int
+) -> Iterator[Line]:
     stub = summary.results.stub
-    yield _title(state, stub=stub)
+    yield _title(state, width, stub=stub)
     if state.plan.success_criteria:
         yield from table(state, summary.without_handler, stub=stub)
     if verbosity > 0 and not stub:
@@ -120,13 +127,13 @@ def _experiment(state: ExperimentState, summary: Summary, verbosity: int) -> Ite
         yield from _remarks(state, verbosity)
 
 
-def _title(state: ExperimentState, *, stub: bool) -> Line:
+def _title(state: ExperimentState, width: int, *, stub: bool) -> Line:
     status = str(state.status).replace("_", " ")
-    title = safe(state.plan.title, 60)
+    title = f"{safe(state.plan.title, 60):<{width}}"
     if stub:
-        return Line(f"{title:<50} {status}", "bold")
+        return Line(f"{title}  {status}", "bold")
     said = state.assessment
-    return Line(f"{title:<50} {status} → {said.recommendation} (confidence: {said.confidence})", _tone(state))
+    return Line(f"{title}  {status} → {said.recommendation} (confidence: {said.confidence})", _tone(state))
 
 
 def _tone(state: ExperimentState) -> Style:
@@ -228,7 +235,8 @@ def _style(criterion: Criterion, result: CriterionResult) -> Style:
     return "bad" if criterion.severity == "gate" else "warn"
 
 
-def _gate(gate: GateResult) -> Line:
+def gate_line(gate: GateResult) -> Line:
+    """One line for a gate: where it stands, and what keeps it from passing."""
     open_ = "; ".join(gate.lines) if gate.state is not GateState.PASSED else ""
     why = f" — {safe(open_)}" if open_ else ""
     claim = gate.plan.status

@@ -1,0 +1,336 @@
+"""The command ``exprunner``: load, ask a pure function, print. Works on stored files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pytest_exprunner import __version__, ini, plan_file
+from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
+from pytest_exprunner.layout import Layout
+from pytest_exprunner.plan import json_schema
+from pytest_exprunner.plan_file import LoadedPlan
+from pytest_exprunner.publishing import Publisher
+from pytest_exprunner.records import GateState, Status
+from pytest_exprunner.render import terminal
+from pytest_exprunner.render.terminal import Line, Style, Summary
+from pytest_exprunner.results import document
+from pytest_exprunner.scan import Scan, scan
+from pytest_exprunner.settings import Settings, find_plan, setting, study_root
+from pytest_exprunner.state import GateResult, Results
+from pytest_exprunner.study import Study
+
+SCHEMA_VERSION = 1
+EXIT_FAILED = 1
+EXIT_PENDING = 3
+EXIT_USAGE = 4
+_GATE_EXIT = {GateState.FAILED: EXIT_FAILED, GateState.PENDING: EXIT_PENDING}
+_COLOURS: dict[Style, dict[str, Any]] = {
+    "good": {"fg": "green"},
+    "bad": {"fg": "red"},
+    "warn": {"fg": "yellow"},
+    "bold": {"bold": True},
+    "": {},
+}
+
+
+class _Opened:
+    """A study as the command line sees it."""
+
+    def __init__(self, plan: str | None, results: str | None) -> None:
+        self.root, found = ini.read(Path.cwd())
+        file = self._plan_file(plan, found)
+        name = setting("results", results, os.environ, found.get("exp_results"))
+        start = Path.cwd() if results else self.root
+        self.settings = Settings(
+            plan_file=file,
+            results_root=file.parent if name is None else Path(os.path.abspath(start / name)),
+            folders=self._folders(file, found),
+            root=self.root,
+        )
+        self.loaded: LoadedPlan = plan_file.load(file, self.settings.shown(file))
+
+    def _plan_file(self, option: str | None, found: Mapping[str, str]) -> Path:
+        name = setting("plan", option, os.environ, found.get("exp_plan"))
+        if name is not None:
+            file = Path(os.path.abspath((Path.cwd() if option else self.root) / name))
+            if not file.is_file():
+                raise ExprunnerError(f"there is no plan at {file}")
+            return file
+        nearest = find_plan([Path.cwd()], self.root)
+        if nearest is None:
+            raise ExprunnerError(
+                f"no plan found: looked for research/research_plan.yaml from {Path.cwd()} upwards; "
+                "name one with --plan FILE"
+            )
+        return nearest
+
+    def _folders(self, file: Path, found: Mapping[str, str]) -> tuple[Path, ...]:
+        names = setting("paths", None, os.environ, found.get("exp_paths"))
+        if names is None:
+            return (study_root(file) / "experiments",)
+        return tuple(Path(os.path.abspath(self.root / name)) for name in names.split())
+
+    def scan(self) -> Scan:
+        """The handlers in the source files."""
+        return scan(self.loaded.plan, self.settings.folders, self.root)
+
+    def study(self) -> Study:
+        """The stored results."""
+        return Study(self.loaded.plan, Layout(self.settings.results_root))
+
+    def without_handler(self, found: Scan) -> dict[str, str]:
+        """Planned sub-experiments that have no handler, with a hint where something looks like one."""
+        handlers = found.planned()
+        return {
+            sub.id: next(iter(found.suspects(sub.id)), "")
+            for _experiment, sub in self.loaded.plan.sub_experiments()
+            if sub.id not in handlers
+        }
+
+
+def _say(lines: list[Line]) -> None:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    for line in lines:
+        text = line.text
+        try:
+            text.encode(encoding)
+        except (UnicodeEncodeError, LookupError):
+            text = terminal.ascii_only(text)
+        click.echo(click.style(text, **_COLOURS[line.style]))
+
+
+def _print_json(kind: str, value: Mapping[str, Any]) -> None:
+    whole = {"schema": f"exprunner/{kind}", "schema_version": SCHEMA_VERSION, **value}
+    click.echo(json.dumps(whole, indent=2, ensure_ascii=True, default=str))
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    for decorate in (
+        click.option("--plan", metavar="FILE", help="The research plan; searched for upwards by default."),
+        click.option("--results", metavar="DIR", help="Folder of results; the plan's folder by default."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text."),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="exprunner")
+def cli() -> None:
+    """Research experiments as pytest functions: look at the plan and at what was found.
+
+    Exit codes: 0 all is well, 1 something failed, 3 a gate is pending, 4 the plan or the
+    command is wrong.
+    """
+
+
+@cli.command()
+@_common
+def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Check the plan and find its handlers; nothing is imported or run."""
+    try:
+        opened = _Opened(plan, results)
+    except PlanError as error:
+        if not as_json:
+            raise
+        problems = [_problem(problem) for problem in error.problems]
+        _print_json("check", {"ok": False, "problems": problems})
+        raise SystemExit(EXIT_USAGE) from None
+    found = opened.scan()
+    found.check()
+    without = opened.without_handler(found)
+    if as_json:
+        _print_json("check", _check_json(opened, found, without))
+        return
+    loaded = opened.loaded
+    subs = sum(1 for _ in loaded.plan.sub_experiments())
+    name = opened.settings.shown(loaded.file)
+    lines = [
+        Line(
+            f"{name}: {count(len(loaded.plan.experiments), 'experiment')}, "
+            f"{count(subs, 'sub-experiment')}, {count(len(loaded.plan.gates), 'gate')}: no problems",
+            "good",
+        ),
+        *(Line(f"warning: {warning}", "warn") for warning in loaded.warnings),
+        *(Line(f"warning: {problem}", "warn") for problem in found.problems()),
+        Line(f"{count(len(found.planned()), 'handler')} for {count(subs, 'sub-experiment')}"),
+        *(Line(f"  no handler: {sub}{f' ({hint})' if hint else ''}", "warn") for sub, hint in without.items()),
+        *(Line(f"  exploratory: {h.name} ({h.place})") for h in found.exploratory()),
+    ]
+    _say(lines)
+
+
+def _problem(problem: Any) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "text": f"{problem.text}{problem.hint}",
+    }
+
+
+def _check_json(opened: _Opened, found: Scan, without: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "plan": opened.settings.shown(opened.loaded.file),
+        "problems": [],
+        "warnings": [_problem(warning) for warning in opened.loaded.warnings],
+        "handlers": {sub: {"name": h.name, "place": h.place} for sub, h in found.planned().items()},
+        "without_handler": dict(without),
+        "exploratory": [{"name": h.name, "place": h.place} for h in found.exploratory()],
+        "unreadable": found.problems(),
+    }
+
+
+@cli.command()
+@_common
+def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Show where every experiment and gate stands."""
+    opened = _Opened(plan, results)
+    study = opened.study()
+    stored = study.results()
+    without = opened.without_handler(opened.scan())
+    if as_json:
+        _print_json("status", _status_json(stored, study, without))
+        return
+    started = [e for e, s in stored.experiments.items() if s.started or s.status is Status.BLOCKED]
+    summary = Summary(
+        stored,
+        touched=started,
+        without_handler=without,
+        counts=_status_counts(stored),
+        notes=study.problems,
+        gates=tuple(stored.gates),
+    )
+    lines = terminal.render(summary, verbosity=0)
+    waiting = [e for e in stored.experiments if e not in started]
+    if waiting:
+        lines.insert(-1, Line(f"not started: {', '.join(waiting)}"))
+    _say([Line(terminal.heading(stored), "bold"), *lines])
+
+
+def _status_counts(stored: Results) -> dict[str, int]:
+    subs = [sub.status for state in stored.experiments.values() for sub in state.subs.values()]
+    return {
+        "Completed": subs.count(Status.COMPLETED),
+        "Failed": subs.count(Status.FAILED),
+        "In progress": subs.count(Status.IN_PROGRESS),
+        "Not started": subs.count(Status.NOT_STARTED),
+    }
+
+
+def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "project": stored.plan.project.name,
+        "experiments": {
+            name: {
+                **{
+                    key: value
+                    for key, value in document(state).items()
+                    if key in ("status", "recommendation", "recommendation_notes", "assessment", "criteria", "issues")
+                },
+                "sub_experiments": {sub.id: str(sub.status) for sub in state.subs.values()},
+                "without_handler": [sub for sub in state.subs if sub in without],
+                "replaced_by": state.replaced_by,
+            }
+            for name, state in stored.experiments.items()
+        },
+        "gates": {gate: _gate_json(result) for gate, result in stored.gates.items()},
+        "problems": study.problems,
+    }
+
+
+@cli.command()
+@_common
+def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Write results.yaml and FINDINGS.md anew from the stored attempts."""
+    opened = _Opened(plan, results)
+    study = opened.study()
+    stored = study.results()
+    publisher = Publisher(study.layout)
+    written = [e for e, state in stored.experiments.items() if state.started]
+    publisher.prepare()
+    for experiment in written:
+        publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment), durable=True)
+    publisher.project(stored, durable=True)
+    findings = opened.settings.shown(study.layout.findings)
+    if as_json:
+        value = {"experiments": written, "findings": findings, "notes": publisher.notes, "problems": study.problems}
+        _print_json("report", value)
+    else:
+        _say(
+            [
+                Line(f"wrote results and findings of {count(len(written), 'experiment')}, and {findings}", "good"),
+                *(Line(terminal.safe(note), "warn") for note in [*publisher.notes, *study.problems]),
+            ]
+        )
+    if study.problems:
+        raise SystemExit(EXIT_FAILED)
+
+
+@cli.command()
+@click.argument("gate_ids", metavar="[ID]...", nargs=-1)
+@_common
+def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Show gates; exit 0 if all have passed, 1 if one failed, 3 if one is pending."""
+    opened = _Opened(plan, results)
+    stored = opened.study().results()
+    for gate in gate_ids:
+        if gate not in stored.gates:
+            hint = did_you_mean(gate, stored.gates)
+            raise ExprunnerError(f"unknown gate {gate!r}{hint}; known: {', '.join(stored.gates) or 'none'}")
+    chosen = {gate: stored.gates[gate] for gate in gate_ids or stored.gates}
+    if as_json:
+        _print_json("gates", {"gates": {name: _gate_json(result) for name, result in chosen.items()}})
+    elif not chosen:
+        _say([Line("the plan has no gates")])
+    for result in () if as_json else chosen.values():
+        _say([terminal.gate_line(replace(result, lines=())), *(Line(f"  {terminal.safe(t)}") for t in result.lines)])
+    states = [result.state for result in chosen.values()]
+    worst = next((s for s in (GateState.FAILED, GateState.PENDING) if s in states), None)
+    if worst is not None:
+        raise SystemExit(_GATE_EXIT[worst])
+
+
+def _gate_json(result: GateResult) -> dict[str, Any]:
+    return {
+        "state": str(result.state),
+        "experiments": list(result.plan.experiments),
+        "evidence": list(result.lines),
+        "claimed": result.plan.status,
+    }
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of research_plan.yaml."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def main() -> None:
+    """Run the command; errors meant for people are printed without a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except ExprunnerError as error:
+        _fail(str(error))
+    except click.UsageError as error:
+        _fail(f"{error.format_message()} (exprunner --help shows the commands)")
+    except (click.ClickException, click.Abort) as error:
+        _fail(str(error) or "aborted")
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> None:
+    for line in message.splitlines():
+        click.echo(terminal.safe(line, 1000), err=True)
+    raise SystemExit(EXIT_USAGE)

@@ -112,9 +112,7 @@ def fit(
     return curve
 
 
-def train_encoder(
-    scenes: SceneSplits, seed: int, to: Progress, padding: Padding = "zeros"
-) -> Encoder:
+def train_encoder(scenes: SceneSplits, seed: int, to: Progress, padding: Padding = "zeros") -> Encoder:
     """Train an encoder on digit classes and freeze it.
 
     The random state is put back afterwards, so what follows does not depend on this.
@@ -125,7 +123,7 @@ def train_encoder(
         train = scenes.train.images, scenes.train.labels
         val = scenes.val.images, scenes.val.labels
         fit("encoder", encoder, F.cross_entropy, train, val, ENCODER_BUDGET, to)
-    return encoder.requires_grad_(False)
+    return encoder.requires_grad_(requires_grad=False)
 
 
 _study_encoders: dict[torch.device, Encoder] = {}

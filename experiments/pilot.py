@@ -24,7 +24,7 @@ class Silent:
     def log_metrics(self, metrics: dict[str, float], /, step: int | None = None) -> None:
         """Record nothing."""
 
-    def track(self, iterable: Iterable[int], text: str, /) -> Iterable[int]:
+    def track(self, iterable: Iterable[int], _text: str, /) -> Iterable[int]:
         """Hand on epochs, showing nothing."""
         return iterable
 

@@ -48,9 +48,7 @@ class SceneReport:
     metrics: dict[str, float]
 
 
-def rebuild_scenes(
-    decoder: nn.Module, features: Features, scenes: SceneSplits, to: Progress
-) -> SceneReport:
+def rebuild_scenes(decoder: nn.Module, features: Features, scenes: SceneSplits, to: Progress) -> SceneReport:
     """Train ``decoder`` to rebuild canvases from frozen features; measure it on the test scenes.
 
     Cross-entropy against grey values has the same optimum as squared error (the expected pixel),

@@ -52,9 +52,7 @@ class BoxReport:
     metrics: dict[str, float]
 
 
-def probe_boxes(
-    probe: nn.Module, features: Features, scenes: SceneSplits, to: Progress
-) -> BoxReport:
+def probe_boxes(probe: nn.Module, features: Features, scenes: SceneSplits, to: Progress) -> BoxReport:
     """Train ``probe`` to read boxes off frozen features and measure it on the test scenes."""
     probe = probe.to(features.train.device)
     train = features.train, scenes.train.boxes / CANVAS
@@ -110,9 +108,7 @@ def spatial_probe(
     report = probe_boxes(probe(), read(encoder, scenes), scenes, runner)
     scores = report.metrics
     runner.stage("Drawing figures", 3, 3)
-    boxes = boxes_figure(
-        test.images, test.boxes, report.predicted, report.iou, f"Boxes read off {source}"
-    )
+    boxes = boxes_figure(test.images, test.boxes, report.predicted, report.iou, f"Boxes read off {source}")
     curve = curve_figure(report.curve, f"Probe on {source}", "mean |error| / canvas side")
     coordinates = {"true": test.boxes.tolist(), "predicted": report.predicted.tolist()}
     return {

@@ -14,7 +14,7 @@ __all__ = ["ExperimentRunner", "__version__"]
 def __getattr__(name: str) -> object:
     # pytest imports this package at every start, also where there is no plan: stay light.
     if name == "ExperimentRunner":
-        from pytest_exprunner.runner import ExperimentRunner
+        from pytest_exprunner.runner import ExperimentRunner  # noqa: PLC0415
 
         return ExperimentRunner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -52,15 +52,18 @@ def _refusal(name: str) -> str:
         return "has a backslash in it"
     if len(name.encode()) > _MAX_NAME:
         return f"is longer than {_MAX_NAME} bytes"
-    for part in name.split("/"):
-        if part in ("", ".", ".."):
-            return f"has the part {part!r}, which could lead out of its folder"
-        if len(part.encode()) > _MAX_PART:
-            return f"has a part longer than {_MAX_PART} bytes"
-        if _RESERVED.match(part):
-            return f"has the part {part!r}, a word that some systems reserve"
-        if part[-1] in " ." or part[0] in " .":
-            return f"has the part {part!r}, which starts or ends with a dot or a space"
+    return next((reason for part in name.split("/") if (reason := _part_refusal(part))), "")
+
+
+def _part_refusal(part: str) -> str:
+    if part in ("", ".", ".."):
+        return f"has the part {part!r}, which could lead out of its folder"
+    if len(part.encode()) > _MAX_PART:
+        return f"has a part longer than {_MAX_PART} bytes"
+    if _RESERVED.match(part):
+        return f"has the part {part!r}, a word that some systems reserve"
+    if part[-1] in " ." or part[0] in " .":
+        return f"has the part {part!r}, which starts or ends with a dot or a space"
     return ""
 
 
@@ -103,7 +106,9 @@ class ArtifactStore:
         which JSON lacks, become the texts "NaN", "Infinity" and "-Infinity".
         """
         value = _json_safe(named_floats(plain(data)))
-        return self.save_artifact(name, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        return self.save_artifact(
+            name, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
 
     def save_figure(self, name: str, fig: Any) -> str:
         """Store a matplotlib or plotly figure in the format of the name's suffix; return its path."""

@@ -21,9 +21,7 @@ from pytest_exprunner.wording import sentence_list, threshold_text, tier_text, v
 _UNFINISHED = (Status.NOT_STARTED, Status.IN_PROGRESS, Status.SKIPPED, Status.BLOCKED)
 
 
-def experiment_status(
-    plan: Experiment, subs: Mapping[str, SubState], replaced_by: str | None
-) -> Status:
+def experiment_status(plan: Experiment, subs: Mapping[str, SubState], replaced_by: str | None) -> Status:
     """Return how an experiment stands, from how its sub-experiments ended."""
     statuses = {sub.status for sub in subs.values()}
     if replaced_by is not None:
@@ -69,19 +67,33 @@ def _recommend(
     gating = [(c, criteria[c.name]) for c in plan.gating]
     if unfinished:
         measured = sum(result.measured for _c, result in gating)
-        of = f" {measured} of {count(len(gating), 'gating criterion', 'gating criteria')} measured." if gating else ""
+        of = (
+            f" {measured} of {count(len(gating), 'gating criterion', 'gating criteria')} measured."
+            if gating
+            else ""
+        )
         return Recommendation.INVESTIGATE, f"{_unfinished(unfinished)}.{of}"
     unmet = [(c, r) for c, r in gating if r.measured and not level.met_by(r.verdict)]
     if unmet:
-        return Recommendation.PIVOT, f"Not met: {sentence_list([_miss(c, r, level) for c, r in unmet])}."
+        return (
+            Recommendation.PIVOT,
+            f"Not met: {sentence_list([_miss(c, r, level) for c, r in unmet])}.",
+        )
     open_ = [r for _c, r in gating if not r.measured]
     if open_:
-        return Recommendation.INVESTIGATE, f"{_open(open_)} ({len(gating) - len(open_)} of {len(gating)} measured)."
+        return (
+            Recommendation.INVESTIGATE,
+            f"{_open(open_)} ({len(gating) - len(open_)} of {len(gating)} measured).",
+        )
     if not gating:
         return Recommendation.INVESTIGATE, (
             "The plan has no gating success criterion, so nothing says what would count as success."
         )
-    met = "The success criterion is met." if len(gating) == 1 else f"All {len(gating)} success criteria are met."
+    met = (
+        "The success criterion is met."
+        if len(gating) == 1
+        else f"All {len(gating)} success criteria are met."
+    )
     return Recommendation.PROCEED, met
 
 
@@ -100,7 +112,10 @@ def _unfinished(subs: list[SubState]) -> str:
 
 
 def _open(results: list[CriterionResult]) -> str:
-    words = {Verdict.NOT_MEASURED: "Not measured", Verdict.INADMISSIBLE: "Measured, but inadmissible"}
+    words = {
+        Verdict.NOT_MEASURED: "Not measured",
+        Verdict.INADMISSIBLE: "Measured, but inadmissible",
+    }
     parts = []
     for verdict, text in words.items():
         names = [r.name for r in results if r.verdict is verdict]
@@ -117,7 +132,9 @@ def _miss(criterion: Criterion, result: CriterionResult, level: Level) -> str:
 def miss_text(criterion: Criterion, result: CriterionResult) -> str:
     """``spatial_iou 0.559 < 0.60``: a miss in the shortest form."""
     sign = "<" if criterion.better == "higher" else ">"
-    return f"{criterion.name} {value_text(criterion, result.value)} {sign} {threshold_text(criterion.deciding)}"
+    return (
+        f"{criterion.name} {value_text(criterion, result.value)} {sign} {threshold_text(criterion.deciding)}"
+    )
 
 
 def _confidence(
@@ -126,7 +143,10 @@ def _confidence(
     results = [criteria[c.name] for c in plan.gating]
     measured = [r for r in results if r.measured]
     if not measured:
-        return Confidence.LOW, f"Measured 0 of {count(len(results), 'gating criterion', 'gating criteria')}."
+        return (
+            Confidence.LOW,
+            f"Measured 0 of {count(len(results), 'gating criterion', 'gating criteria')}.",
+        )
     reasons = [f"Measured {len(measured)} of {count(len(results), 'gating criterion', 'gating criteria')}"]
     doubts = []
     if len(measured) < len(results):

@@ -150,7 +150,11 @@ class Attempt:
         return record
 
     def _announce(self, artifact: Artifact) -> None:
-        data: dict[str, Plain] = {"path": artifact.path, "sha256": artifact.sha256, "bytes": artifact.bytes}
+        data: dict[str, Plain] = {
+            "path": artifact.path,
+            "sha256": artifact.sha256,
+            "bytes": artifact.bytes,
+        }
         self._journal.append(Event("artifact", time.time(), data))
 
     def _emit(self, event: Event) -> None:

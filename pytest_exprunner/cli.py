@@ -162,7 +162,10 @@ def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
         *(Line(f"warning: {warning}", "warn") for warning in loaded.warnings),
         *(Line(f"warning: {problem}", "warn") for problem in found.problems()),
         Line(f"{count(len(found.planned()), 'handler')} for {count(subs, 'sub-experiment')}"),
-        *(Line(f"  no handler: {sub}{f' ({hint})' if hint else ''}", "warn") for sub, hint in without.items()),
+        *(
+            Line(f"  no handler: {sub}{f' ({hint})' if hint else ''}", "warn")
+            for sub, hint in without.items()
+        ),
         *(Line(f"  exploratory: {h.name} ({h.place})") for h in found.exploratory()),
     ]
     _say(lines)
@@ -236,7 +239,15 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
                 **{
                     key: value
                     for key, value in document(state).items()
-                    if key in ("status", "recommendation", "recommendation_notes", "assessment", "criteria", "issues")
+                    if key
+                    in (
+                        "status",
+                        "recommendation",
+                        "recommendation_notes",
+                        "assessment",
+                        "criteria",
+                        "issues",
+                    )
                 },
                 "sub_experiments": {sub.id: str(sub.status) for sub in state.subs.values()},
                 "without_handler": [sub for sub in state.subs if sub in without],
@@ -264,12 +275,20 @@ def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
     publisher.project(stored, durable=True)
     findings = opened.settings.shown(study.layout.findings)
     if as_json:
-        value = {"experiments": written, "findings": findings, "notes": publisher.notes, "problems": study.problems}
+        value = {
+            "experiments": written,
+            "findings": findings,
+            "notes": publisher.notes,
+            "problems": study.problems,
+        }
         _print_json("report", value)
     else:
         _say(
             [
-                Line(f"wrote results and findings of {count(len(written), 'experiment')}, and {findings}", "good"),
+                Line(
+                    f"wrote results and findings of {count(len(written), 'experiment')}, and {findings}",
+                    "good",
+                ),
                 *(Line(terminal.safe(note), "warn") for note in [*publisher.notes, *study.problems]),
             ]
         )
@@ -294,7 +313,12 @@ def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, a
     elif not chosen:
         _say([Line("the plan has no gates")])
     for result in () if as_json else chosen.values():
-        _say([terminal.gate_line(replace(result, lines=())), *(Line(f"  {terminal.safe(t)}") for t in result.lines)])
+        _say(
+            [
+                terminal.gate_line(replace(result, lines=())),
+                *(Line(f"  {terminal.safe(t)}") for t in result.lines),
+            ]
+        )
     states = [result.state for result in chosen.values()]
     worst = next((s for s in (GateState.FAILED, GateState.PENDING) if s in states), None)
     if worst is not None:

@@ -25,7 +25,13 @@ class HandlerModule(pytest.Module):
     """A file with handlers; what pytest collects from it by itself stays collected."""
 
     def __init__(
-        self, *, scanned: ScannedFile, names: frozenset[str], study_root: Path, ordinary: bool, **kwargs: Any
+        self,
+        *,
+        scanned: ScannedFile,
+        names: frozenset[str],
+        study_root: Path,
+        ordinary: bool,
+        **kwargs: Any,
     ) -> None:
         """``names`` are the handlers to collect; ``ordinary`` keeps usual tests in the file."""
         super().__init__(**kwargs)
@@ -51,7 +57,9 @@ class HandlerModule(pytest.Module):
         """Collect handlers by their names, and usual tests where the file has them."""
         _register_runner(self)
         yield from super().collect()
-        missing = [h for h in self._scanned.handlers if h.name in self._names and not self._is_handler(h.name)]
+        missing = [
+            h for h in self._scanned.handlers if h.name in self._names and not self._is_handler(h.name)
+        ]
         if missing:
             raise self.CollectError(
                 "\n".join(

@@ -100,8 +100,7 @@ def readings_for(criterion: Criterion, readings: Iterable[Reading]) -> list[Read
     return [
         reading
         for reading in readings
-        if sub is None
-        or (reading.sub_experiment == sub and (variant is None or reading.variant == variant))
+        if sub is None or (reading.sub_experiment == sub and (variant is None or reading.variant == variant))
     ]
 
 
@@ -115,12 +114,9 @@ def evaluate(criterion: Criterion, readings: Sequence[Reading]) -> CriterionResu
     named = criterion.from_ is not None
     candidates = [r for r in deciding if named or criterion.metric_name in r.metrics]
     if not candidates:
-        return CriterionResult(
-            criterion.name, Verdict.NOT_MEASURED, reason=_absence(criterion, deciding)
-        )
+        return CriterionResult(criterion.name, Verdict.NOT_MEASURED, reason=_absence(criterion, deciding))
     results = [_evaluate_one(criterion, reading) for reading in candidates]
-    worst = min(results, key=lambda result: _badness(criterion, result))
-    return worst
+    return min(results, key=lambda result: _badness(criterion, result))
 
 
 def _badness(criterion: Criterion, result: CriterionResult) -> tuple[int, float]:
@@ -147,8 +143,13 @@ def _evaluate_one(criterion: Criterion, reading: Reading) -> CriterionResult:
     raw = reading.metrics[criterion.metric_name]
     value = number(raw)
     if value is None:
-        kind = {"str": "text", "bool": "true or false", "NoneType": "nothing", "list": "a list",
-                "dict": "a mapping"}.get(type(raw).__name__, type(raw).__name__)
+        kind = {
+            "str": "text",
+            "bool": "true or false",
+            "NoneType": "nothing",
+            "list": "a list",
+            "dict": "a mapping",
+        }.get(type(raw).__name__, type(raw).__name__)
         return result(
             Verdict.NOT_MEASURED,
             reason=f"{reading.source} returned {shown(raw, 40)}, which is {kind} and not a number",

@@ -121,7 +121,12 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
         yield _attempts(state)
     yield from _claims(plan, state)
     yield Heading(2, ("Confidence",))
-    yield Paragraph((Strong(str(state.assessment.confidence).capitalize()), f". {state.assessment.confidence_notes}"))
+    yield Paragraph(
+        (
+            Strong(str(state.assessment.confidence).capitalize()),
+            f". {state.assessment.confidence_notes}",
+        )
+    )
     yield Heading(2, ("Next steps",))
     yield Bullets(tuple((step,) for step in next_steps(state)))
     origin = _provenance(state)
@@ -246,9 +251,15 @@ def _shown(value: object) -> str:
 
 def _artifacts(current: Current) -> Iterator[Block]:
     for artifact in current.artifacts:
-        if artifact.type == "image" or PurePosixPath(artifact.path).suffix.lower() in (".png", ".svg", ".jpg"):
+        if artifact.type == "image" or PurePosixPath(artifact.path).suffix.lower() in (
+            ".png",
+            ".svg",
+            ".jpg",
+        ):
             yield Paragraph((Link(PurePosixPath(artifact.path).name, artifact.path, image=True),))
-    others = [a for a in current.artifacts if PurePosixPath(a.path).suffix.lower() not in (".png", ".svg", ".jpg")]
+    others = [
+        a for a in current.artifacts if PurePosixPath(a.path).suffix.lower() not in (".png", ".svg", ".jpg")
+    ]
     if others:
         links: list[Span] = ["Files: "]
         for artifact in others:
@@ -394,7 +405,9 @@ def _overview(states: Iterable[ExperimentState]) -> str:
 
 
 def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
-    name: Spans = (Link(state.id, f"experiments/{state.id}/FINDINGS.md"),) if state.started else (Code(state.id),)
+    name: Spans = (
+        (Link(state.id, f"experiments/{state.id}/FINDINGS.md"),) if state.started else (Code(state.id),)
+    )
     metrics = [
         f"{name} {value_text(criterion, state.criteria[name].value)} {verdict_text(state.criteria[name])}"
         for name, criterion in state.plan.success_criteria.items()

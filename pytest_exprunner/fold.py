@@ -47,7 +47,7 @@ class Previous:
 NOTHING = Previous()
 
 
-def fold_experiment(  # noqa: PLR0913 - the five sources of a state, each named at the call
+def fold_experiment(
     plan: Plan,
     experiment: Experiment,
     attempts: Mapping[str, Sequence[AttemptRecord]],
@@ -60,9 +60,7 @@ def fold_experiment(  # noqa: PLR0913 - the five sources of a state, each named 
     for item in pending:
         waiting.setdefault(item.sub_experiment, []).append(item)
     subs = {
-        sub: _fold_sub(
-            sub, experiment, attempts.get(sub, ()), waiting.get(sub, ()), previous
-        )
+        sub: _fold_sub(sub, experiment, attempts.get(sub, ()), waiting.get(sub, ()), previous)
         for sub in experiment.sub_experiments
     }
     readings = [
@@ -201,7 +199,13 @@ def _past(record: AttemptRecord, experiment: Experiment) -> Past:
     )
 
 
-_PRECEDENCE = (Status.FAILED, Status.BLOCKED, Status.IN_PROGRESS, Status.NOT_STARTED, Status.SKIPPED)
+_PRECEDENCE = (
+    Status.FAILED,
+    Status.BLOCKED,
+    Status.IN_PROGRESS,
+    Status.NOT_STARTED,
+    Status.SKIPPED,
+)
 
 
 def _sub_status(currents: Iterable[Current]) -> Status:
@@ -232,9 +236,7 @@ def reading_of(record: AttemptRecord) -> Reading:
     return _reading(current_of(record))
 
 
-def _registered(
-    attempts: Mapping[str, Sequence[AttemptRecord]], experiment: Experiment
-) -> dict[str, str]:
+def _registered(attempts: Mapping[str, Sequence[AttemptRecord]], experiment: Experiment) -> dict[str, str]:
     """Digest of each criterion when an attempt was first judged by it."""
     everything = sorted(
         (a for subs in attempts.values() for a in subs if a.registered),
@@ -244,7 +246,10 @@ def _registered(
     for attempt in everything:
         for name, value in attempt.registered.items():
             first.setdefault(name, value)
-    order = [*experiment.success_criteria, *(name for name in first if name not in experiment.success_criteria)]
+    order = [
+        *experiment.success_criteria,
+        *(name for name in first if name not in experiment.success_criteria),
+    ]
     return {name: first[name] for name in order if name in first}
 
 
@@ -258,14 +263,18 @@ def _with_issues(state: ExperimentState, issues: Iterable[str]) -> ExperimentSta
     if not found:
         return state
     return ExperimentState(
-        state.plan, state.status, state.subs, state.criteria, state.assessment, found,
-        state.registered, state.replaced_by,
+        state.plan,
+        state.status,
+        state.subs,
+        state.criteria,
+        state.assessment,
+        found,
+        state.registered,
+        state.replaced_by,
     )
 
 
-def _issues(
-    state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecord]]
-) -> Iterable[str]:
+def _issues(state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecord]]) -> Iterable[str]:
     """What a careful reader should know and no verdict says."""
     for sub in state.subs.values():
         for current in sub.currents:
@@ -276,17 +285,22 @@ def _issues(
     for sub_id in attempts:
         if sub_id not in state.subs:
             yield f"{sub_id} has attempts and is no longer in the plan; they are kept and not judged."
+    yield from _moved_goalposts(state)
+    for sub in state.subs.values():
+        yield from _improved(state, sub)
+
+
+def _moved_goalposts(state: ExperimentState) -> Iterable[str]:
+    """Criteria that are not what the first attempt was judged by."""
     for name, old in state.registered.items():
         criterion = state.plan.success_criteria.get(name)
         if criterion is None:
             yield f"The criterion {name} was judged by earlier attempts and is no longer in the plan."
         elif verdicts.digest(criterion) != old:
             yield f"The criterion {name} has changed since it was first used."
-    for name, criterion in state.plan.success_criteria.items():
+    for name in state.plan.success_criteria:
         if state.registered and name not in state.registered:
             yield f"The criterion {name} was added after the first attempt."
-    for sub in state.subs.values():
-        yield from _improved(state, sub)
 
 
 def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
@@ -303,7 +317,9 @@ def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
             if not verdicts.readings_for(criterion, [_reading(current)]):
                 continue
             now = verdicts.evaluate(criterion, [_reading(current)])
-            bad = [p.attempt for p in earlier if p.verdicts.get(name) in ("missed", "failure", "inadmissible")]
+            bad = [
+                p.attempt for p in earlier if p.verdicts.get(name) in ("missed", "failure", "inadmissible")
+            ]
             if now.met and bad:
                 numbers = ", ".join(str(number) for number in bad)
                 yield (

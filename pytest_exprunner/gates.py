@@ -46,7 +46,10 @@ def evaluate_gate(gate: Gate, experiments: Mapping[str, ExperimentState]) -> Gat
 
 def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> tuple[GateState, str]:
     if state.replaced_by is not None:
-        return GateState.FAILED, f"{state.id} was replaced by {state.replaced_by} and cannot count as met"
+        return (
+            GateState.FAILED,
+            f"{state.id} was replaced by {state.replaced_by} and cannot count as met",
+        )
     if state.status is Status.NOT_STARTED:
         return GateState.PENDING, f"{state.id} not started"
     assessment = assess(state.plan, state.subs, state.criteria, level)

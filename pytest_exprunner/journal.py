@@ -194,7 +194,11 @@ def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
     seconds = started.get("time")
     return AttemptRecord(
         key=AttemptKey(
-            key.experiment, key.sub_experiment, key.sequence, started.get("variant"), started.get("seed")
+            key.experiment,
+            key.sub_experiment,
+            key.sequence,
+            started.get("variant"),
+            started.get("seed"),
         ),
         run=str(started.get("run", "")),
         nodeid=str(started.get("nodeid", "")),

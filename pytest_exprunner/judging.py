@@ -60,7 +60,7 @@ class Judgement:
     text: str
 
 
-def assertion(  # noqa: PLR0913 - each part is named at the one call
+def assertion(
     experiment: Experiment,
     record: AttemptRecord,
     results: Sequence[CriterionResult],
@@ -98,7 +98,7 @@ def _failure_text(
     return "\n".join(lines)
 
 
-def judge_experiment(  # noqa: PLR0913 - each part is named at the one call
+def judge_experiment(
     state: ExperimentState,
     *,
     slots: Sequence[SelectedItem],
@@ -152,7 +152,7 @@ def _item_lines(item: SelectedItem, record: AttemptRecord | None) -> Iterator[st
         yield f"{record.key.label} is unfinished: {record.reason}."
 
 
-def _criteria_lines(  # noqa: PLR0913
+def _criteria_lines(
     state: ExperimentState,
     told: set[str],
     level: Level,
@@ -171,9 +171,7 @@ def _criteria_lines(  # noqa: PLR0913
             yield explain(criterion, result)
 
 
-def _of_this_run(
-    result: CriterionResult, run: str, attempts: Mapping[str, Sequence[AttemptRecord]]
-) -> bool:
+def _of_this_run(result: CriterionResult, run: str, attempts: Mapping[str, Sequence[AttemptRecord]]) -> bool:
     return result.verdict is not Verdict.NOT_MEASURED and any(
         a.run == run and a.key.label == result.decided_by and a.key.sequence == result.attempt
         for known in attempts.values()
@@ -189,7 +187,8 @@ def _missing_handlers(state: ExperimentState, without_handler: Mapping[str, str]
     plain = [sub for sub in missing if not without_handler[sub]]
     if plain:
         verb = "has" if len(plain) == 1 else "have"
-        yield f"{sentence_list(plain)} {verb} no handler; write def {plain[0]}_…(runner) in the experiments folder."
+        function = f"def {plain[0]}_…(runner)"
+        yield f"{sentence_list(plain)} {verb} no handler; write {function} in the experiments folder."
 
 
 def judge_gate(gate: GateResult) -> str:

@@ -66,9 +66,7 @@ def _parse(value: Any, run: str) -> dict[str, list[Pending]]:
     return found
 
 
-def newest(
-    runs: Mapping[str, Mapping[str, Sequence[Pending]]], experiment: str
-) -> Iterable[Pending]:
+def newest(runs: Mapping[str, Mapping[str, Sequence[Pending]]], experiment: str) -> Iterable[Pending]:
     """What is pending for an experiment, a later run's word in the place of an earlier one's."""
     latest: dict[tuple[str, str | None, int | None], Pending] = {}
     for run in sorted(runs):

@@ -34,7 +34,9 @@ def merge(existing: str | None, part: str) -> Merged:
         return Merged(f"{marked}{_NOTES}")
     begins, ends = list(_BEGIN.finditer(existing)), list(_END.finditer(existing))
     if not begins and not ends and "exprunner:begin" not in existing:
-        separator = "" if existing.endswith("\n\n") or not existing else "\n" if existing.endswith("\n") else "\n\n"
+        separator = (
+            "" if existing.endswith("\n\n") or not existing else "\n" if existing.endswith("\n") else "\n\n"
+        )
         return Merged(f"{existing}{separator}{marked}")
     if len(begins) != 1 or len(ends) != 1 or ends[0].start() < begins[0].end():
         return Merged(

@@ -84,7 +84,10 @@ def plan_path(config: pytest.Config) -> Path | None:
         if not file.is_file():
             raise pytest.UsageError(f"--exp-plan: there is no plan at {file}")
         return file
-    start = [*(p if p.is_dir() else p.parent for p in asked_paths(config)), config.invocation_params.dir]
+    start = [
+        *(p if p.is_dir() else p.parent for p in asked_paths(config)),
+        config.invocation_params.dir,
+    ]
     found = find_plan(start, config.rootpath)
     if found is None and intent(config):
         raise pytest.UsageError(

@@ -14,7 +14,15 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 Direction = Literal["higher", "lower"]
@@ -28,7 +36,7 @@ _VARIANT = re.compile(r"(?P<sub>[A-Za-z][A-Za-z0-9_]*)(?:\[(?P<variant>.*)\])?",
 
 
 def _refuse(kind: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError(kind, "{message}", {"message": message})  # type: ignore[arg-type]
+    return PydanticCustomError(kind, "{message}", {"message": message})
 
 
 def _experiment_id(value: object) -> object:
@@ -105,7 +113,9 @@ Ids = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type
 IsoDate = Annotated[str, BeforeValidator(_iso_date)]
 _FREEZE = AfterValidator(MappingProxyType)
 Settings = Annotated[
-    Mapping[str, Any], Field(default_factory=lambda: MappingProxyType({})), BeforeValidator(_frozen),
+    Mapping[str, Any],
+    Field(default_factory=lambda: MappingProxyType({})),
+    BeforeValidator(_frozen),
     PlainSerializer(dict, return_type=dict[str, Any]),
 ]
 
@@ -134,11 +144,14 @@ class Criterion(Model):
     acceptable: Threshold | None = Field(None, description="Meeting this is enough to proceed.")
     failure: Threshold | None = Field(None, description="At or beyond this the idea has failed.")
     direction: Direction | None = Field(
-        None, description="Which way is better; without it the order of the tiers tells, else higher."
+        None,
+        description="Which way is better; without it the order of the tiers tells, else higher.",
     )
     metric: str | None = Field(None, description="The returned metric, where it is not the criterion's name.")
     from_: str | None = Field(
-        None, alias="from", description="The sub-experiment, or variant such as e_p2_1[lr=0.1], that decides."
+        None,
+        alias="from",
+        description="The sub-experiment, or variant such as e_p2_1[lr=0.1], that decides.",
     )
     borderline: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="Distance from the deciding tier within which a person should look."
@@ -151,9 +164,7 @@ class Criterion(Model):
         tuple[EvidenceName, ...],
         Field(min_length=1),
         BeforeValidator(_texts, json_schema_input_type=EvidenceName | list[EvidenceName]),
-    ] = Field(
-        ("real",), description="Kinds of evidence that may decide it."
-    )
+    ] = Field(("real",), description="Kinds of evidence that may decide it.")
     unit: str | None = Field(None, description="Unit of the value, shown beside it.")
     note: str | None = Field(None, description="What the criterion means, in a sentence.")
     aggregate: Literal["mean"] | None = Field(None, description="How values over seeds become one.")
@@ -169,7 +180,9 @@ class Criterion(Model):
                 f"expected {self._implied()!r} or tiers in the other order",
             )
         for better, worse, may_equal in (
-            ("target", "acceptable", True), ("acceptable", "failure", False), ("target", "failure", False)
+            ("target", "acceptable", True),
+            ("acceptable", "failure", False),
+            ("target", "failure", False),
         ):
             if not self._in_order(getattr(self, better), getattr(self, worse), may_equal=may_equal):
                 raise _refuse(
@@ -196,7 +209,11 @@ class Criterion(Model):
 
     def tiers_text(self) -> str:
         """The tiers that are given, as text: ``target 0.7, failure 0.5``."""
-        tiers = (("target", self.target), ("acceptable", self.acceptable), ("failure", self.failure))
+        tiers = (
+            ("target", self.target),
+            ("acceptable", self.acceptable),
+            ("failure", self.failure),
+        )
         return ", ".join(f"{name} {value}" for name, value in tiers if value is not None)
 
     @property
@@ -229,7 +246,9 @@ class SubExperiment(Model):
     name: str | None = Field(None, description="Title for people.")
     objective: str | None = Field(None, description="What it is meant to find out.")
     needs: Ids = Field((), description="Sub-experiments whose results it reads.")
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = Field((), description="One attempt per seed.")
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = Field(
+        (), description="One attempt per seed."
+    )
     timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="Seconds.")
     resources: Settings = Field(description="gpu, gpu_type, cpu, memory.")
     data: Texts = Field((), description="Data files whose change makes a result outdated.")
@@ -248,7 +267,10 @@ def _sub_experiments(value: object) -> object:
         return {item: {} for item in value}
     if isinstance(value, Mapping):
         return {key: {} if item is None else item for key, item in value.items()}
-    raise _refuse("sub_experiments", f"{_show(value)} is neither; expected a list of ids or a mapping with details")
+    raise _refuse(
+        "sub_experiments",
+        f"{_show(value)} is neither; expected a list of ids or a mapping with details",
+    )
 
 
 class NextSteps(Model):
@@ -271,16 +293,24 @@ class Experiment(Model):
     phase: int | str | None = Field(None, description="Shown, and usable in -m as phase_1.")
     description: str | None = Field(None, description="What is asked, in a sentence or two.")
     replaces: Ids = Field((), description="Experiments that this one supersedes.")
-    dependencies: Ids = Field((), description="Experiments that must say proceed, or gates that must have passed.")
+    dependencies: Ids = Field(
+        (), description="Experiments that must say proceed, or gates that must have passed."
+    )
     blockers: Texts = Field((), description="Named by a person; any entry blocks the experiment.")
     sub_experiments: Annotated[
-        Mapping[SubExperimentId, SubExperiment], BeforeValidator(_sub_experiments, json_schema_input_type=
-            list[SubExperimentId] | dict[str, SubExperiment | None]), _FREEZE
+        Mapping[SubExperimentId, SubExperiment],
+        BeforeValidator(
+            _sub_experiments,
+            json_schema_input_type=list[SubExperimentId] | dict[str, SubExperiment | None],
+        ),
+        _FREEZE,
     ] = Field(description="A list of ids, or a mapping with details.", min_length=1)
     success_criteria: Annotated[Mapping[str, Criterion], _FREEZE] = Field(
         default_factory=lambda: MappingProxyType({}), description="By metric name."
     )
-    next_steps: NextSteps = Field(default_factory=NextSteps, description="What to do after each recommendation.")
+    next_steps: NextSteps = Field(
+        default_factory=NextSteps, description="What to do after each recommendation."
+    )
     together: bool | None = Field(None, description="All criteria must hold for one and the same attempt.")
     status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
     outcome: Any = Field(None, description="A person's claim: shown, never evidence.")
@@ -309,7 +339,9 @@ class Gate(Model):
     name: str | None = Field(None, description="Title for people.")
     description: str | None = None
     experiments: Annotated[
-        tuple[str, ...], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=list[str])
+        tuple[str, ...],
+        Field(min_length=1),
+        BeforeValidator(_listed, json_schema_input_type=list[str]),
     ] = Field(description="All must say proceed.")
     unlocks: str | Ids | None = Field(None, description="Text, or experiment ids that wait for the gate.")
     status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
@@ -350,7 +382,9 @@ class Plan(Model):
     gates: Annotated[Mapping[ExperimentId, Gate], _FREEZE] = Field(
         default_factory=lambda: MappingProxyType({}), description="Go/no-go decisions, by id."
     )
-    waivers: Annotated[tuple[Waiver, ...], BeforeValidator(_listed)] = Field((), description="Signed exceptions.")
+    waivers: Annotated[tuple[Waiver, ...], BeforeValidator(_listed)] = Field(
+        (), description="Signed exceptions."
+    )
     tracking: Settings = Field(description="Settings of trackers, by name.")
     modal: Settings = Field(description="Settings of remote runs on Modal.")
 
@@ -361,7 +395,9 @@ class Plan(Model):
 
     @cached_property
     def _owners(self) -> Mapping[str, Experiment]:
-        return {sub: experiment for experiment in self.experiments.values() for sub in experiment.sub_experiments}
+        return {
+            sub: experiment for experiment in self.experiments.values() for sub in experiment.sub_experiments
+        }
 
     def owner(self, sub_experiment: str) -> Experiment:
         """Return the experiment that a sub-experiment belongs to; KeyError if none does."""
@@ -416,7 +452,9 @@ def _with_keys(value: object, *fields: str) -> object:
                 continue  # the field's own validator reports it, at its own place
         if isinstance(entries, Mapping):
             result[field] = {
-                key: {**entry, _KEY_ALIAS: key} if isinstance(entry, Mapping) and isinstance(key, str) else entry
+                key: {**entry, _KEY_ALIAS: key}
+                if isinstance(entry, Mapping) and isinstance(key, str)
+                else entry
                 for key, entry in entries.items()
             }
     return result

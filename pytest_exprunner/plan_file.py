@@ -60,8 +60,11 @@ def parse(source: bytes, name: str) -> tuple[Plan, tuple[Problem, ...]]:
         report.problems.append(Problem(name, fault.line, fault.column, dotted(fault.path), fault.text))
     if not isinstance(document.value, dict):
         if not report.problems:
-            report.add((), "the file is empty" if document.value is None else "this is not a mapping",
-                       "; expected 'experiments:' with at least one experiment")
+            report.add(
+                (),
+                "the file is empty" if document.value is None else "this is not a mapping",
+                "; expected 'experiments:' with at least one experiment",
+            )
         raise PlanError(report.problems)
     _check_shape(document.value, report)
     plan = _validate(document.value, report)
@@ -118,7 +121,12 @@ def _check_shape(value: Mapping[Any, Any], report: _Report) -> None:
     for path, model, entry in _entries(value):
         for key in entry:
             if not isinstance(key, str):
-                report.add((*path, str(key)), f"the key {key!r} is not text", "; expected quotes around it", at_key=True)
+                report.add(
+                    (*path, str(key)),
+                    f"the key {key!r} is not text",
+                    "; expected quotes around it",
+                    at_key=True,
+                )
                 continue
             if key in model.LATER:
                 _refuse_later(report, (*path, key), entry[key])
@@ -139,7 +147,9 @@ def known_keys(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for name in names if name != _KEY_ALIAS)
 
 
-def _entries(value: Mapping[Any, Any]) -> Iterator[tuple[yaml_nodes.Path, type[Model], Mapping[Any, Any]]]:
+def _entries(
+    value: Mapping[Any, Any],
+) -> Iterator[tuple[yaml_nodes.Path, type[Model], Mapping[Any, Any]]]:
     """Every mapping of a plan that a model describes, however broken its surroundings are."""
     yield (), Plan, value
     project = value.get("project")
@@ -245,13 +255,16 @@ def _words(detail: Any, path: yaml_nodes.Path) -> tuple[str, str]:
     if "message" in context:
         return context["message"], ""
     if kind == "missing":
-        return f"'{path[-1]}' is missing", f"; expected {_MISSING.get(path[-1], 'a value')}"
+        return f"'{path[-1]}' is missing", f"; expected {_MISSING.get(str(path[-1]), 'a value')}"
     if kind == "literal_error":
         known = [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")]
         noun = str(next((p for p in reversed(path) if isinstance(p, str)), "value"))
         choices = ", ".join(known[:-1]) + f" or {known[-1]}" if len(known) > 1 else known[0]
         article = "an" if noun[:1] in "aeiou" else "a"
-        return f"{shown} is not {article} {noun}", f"; expected {choices}{did_you_mean(value, known)}"
+        return (
+            f"{shown} is not {article} {noun}",
+            f"; expected {choices}{did_you_mean(value, known)}",
+        )
     if kind == "too_short":
         return "this is empty", "; expected at least one entry"
     if kind == "too_long":
@@ -340,13 +353,22 @@ def _check_ids(names: _Names, report: _Report) -> None:
         for index, sub in enumerate(subs):
             first = owners.setdefault(sub.casefold(), experiment)
             if first != experiment:
-                report.add(_sub_path(report, experiment, sub, index), f"sub-experiment {sub!r} is also in {first}",
-                           "; expected each in one experiment", at_key=True)
+                report.add(
+                    _sub_path(report, experiment, sub, index),
+                    f"sub-experiment {sub!r} is also in {first}",
+                    "; expected each in one experiment",
+                    at_key=True,
+                )
         _check_twins(("experiments", experiment, "sub_experiments"), subs, report)
     _check_twins(("experiments",), names.experiments, report)
     _check_twins(("gates",), names.gates, report)
     for shared in (gate for gate in names.gates if gate in names.experiments):
-        report.add(("gates", shared), f"{shared!r} is an experiment too", "; expected another id", at_key=True)
+        report.add(
+            ("gates", shared),
+            f"{shared!r} is an experiment too",
+            "; expected another id",
+            at_key=True,
+        )
 
 
 def _sub_path(report: _Report, experiment: str, sub: str, index: int) -> yaml_nodes.Path:
@@ -359,8 +381,12 @@ def _check_twins(path: yaml_nodes.Path, ids: Iterable[str], report: _Report) -> 
     for name in ids:
         first = seen.setdefault(name.casefold(), name)
         if first != name:
-            report.add((*path, name), f"{name!r} differs from {first!r} only in case",
-                       "; expected ids that are distinct as file names", at_key=True)
+            report.add(
+                (*path, name),
+                f"{name!r} differs from {first!r} only in case",
+                "; expected ids that are distinct as file names",
+                at_key=True,
+            )
 
 
 def _check_relations(plan: Plan, names: _Names, report: _Report) -> None:
@@ -370,11 +396,19 @@ def _check_relations(plan: Plan, names: _Names, report: _Report) -> None:
         for index, old in enumerate(experiment.replaces):
             _known(report, (*path, "replaces", index), old, "experiment", names.experiments)
             if replaced.setdefault(old, experiment.id) != experiment.id:
-                report.add((*path, "replaces", index), f"{old!r} is already replaced by {replaced[old]}",
-                           "; expected one replacement")
+                report.add(
+                    (*path, "replaces", index),
+                    f"{old!r} is already replaced by {replaced[old]}",
+                    "; expected one replacement",
+                )
         for index, needed in enumerate(experiment.dependencies):
-            _known(report, (*path, "dependencies", index), needed, "experiment or gate",
-                   [*names.experiments, *names.gates])
+            _known(
+                report,
+                (*path, "dependencies", index),
+                needed,
+                "experiment or gate",
+                [*names.experiments, *names.gates],
+            )
 
 
 def _known(report: _Report, path: yaml_nodes.Path, name: str, noun: str, known: Iterable[str]) -> None:
@@ -396,9 +430,21 @@ def _check_sources(plan: Plan, names: _Names, report: _Report) -> None:
 def _check_gates(plan: Plan, names: _Names, report: _Report) -> None:
     for gate in plan.gates.values():
         for index, member in enumerate(gate.experiments):
-            _known(report, ("gates", gate.id, "experiments", index), member, "experiment", names.experiments)
+            _known(
+                report,
+                ("gates", gate.id, "experiments", index),
+                member,
+                "experiment",
+                names.experiments,
+            )
         for index, unlocked in enumerate(gate.unlocked):
-            _known(report, ("gates", gate.id, "unlocks", index), unlocked, "experiment", names.experiments)
+            _known(
+                report,
+                ("gates", gate.id, "unlocks", index),
+                unlocked,
+                "experiment",
+                names.experiments,
+            )
 
 
 def _check_cycles(plan: Plan, report: _Report) -> None:
@@ -412,8 +458,11 @@ def _report_cycle(edges: Mapping[str, tuple[str, ...]], field: str, report: _Rep
     loop = graph.cycle(edges)
     if loop:
         place = next((e for e in loop if ("experiments", e, field) in report.document.marks), loop[0])
-        report.add(("experiments", place, field), f"cycle: {' → '.join(loop)}",
-                   "; expected no experiment to depend on itself")
+        report.add(
+            ("experiments", place, field),
+            f"cycle: {' → '.join(loop)}",
+            "; expected no experiment to depend on itself",
+        )
 
 
 def _check_waivers(plan: Plan, names: _Names, report: _Report) -> None:
@@ -421,4 +470,10 @@ def _check_waivers(plan: Plan, names: _Names, report: _Report) -> None:
         path = ("waivers", index)
         _known(report, (*path, "experiment"), waiver.experiment, "experiment", names.experiments)
         if waiver.experiment in names.criteria:
-            _known(report, (*path, "criterion"), waiver.criterion, "criterion", names.criteria[waiver.experiment])
+            _known(
+                report,
+                (*path, "criterion"),
+                waiver.criterion,
+                "criterion",
+                names.criteria[waiver.experiment],
+            )

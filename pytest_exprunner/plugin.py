@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,7 +42,7 @@ class _Waiting:
         self._folders = folders
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_collect_file(self, file_path: Path) -> object:
+    def pytest_collect_file(self, file_path: Path) -> Generator[None, list[Any], list[Any]]:
         """Keep pytest from importing handler files that nobody asked for."""
         collected = yield
         if any(file_path.is_relative_to(folder) for folder in self._folders):
@@ -51,7 +52,9 @@ class _Waiting:
                 return []
         return collected
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
         """One line, also with ``-q``; nothing where no handlers wait."""
         from pytest_exprunner.scan import count_candidates  # noqa: PLC0415
 

@@ -57,7 +57,10 @@ def _seed_torch(torch: ModuleType, seed: int) -> None:
         torch.manual_seed(seed)
 
 
-_SEEDERS: dict[str, Callable[[ModuleType, int], None]] = {"numpy": _seed_numpy, "torch": _seed_torch}
+_SEEDERS: dict[str, Callable[[ModuleType, int], None]] = {
+    "numpy": _seed_numpy,
+    "torch": _seed_torch,
+}
 
 
 class _SeedOnImport(importlib.abc.MetaPathFinder):
@@ -132,8 +135,14 @@ def _ask_git(root: Path, *arguments: str) -> str | None:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            command, cwd=root, env=environment, capture_output=True, text=True, timeout=_GIT_SECONDS,
-            check=False, stdin=subprocess.DEVNULL,
+            command,
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.SubprocessError, UnicodeError):
         return None

@@ -101,7 +101,11 @@ class Publisher:
 
     def _set_aside(self, file: Path, problem: str) -> None:
         kept = files.set_aside(file, "broken" if problem else "edited")
-        what = f"could not be read ({problem})" if problem else "had been edited by hand or written by another tool"
+        what = (
+            f"could not be read ({problem})"
+            if problem
+            else "had been edited by hand or written by another tool"
+        )
         self._note(f"{self._shown(file)} {what}; it was kept as {kept.name} and written anew.")
 
     # --- FINDINGS.md --------------------------------------------------------------------------
@@ -161,9 +165,7 @@ class Publisher:
             self._link_one(source, target, artifact, hashes)
         return {artifact.path for artifact in current.artifacts}
 
-    def _link_one(
-        self, source: Path, target: Path, artifact: Artifact, hashes: set[tuple[str, str]]
-    ) -> None:
+    def _link_one(self, source: Path, target: Path, artifact: Artifact, hashes: set[tuple[str, str]]) -> None:
         try:
             os.link(source, target)
             return

@@ -50,8 +50,7 @@ def document(state: ExperimentState) -> dict[str, Any]:
         "started_at": min((c.started_at for c in currents if c.started_at), default=None),
         "completed_at": _completed_at(state, currents),
         "success_criteria": {
-            f"{name}_threshold": criterion.deciding
-            for name, criterion in state.plan.success_criteria.items()
+            f"{name}_threshold": criterion.deciding for name, criterion in state.plan.success_criteria.items()
         },
         "results": {"experiments": {s.id: _sub_entry(state, s) for s in state.subs.values() if s.currents}},
         "assessment": _assessment(state) if state.started else None,
@@ -66,9 +65,7 @@ def document(state: ExperimentState) -> dict[str, Any]:
             for name, criterion in state.plan.success_criteria.items()
         },
         "attempts": {
-            sub.id: [_past_entry(past) for past in sub.history]
-            for sub in state.subs.values()
-            if sub.history
+            sub.id: [_past_entry(past) for past in sub.history] for sub in state.subs.values() if sub.history
         },
         "registered": dict(state.registered),
         "provenance": dict(newest.provenance) if newest else {},
@@ -132,9 +129,7 @@ def _sub_entry(state: ExperimentState, sub: SubState) -> dict[str, Any]:
     return {
         "status": str(sub.status),
         "finding": "\n".join(f"{c.label}: {c.finding}" for c in sub.currents if c.finding),
-        "metrics": {
-            f"{name}[{c.variant}]": value for c in sub.currents for name, value in c.metrics.items()
-        },
+        "metrics": {f"{name}[{c.variant}]": value for c in sub.currents for name, value in c.metrics.items()},
         "artifacts": [artifact.path for c in sub.currents for artifact in c.artifacts],
         "variants": [
             {"variant": c.variant, "seed": c.seed, **_current_entry(state, c)} for c in sub.currents
@@ -235,7 +230,12 @@ def dump(value: Mapping[str, Any], *, stub: bool = False) -> bytes:
 
 def _body(value: Mapping[str, Any]) -> bytes:
     text: str = yaml.dump(
-        dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False
+        dict(value),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=False,
     )
     return text.encode("utf-8")
 
@@ -411,7 +411,9 @@ def _read_error(value: object) -> Failure | None:
     if not entry:
         return None
     return Failure(
-        _text(entry.get("type")) or "error", _text(entry.get("message")), _text(entry.get("traceback"))
+        _text(entry.get("type")) or "error",
+        _text(entry.get("message")),
+        _text(entry.get("traceback")),
     )
 
 

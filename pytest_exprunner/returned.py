@@ -86,7 +86,7 @@ def _artifacts(value: object) -> tuple[str, ...]:
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         _refuse(f"'artifacts' is {shown(value)}, not a list of paths")
     paths = []
-    for item in value:  # type: ignore[attr-defined]
+    for item in value:
         path = item.__fspath__() if hasattr(item, "__fspath__") else item
         if not isinstance(path, str):
             _refuse(f"'artifacts' holds {shown(item)}, which is not a path")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -110,7 +110,7 @@ class ExperimentRunner:
 
     def track(self, iterable: Iterable[T], title: str = "") -> Iterator[T]:
         """Iterate and tell now and then how far it is: ``for x in runner.track(range(9), "epochs")``."""
-        total = len(iterable) if hasattr(iterable, "__len__") else None
+        total = len(iterable) if isinstance(iterable, Sized) else None
         done, started = 0, time.monotonic()
         told = started
         for item in iterable:
@@ -138,12 +138,22 @@ class ExperimentRunner:
         if kind not in kinds:
             hint = did_you_mean(kind, kinds)
             raise ExprunnerError(f"unknown kind of evidence {kind!r}{hint}; known: {', '.join(kinds)}")
-        self._emit(Event("evidence", time.time(), {"kind": str(kind), "reason": text(why), "place": _caller()}))
+        self._emit(
+            Event(
+                "evidence",
+                time.time(),
+                {"kind": str(kind), "reason": text(why), "place": _caller()},
+            )
+        )
 
     def fallback(self, why: str) -> None:
         """Declare that a substitute was used: ``runner.fallback("API unreachable, cached scores")``."""
         self._emit(
-            Event("evidence", time.time(), {"kind": "fallback", "reason": text(why), "place": _caller()})
+            Event(
+                "evidence",
+                time.time(),
+                {"kind": "fallback", "reason": text(why), "place": _caller()},
+            )
         )
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -83,9 +83,7 @@ def _refuse_parallel(config: pytest.Config, asked: Sequence[Path]) -> None:
         )
 
 
-def _settings(
-    config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple[Path, ...]
-) -> Settings:
+def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple[Path, ...]) -> Settings:
     asked_gates: list[str] = config.getoption("exp_gate")
     gates = list(plan.gates) if "all" in asked_gates else asked_gates
     for gate in gates:
@@ -239,7 +237,6 @@ class ResearchPlanPlugin:
         selected = item.stash.get(SELECTED, None)
         if selected is None:
             return
-        item.stash.pop(ATTEMPT, None) if ATTEMPT in item.stash else None
         params = getattr(getattr(item, "callspec", None), "params", {})
         if EXPLORATORY in item.stash:
             item.stash[ATTEMPT] = self._session.begin_exploratory(selected, params, self._watch())
@@ -254,11 +251,10 @@ class ResearchPlanPlugin:
         """Show progress lines: live with ``-v``, else where captured output goes."""
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         capture = self._config.pluginmanager.get_plugin("capturemanager")
-        captured = capture is not None and capture.is_globally_capturing()
 
         def watch(line: str) -> None:
             shown = terminal.safe(line)
-            if not captured:
+            if capture is None or not capture.is_globally_capturing():
                 print(self._printable(shown))  # noqa: T201 - with -s this is where a person looks
             elif reporter is not None and self._config.get_verbosity() > 0:
                 with capture.global_and_fixture_disabled():
@@ -313,7 +309,7 @@ class ResearchPlanPlugin:
             return report
         if attempt.record is None and (call.when == "call" or not report.passed):
             _publish_incomplete(attempt, call, report)
-        if attempt.record is not None and (call.when == "call" or call.when == "setup"):
+        if attempt.record is not None and (call.when in {"call", "setup"}):
             setattr(report, _RECORD, dump_record(attempt.record).decode())
         if call.when == "teardown":
             _write_log(attempt, report)
@@ -406,9 +402,7 @@ def _refuse_async(item: pytest.Function) -> NoReturn:
     )
 
 
-def _publish_incomplete(
-    attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport
-) -> None:
+def _publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     error = call.excinfo.value if call.excinfo is not None else None
     if report.skipped:
         attempt.skip(text(getattr(error, "msg", None) or "skipped"))
@@ -417,7 +411,11 @@ def _publish_incomplete(
     else:
         where = " (in a fixture)" if call.when == "setup" else ""
         attempt.fail(
-            Failure(type(error).__name__, text(error) + where, text(report.longreprtext)[-_MAX_TRACEBACK:])
+            Failure(
+                type(error).__name__,
+                text(error) + where,
+                text(report.longreprtext)[-_MAX_TRACEBACK:],
+            )
         )
 
 

@@ -178,9 +178,7 @@ def _defines_tests(body: Sequence[ast.stmt]) -> bool:
     )
 
 
-def _suspects(
-    plan: Plan, tree: ast.Module, functions: Sequence[_Function], shown: Path
-) -> dict[str, str]:
+def _suspects(plan: Plan, tree: ast.Module, functions: Sequence[_Function], shown: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for function in functions:
         sub = plan.match(function.name)
@@ -216,9 +214,7 @@ def count_candidates(folders: Sequence[Path]) -> int:
                 tree = ast.parse(source)
             except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
-            total += sum(
-                _takes_runner(f) and bool(_EXPLORATORY.match(f.name)) for f in _functions(tree.body)
-            )
+            total += sum(_takes_runner(f) and bool(_EXPLORATORY.match(f.name)) for f in _functions(tree.body))
     return total
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from _pytest.mark.expression import Expression
 
 from pytest_exprunner import graph
 from pytest_exprunner.collecting import SELECTED, Collecting
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.session import Selected
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def in_order(items: list[pytest.Item], plan: Plan) -> list[pytest.Item]:
@@ -121,10 +124,18 @@ class Selection:
         return found
 
 
-def _compiled(expression: str) -> Callable[[Callable[..., bool]], bool]:
+_Matcher = Callable[..., bool]
+
+
+def _compiled(expression: str) -> Callable[[_Matcher], bool]:
     if not expression:
-        return lambda matcher: True
+        return _everything
     try:
-        return Expression.compile(expression).evaluate  # type: ignore[return-value]
+        compiled: Callable[[_Matcher], bool] = Expression.compile(expression).evaluate
     except SyntaxError:
-        return lambda matcher: True  # pytest itself reports a wrong expression
+        return _everything  # pytest itself reports a wrong expression
+    return compiled
+
+
+def _everything(_matcher: _Matcher) -> bool:
+    return True

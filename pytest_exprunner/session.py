@@ -12,7 +12,14 @@ from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import ResultsError
 from pytest_exprunner.fold import Pending
 from pytest_exprunner.gates import Action, Decision
-from pytest_exprunner.judging import Assertion, Judgement, Outcome, assertion, judge_experiment, judge_gate
+from pytest_exprunner.judging import (
+    Assertion,
+    Judgement,
+    Outcome,
+    assertion,
+    judge_experiment,
+    judge_gate,
+)
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Experiment, Plan, SubExperiment
 from pytest_exprunner.publishing import Publisher
@@ -293,7 +300,10 @@ class ExperimentSession:
         results = self.study.results()
         for experiment in experiments:
             self._publisher.experiment(
-                results.experiments[experiment], results, self.study.attempts(experiment), durable=durable
+                results.experiments[experiment],
+                results,
+                self.study.attempts(experiment),
+                durable=durable,
             )
         self._publisher.project(results, durable=durable)
         self._dirty.clear()

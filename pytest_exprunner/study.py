@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_exprunner import manifest, results
-from pytest_exprunner.fold import NOTHING, Pending, fold, fold_experiment
+from pytest_exprunner.fold import NOTHING, Pending, Previous, fold, fold_experiment
 from pytest_exprunner.journal import AttemptLog, read_attempts
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Plan
@@ -26,7 +26,7 @@ class Study:
         self.runs, self.problems = manifest.read(layout.runs)
         self._logs: dict[str, AttemptLog] = {}
         self._states: dict[str, ExperimentState] = {}
-        self._before: dict[str, results.Previous] = {}
+        self._before: dict[str, Previous] = {}
 
     def log(self, experiment: str) -> AttemptLog:
         """Return every attempt of an experiment."""
@@ -68,7 +68,7 @@ class Study:
             )
         return self._states[experiment]
 
-    def _previous(self, experiment: str) -> results.Previous:
+    def _previous(self, experiment: str) -> Previous:
         if experiment not in self._before:
             stored = results.load(self.layout.results_of(experiment))
             if stored.problem:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
@@ -107,7 +108,9 @@ def _plain(value: object, depth: int, parents: frozenset[int]) -> Plain:
     if isinstance(value, bool | int | float):
         return int(value) if isinstance(value, int) else float(value)
     if id(value) in parents or depth >= MAX_DEPTH:
-        return f"<{type(value).__name__}: {'refers to itself' if id(value) in parents else 'nested too deeply'}>"
+        return (
+            f"<{type(value).__name__}: {'refers to itself' if id(value) in parents else 'nested too deeply'}>"
+        )
     return _plain_container(value, depth + 1, parents | {id(value)})
 
 
@@ -115,7 +118,7 @@ def _plain_container(value: object, depth: int, parents: frozenset[int]) -> Plai
     try:
         if isinstance(value, Mapping):
             return {text(unbox(key)): _plain(item, depth, parents) for key, item in value.items()}
-        if isinstance(value, list | tuple | Set):
+        if isinstance(value, list | tuple | AbstractSet):
             return [_plain(item, depth, parents) for item in value]
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = dataclasses.fields(value)
@@ -133,7 +136,7 @@ def _from_tensor(value: object) -> object:
     if not hasattr(value, "tolist"):
         return None
     detached = value.detach().cpu() if hasattr(value, "detach") else value
-    return detached.tolist()  # type: ignore[union-attr]
+    return detached.tolist()
 
 
 def _from_model(value: object) -> object:

@@ -95,7 +95,9 @@ def _position(criterion: Criterion, result: CriterionResult) -> str:
         return f"{_at(value, criterion.target, better)} the {target} target"
     if result.verdict is Verdict.ACCEPTABLE:
         deciding = threshold_text(criterion.deciding)
-        return f"{_at(value, criterion.deciding, better)} the {deciding} threshold, short of the {target} target"
+        return (
+            f"{_at(value, criterion.deciding, better)} the {deciding} threshold, short of the {target} target"
+        )
     needed = "acceptable threshold" if criterion.acceptable is not None else "target"
     gap = number_text(abs(criterion.deciding - value))
     text = f"is {worse} the {threshold_text(criterion.deciding)} {needed} by {gap}"

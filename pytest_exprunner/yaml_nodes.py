@@ -7,6 +7,7 @@ bounded, duplicates are problems, and each value knows the line and column it ca
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Hashable, Iterator
@@ -108,10 +109,8 @@ def scalar(text: str) -> Any:
 def read(source: bytes, limits: Limits = PLAN_LIMITS) -> Document:
     """Read one YAML document; whatever is wrong is in its ``faults``, nothing is raised."""
     reader = _Reader(limits)
-    try:
+    with contextlib.suppress(_Stop):
         reader.read(source)
-    except _Stop:
-        pass
     return reader.document
 
 
@@ -200,7 +199,11 @@ class _Reader:
             return float(value) if abs(value) < 10**300 else value
         if {"int": int, "float": float, "bool": bool, "null": type(None)}.get(kind) is type(value):
             return value
-        self.fault(_mark(event), self.path(), f"tag {tag!r} does not fit {event.value[:60]!r}; expected no tag")
+        self.fault(
+            _mark(event),
+            self.path(),
+            f"tag {tag!r} does not fit {event.value[:60]!r}; expected no tag",
+        )
         return event.value
 
     def begin(self, event: Any) -> None:
@@ -254,7 +257,8 @@ class _Reader:
         if not top.merging and value in top.value and value not in top.merged:
             first = self.document.key_marks.get((*top.path, _path_part(value)), (0, 0))
             self.fault(
-                mark, (*top.path, _path_part(value)),
+                mark,
+                (*top.path, _path_part(value)),
                 f"duplicate key {value!r}, first on line {first[0]}; expected each key once",
             )
         if not top.merging:

@@ -1,121 +1,13 @@
-"""A study in a folder of its own: written, run by a real pytest process, read back."""
+"""Fixtures of every test."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
-import yaml
-
-PLAN = """\
-experiments:
-  x1-first:
-    sub_experiments: [e_x1_1]
-    success_criteria:
-      accuracy: {target: 0.9, acceptable: 0.8, failure: 0.5}
-"""
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a command ended and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        """Everything it printed."""
-        return self.out + self.err
-
-    def counts(self, **expected: int) -> bool:
-        """Tell whether pytest's last line has these counts and no other."""
-        last = self.out.strip().splitlines()[-1].strip("= ")
-        found = dict(reversed(part.split()) for part in last.split(" in ")[0].split(", "))
-        return found == {key: str(value) for key, value in expected.items()}
-
-
-class Study:
-    """A study in an empty folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.research = root / "research"
-
-    def write(self, path: str, text: str) -> Path:
-        """Write a file, indentation removed."""
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(textwrap.dedent(text), encoding="utf-8")
-        return file
-
-    def plan(self, text: str = PLAN) -> Path:
-        """Write the plan."""
-        return self.write("research/research_plan.yaml", text)
-
-    def handlers(self, text: str, name: str = "handlers.py") -> Path:
-        """Write a file of handlers."""
-        return self.write(f"experiments/{name}", text)
-
-    def pytest(self, *arguments: str, env: dict[str, str] | None = None, cwd: str = ".", timeout: float = 60) -> Run:
-        """Run pytest in a process of its own; ``experiments/`` is what it runs by default."""
-        chosen = arguments or ("experiments/",)
-        return self._run([sys.executable, "-m", "pytest", "-p", "no:randomly", *chosen], env, cwd, timeout)
-
-    def exprunner(self, *arguments: str, env: dict[str, str] | None = None, cwd: str = ".") -> Run:
-        """Run the command line tool in a process of its own."""
-        return self._run([sys.executable, "-m", "pytest_exprunner", *arguments], env, cwd, 60)
-
-    def _run(self, command: list[str], env: dict[str, str] | None, cwd: str, timeout: float) -> Run:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EXPRUNNER_", "PYTEST_"))}
-        done = subprocess.run(
-            command,
-            cwd=self.root / cwd,
-            env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "100", **(env or {})},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=timeout,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout, done.stderr)
-
-    def results(self, experiment: str = "x1-first") -> dict[str, Any]:
-        """Read an experiment's results.yaml."""
-        file = self.research / "experiments" / experiment / "results.yaml"
-        value: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return value
-
-    def findings(self, experiment: str | None = "x1-first") -> str:
-        """Read the findings of an experiment, or of the project."""
-        folder = self.research / "experiments" / experiment if experiment else self.research
-        return (folder / "FINDINGS.md").read_text(encoding="utf-8")
-
-    def attempt(self, sub: str = "e_x1_1", sequence: int = 1, experiment: str = "x1-first") -> Path:
-        """Return the folder of an attempt."""
-        return self.research / "experiments" / experiment / "attempts" / sub / f"{sequence:04d}"
-
-    def record(self, sub: str = "e_x1_1", sequence: int = 1, experiment: str = "x1-first") -> dict[str, Any]:
-        """Read the record of an attempt."""
-        value: dict[str, Any] = orjson.loads((self.attempt(sub, sequence, experiment) / "record.json").read_bytes())
-        return value
-
-    def files(self) -> set[str]:
-        """Every file under the folder, bytecode and pytest's cache left out."""
-        return {
-            path.relative_to(self.root).as_posix()
-            for path in self.root.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts and ".pytest_cache" not in path.parts
-        }
+from study_folder import Run, Study
 
 
 @pytest.fixture

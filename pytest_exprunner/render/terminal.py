@@ -24,7 +24,19 @@ from pytest_exprunner.wording import explain, tier_text, value_text
 Style = Literal["", "good", "bad", "warn", "bold"]
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u0080-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_ASCII = str.maketrans({"≥": ">=", "≤": "<=", "–": "-", "—": "-", "→": "->", "±": "+-", "…": "...", "∞": "inf", "−": "-"})
+_ASCII = str.maketrans(
+    {
+        "≥": ">=",
+        "≤": "<=",
+        "–": "-",
+        "—": "-",
+        "→": "->",
+        "±": "+-",
+        "…": "...",
+        "∞": "inf",
+        "−": "-",
+    }
+)
 _MAX_LINES = 60
 _MAX_TEXT = 300
 
@@ -113,9 +125,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     return "  ".join(f"{name}: {number}" for name, number in counts.items())
 
 
-def _experiment(
-    state: ExperimentState, summary: Summary, verbosity: int, width: int
-) -> Iterator[Line]:
+def _experiment(state: ExperimentState, summary: Summary, verbosity: int, width: int) -> Iterator[Line]:
     stub = summary.results.stub
     yield _title(state, width, stub=stub)
     if state.plan.success_criteria:
@@ -179,7 +189,7 @@ def aligned(rows: Sequence[tuple[Sequence[str], Style]]) -> Iterator[Line]:
     widths = [max(len(cells[column]) for cells in every) for column in range(len(header) - 1)]
     for cells, style in ((header, ""), *rows):
         padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False))
-        yield Line(f"  {padded}  {cells[-1]}", style)  # type: ignore[arg-type]
+        yield Line(f"  {padded}  {cells[-1]}", style)
 
 
 def _row(
@@ -196,7 +206,9 @@ def _row(
     if result.borderline:
         words += " — human review"
     elif result.verdict is Verdict.FAILURE:
-        words += f" ({'≤' if criterion.better == 'higher' else '≥'} {tier_text(criterion, criterion.failure)[2:]})"
+        words += (
+            f" ({'≤' if criterion.better == 'higher' else '≥'} {tier_text(criterion, criterion.failure)[2:]})"
+        )
     elif not result.measured:
         words += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
     return _cells(criterion, result, words), _style(criterion, result)
@@ -241,7 +253,11 @@ def gate_line(gate: GateResult) -> Line:
     why = f" — {safe(open_)}" if open_ else ""
     claim = gate.plan.status
     claimed = (
-        f" (the plan claims {safe(str(claim), 40)})" if claim is not None and str(claim) != str(gate.state) else ""
+        f" (the plan claims {safe(str(claim), 40)})"
+        if claim is not None and str(claim) != str(gate.state)
+        else ""
     )
-    style: Style = "good" if gate.state is GateState.PASSED else "bad" if gate.state is GateState.FAILED else "warn"
+    style: Style = (
+        "good" if gate.state is GateState.PASSED else "bad" if gate.state is GateState.FAILED else "warn"
+    )
     return Line(f"{gate.plan.id}: {str(gate.state).replace('_', ' ')}{why}{claimed}", style)

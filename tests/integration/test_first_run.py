@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conftest import Run, Study
+from study_folder import Run, Study
 
 
 def test_a_met_criterion_passes(judged: Callable[[str], Run], study: Study) -> None:

@@ -70,34 +70,33 @@ def _part_refusal(part: str) -> str:
 class ArtifactStore:
     """What a handler calls ``runner.results``: stores files for people and for later steps."""
 
-    def __init__(self, folder: Path, prefix: str, announce: Callable[[Artifact], None]) -> None:
+    def __init__(self, folder: str, prefix: str, announce: Callable[[Artifact], None]) -> None:
         """Store under ``folder``; paths given to the handler start with ``prefix``."""
         self._folder = folder
         self._prefix = prefix
         self._announce = announce
         self._stored: dict[str, Artifact] = {}
         self._names: dict[str, str] = {}
+        self._gave_paths = False
 
     def save_artifact(self, name: str, data: bytes | str) -> str:
         """Store bytes or text and return its path. Once this returns, a kill loses nothing of it.
 
         Saving under a name again keeps the earlier file as ``name~1``.
         """
-        if isinstance(data, str):
-            data = data.encode("utf-8", "backslashreplace")
-        if not isinstance(data, bytes | bytearray | memoryview):
+        content = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
+        if not isinstance(content, bytes | bytearray | memoryview):
             raise ArtifactError(
                 f"the artifact {name!r} is {type(data).__name__}, neither bytes nor text; "
                 "save_json_artifact and save_figure take other values"
             )
-        target = self._target(name)
-        content = data
 
-        def write(temporary: Path) -> None:
-            temporary.write_bytes(content)
+        def write(temporary: str) -> None:
+            with open(temporary, "wb") as stream:
+                stream.write(content)
 
-        self._place(target, write)
-        return self._register(name, hashlib.sha256(data).hexdigest(), len(data), "")
+        self._place(self._target(name), write)
+        return self._register(name, hashlib.sha256(content).hexdigest(), len(content), "")
 
     def save_json_artifact(self, name: str, data: object) -> str:
         """Store a value as JSON and return its path.
@@ -118,21 +117,22 @@ class ArtifactStore:
         """Return a path to write to; the file counts as an artifact when the handler has ended."""
         target = self._target(name)
         self._refuse_links(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        self._gave_paths = True
+        return Path(target)
 
     def log_artifact(self, name: str, path: str | os.PathLike[str], type: str = "") -> str:  # noqa: A002
         """Register a file, copying it where it is not in its place yet; return its artifact path."""
-        source, target = Path(path), self._target(name)
-        if not source.is_file():
+        source, target = os.path.abspath(path), self._target(name)
+        if not os.path.isfile(source):
             raise ArtifactError(f"the artifact {name!r} cannot be registered: there is no file {source}")
-        if not (target.exists() and target.samefile(source)):
+        if not (os.path.exists(target) and os.path.samefile(source, target)):
             self._place(target, lambda temporary: shutil.copyfile(source, temporary))
-        return self._register(name, *_hash_file(target), type)
+        return self._register(name, *_hash_file(Path(target)), type)
 
     def finish(self) -> tuple[Artifact, ...]:
         """Register files that were written to a given path, and return every artifact."""
-        if self._folder.is_dir():
+        if self._gave_paths:
             for root, folders, names in os.walk(self._folder):
                 folders.sort()
                 for file in sorted(Path(root, name) for name in names):
@@ -141,48 +141,49 @@ class ArtifactStore:
                         self._register(name, *_hash_file(file), "")
         return tuple(self._stored.values())
 
-    def _target(self, name: str) -> Path:
+    def _target(self, name: str) -> str:
         checked = check_name(name)
-        folded = unicodedata.normalize("NFC", checked).casefold()
-        twin = self._names.setdefault(folded, checked)
+        folded = checked if checked.isascii() else unicodedata.normalize("NFC", checked)
+        twin = self._names.setdefault(folded.casefold(), checked)
         if twin != checked:
             raise ArtifactError(
                 f"the artifact name {checked!r} differs from {twin!r} only in case or accents; "
                 "some systems cannot keep both"
             )
-        return self._folder.joinpath(*PurePosixPath(checked).parts)
+        return f"{self._folder}/{checked}"
 
-    def _place(self, target: Path, write: Callable[[Path], object]) -> None:
+    def _place(self, target: str, write: Callable[[str], object]) -> None:
         self._refuse_links(target)
-        temporary = target.with_name(f".{hashlib.sha256(target.name.encode()).hexdigest()[:12]}.tmp")
+        folder, name = os.path.split(target)
+        temporary = f"{folder}/.{hashlib.sha256(name.encode()).hexdigest()[:12]}.tmp"
         try:
             write(temporary)
         except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
             write(temporary)
         if os.path.lexists(target):
             self._keep_earlier(target)
-        temporary.rename(target)
+        os.rename(temporary, target)
 
-    def _refuse_links(self, target: Path) -> None:
+    def _refuse_links(self, target: str) -> None:
         """Refuse folders that are links: what they lead to is not this attempt's."""
-        folder = target.parent
+        folder = os.path.dirname(target)
         while True:
-            if folder.is_symlink():
+            if os.path.islink(folder):
                 raise ArtifactError(f"{folder} is a link; artifacts are stored in real folders only")
             if folder == self._folder:
                 return
-            folder = folder.parent
+            folder = os.path.dirname(folder)
 
-    def _keep_earlier(self, target: Path) -> None:
+    def _keep_earlier(self, target: str) -> None:
+        stem, suffix = os.path.splitext(target)
         number = 1
-        while (kept := target.with_name(f"{target.stem}~{number}{target.suffix}")).exists():
+        while os.path.lexists(kept := f"{stem}~{number}{suffix}"):
             number += 1
-        target.rename(kept)
-        earlier = self._stored.pop(target.relative_to(self._folder).as_posix(), None)
+        os.rename(target, kept)
+        earlier = self._stored.pop(target[len(self._folder) + 1 :], None)
         if earlier is not None:
-            name = kept.relative_to(self._folder).as_posix()
-            self._register(name, earlier.sha256, earlier.bytes, earlier.type)
+            self._register(kept[len(self._folder) + 1 :], earlier.sha256, earlier.bytes, earlier.type)
 
     def _register(self, name: str, sha256: str, size: int, kind: str) -> str:
         artifact = Artifact(

@@ -63,6 +63,10 @@ class Attempt:
         )
         self.key = self._journal.key
         self.record: AttemptRecord | None = None
+        self.results: list[CriterionResult] = []
+        """What each criterion says of this attempt alone, where it has a say."""
+        self.published = ""
+        """The record as it was written, once the attempt has ended."""
         sub = experiment.sub_experiments[spec.sub_experiment]
         self.runner = ExperimentRunner(
             spec, self._emit, self._store, MappingProxyType(dict(params)), _config(sub)
@@ -98,8 +102,7 @@ class Attempt:
         """Close the files; the attempt has ended."""
         self._journal.close()
 
-    def results(self, record: AttemptRecord) -> list[CriterionResult]:
-        """What each criterion says of this attempt alone, where it has a say."""
+    def _judge(self, record: AttemptRecord) -> list[CriterionResult]:
         reading = reading_of(record)
         found = []
         for criterion in self._experiment.success_criteria.values():
@@ -143,9 +146,10 @@ class Attempt:
             provenance=spec.provenance,
         )
         if status is Status.COMPLETED and not spec.stub:
-            record = _with_verdicts(record, self.results(record))
+            self.results = self._judge(record)
+            record = replace(record, verdicts={r.name: str(r.verdict) for r in self.results})
         self._journal.append(Event("finished", finished, {"status": str(status)}))
-        self._journal.publish(record)
+        self.published = self._journal.publish(record).decode()
         self.record = record
         return record
 
@@ -196,7 +200,3 @@ class Attempt:
 def _config(sub: Any) -> Mapping[str, Any]:
     known = {"id": sub.id, "name": sub.name, "objective": sub.objective}
     return MappingProxyType({**known, **(sub.model_extra or {})})
-
-
-def _with_verdicts(record: AttemptRecord, results: list[CriterionResult]) -> AttemptRecord:
-    return replace(record, verdicts={result.name: str(result.verdict) for result in results})

@@ -271,8 +271,9 @@ def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
     written = [e for e, state in stored.experiments.items() if state.started]
     publisher.prepare()
     for experiment in written:
-        publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment), durable=True)
-    publisher.project(stored, durable=True)
+        publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment))
+    publisher.project(stored)
+    publisher.flush(durable=True)
     findings = opened.settings.shown(study.layout.findings)
     if as_json:
         value = {

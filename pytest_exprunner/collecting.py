@@ -42,7 +42,7 @@ class HandlerModule(pytest.Module):
 
     def _getobj(self) -> Any:
         try:
-            module = import_handlers(self.path, self._study_root)
+            module = import_handlers(self.path, self._study_root, self._scanned.imports)
         except HandlerError as error:
             raise self.CollectError(str(error)) from error
         except SyntaxError as error:
@@ -70,13 +70,7 @@ class HandlerModule(pytest.Module):
             )
 
     def _is_handler(self, name: str) -> bool:
-        obj = getattr(self.obj, name, None)
-        if not callable(obj):
-            return False
-        try:
-            return PARAMETER in inspect.signature(obj).parameters
-        except (TypeError, ValueError):
-            return False
+        return takes_runner(getattr(self.obj, name, None))
 
     def istestfunction(self, obj: object, name: str) -> bool:
         """Take handlers, and what pytest takes where the file is a test file too."""
@@ -87,6 +81,17 @@ class HandlerModule(pytest.Module):
     def istestclass(self, obj: object, name: str) -> bool:
         """Take classes only where the file is a test file too."""
         return self._ordinary and super().istestclass(obj, name)
+
+
+def takes_runner(obj: object) -> bool:
+    """Tell whether something is called with a parameter named ``runner``."""
+    if inspect.isfunction(obj) and not hasattr(obj, "__wrapped__"):
+        code = obj.__code__
+        return PARAMETER in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    try:
+        return callable(obj) and PARAMETER in inspect.signature(obj).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _import_failure(file: Path, error: Exception) -> str:

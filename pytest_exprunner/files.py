@@ -6,47 +6,69 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+_PARALLEL_SYNCS = 16
 
-def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write ``data`` to ``path`` in one step: a temporary file beside it, then a rename.
 
-    With ``durable`` the file and its folder are on disk when this returns, so that the new
-    content survives a power cut.
+def replace(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` in one step: a temporary file beside it, then a rename."""
+    _rename(_write(path, data), path)
+
+
+def replace_durably(contents: Mapping[Path, bytes]) -> None:
+    """Replace several files, each in one step; when this returns a power cut leaves them as they are.
+
+    Each content is on disk before it gets its name. Waiting for the disk happens in parallel, which
+    lets the file system join the waits.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if not contents:
+        return
+    written = {path: _write(path, data) for path, data in contents.items()}
+    with ThreadPoolExecutor(_PARALLEL_SYNCS) as pool:
+        list(pool.map(_sync, written.values()))
+        for path, temporary in written.items():
+            _rename(temporary, path)
+        list(pool.map(_sync, {str(path.parent) for path in written}))
+
+
+def _write(path: Path, data: bytes) -> str:
+    temporary = f"{path.parent}/.{path.name}.{os.getpid()}.tmp"
     try:
-        _write(temporary, data, durable=durable)
-        temporary.replace(path)
+        with open(temporary, "wb") as stream:
+            stream.write(data)
     except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
         raise
-    if durable:
-        _sync_folder(path.parent)
+    return temporary
 
 
-def _write(path: Path, data: bytes, *, durable: bool) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+def _rename(temporary: str, path: Path) -> None:
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if durable:
-            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _remove(file: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(file)
+
+
+def _sync(path: str) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some file systems cannot sync a folder; the names in it are as they are all the same.
+        if not os.path.isdir(path):
+            raise
     finally:
         os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Some file systems refuse to open or to sync a folder; the rename itself still happened.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def set_aside(path: Path, word: str) -> Path:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,8 +14,8 @@ import pytest
 from pytest_exprunner.errors import HandlerError
 
 
-def import_handlers(file: Path, root: Path) -> ModuleType:
-    """Import a handler file and return its module; whatever it raises is raised.
+def import_handlers(file: Path, root: Path, imports: Iterable[str]) -> ModuleType:
+    """Import a handler file, which imports ``imports`` itself; whatever it raises is raised.
 
     The file's own folder is importable while it runs, as with ``python file.py``. In a package it
     is imported as a part of that package. Raises `HandlerError` where a helper module of the same
@@ -27,7 +27,7 @@ def import_handlers(file: Path, root: Path) -> ModuleType:
     _make_importable(package.parent if package else file.parent)
     if package:
         return importlib.import_module(name)
-    _refuse_foreign_helpers(file)
+    _refuse_foreign_helpers(file, imports)
     return _import_file(name, file)
 
 
@@ -76,8 +76,8 @@ def _import_file(name: str, file: Path) -> ModuleType:
     return module
 
 
-def _refuse_foreign_helpers(file: Path) -> None:
-    for name in _imported_names(file):
+def _refuse_foreign_helpers(file: Path, imports: Iterable[str]) -> None:
+    for name in imports:
         sibling = _sibling(file.parent, name)
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if sibling is not None and loaded is not None and Path(loaded) != sibling:
@@ -92,14 +92,3 @@ def _sibling(folder: Path, name: str) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
-
-
-def _imported_names(file: Path) -> set[str]:
-    """Top-level names that a file imports at module level."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            names.update(alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.partition(".")[0])
-    return names

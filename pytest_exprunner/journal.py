@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from pytest_exprunner.layout import ARTIFACTS, EVENTS, LOG, RECORD, Layout
+from pytest_exprunner.layout import ARTIFACTS, EVENTS, LOG, RECORD, Layout, attempt_name
 from pytest_exprunner.records import (
     AttemptKey,
     AttemptRecord,
@@ -38,18 +38,17 @@ def timestamp(seconds: float) -> str:
 class Journal:
     """The files of one attempt while it runs. Each record is one ``write``."""
 
-    def __init__(self, folder: Path, key: AttemptKey) -> None:
+    def __init__(self, folder: str, key: AttemptKey) -> None:
         """Open the event file of an attempt whose folder exists."""
         self.folder = folder
         self.key = key
-        self._events = os.open(folder / EVENTS, _APPEND, 0o666)
+        self._events = os.open(f"{folder}/{EVENTS}", _APPEND, 0o666)
         self._log = -1
 
     @classmethod
     def begin(cls, layout: Layout, spec: RunSpec, now: float) -> Journal:
         """Take the next sequence number and mark the attempt started, before anything runs."""
-        key = _take_next(layout, spec)
-        journal = cls(layout.attempt(key), key)
+        journal = cls(*_take_next(layout, spec))
         started = {
             "variant": spec.variant,
             "seed": spec.seed,
@@ -61,9 +60,9 @@ class Journal:
         return journal
 
     @property
-    def artifacts(self) -> Path:
+    def artifacts(self) -> str:
         """The folder of this attempt's artifacts; may not exist yet."""
-        return self.folder / ARTIFACTS
+        return f"{self.folder}/{ARTIFACTS}"
 
     def append(self, event: Event) -> None:
         """Write one event as a line of JSON. Once this returns, a kill loses nothing of it."""
@@ -79,23 +78,24 @@ class Journal:
     def log(self, text: str) -> None:
         """Append text to the attempt's log."""
         if self._log < 0:
-            self._log = os.open(self.folder / LOG, _APPEND, 0o666)
+            self._log = os.open(f"{self.folder}/{LOG}", _APPEND, 0o666)
         data = text.encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(self._log, data) :]
 
-    def publish(self, record: AttemptRecord) -> None:
-        """Make the outcome of the attempt visible, by one rename."""
-        target = self.folder / RECORD
-        temporary = self.folder / f".{RECORD}.tmp"
+    def publish(self, record: AttemptRecord) -> bytes:
+        """Make the outcome of the attempt visible, by one rename; return it as it was written."""
+        temporary = f"{self.folder}/.{RECORD}.tmp"
+        written = dump_record(record)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
-            data = memoryview(dump_record(record))
+            data = memoryview(written)
             while data:
                 data = data[os.write(descriptor, data) :]
         finally:
             os.close(descriptor)
-        temporary.rename(target)
+        os.rename(temporary, f"{self.folder}/{RECORD}")
+        return written
 
     def close(self) -> None:
         """Close the files; nothing is appended after this."""
@@ -105,21 +105,28 @@ class Journal:
         self._events = self._log = -1
 
 
-def _take_next(layout: Layout, spec: RunSpec) -> AttemptKey:
-    folder = layout.attempts(spec.experiment) / spec.sub_experiment
-    folder.mkdir(parents=True, exist_ok=True)
-    sequence = max(_sequences(folder), default=0) + 1
+def _take_next(layout: Layout, spec: RunSpec) -> tuple[str, AttemptKey]:
+    """Make the folder of the next attempt; making it is what takes the number."""
+    folder = f"{layout.attempts(spec.experiment)}/{spec.sub_experiment}"
+    sequence = 1
+    try:
+        os.mkdir(folder)
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        sequence = max(_sequences(folder), default=0) + 1
     while True:
-        key = AttemptKey(spec.experiment, spec.sub_experiment, sequence, spec.variant, spec.seed)
+        attempt = f"{folder}/{attempt_name(sequence)}"
         try:
-            layout.attempt(key).mkdir()
+            os.mkdir(attempt)
         except FileExistsError:
             sequence += 1
             continue
-        return key
+        key = AttemptKey(spec.experiment, spec.sub_experiment, sequence, spec.variant, spec.seed)
+        return attempt, key
 
 
-def _sequences(folder: Path) -> Iterator[int]:
+def _sequences(folder: str | Path) -> Iterator[int]:
     """The numbers of the attempts in a sub-experiment's folder."""
     for entry in os.scandir(folder):
         if entry.name.isdecimal() and entry.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -66,7 +66,7 @@ def assertion(
     results: Sequence[CriterionResult],
     level: Level,
     replaced_by: str | None,
-    folder: str,
+    folder: Callable[[], str],
 ) -> Assertion:
     """Return what the item of a completed attempt asserts: each gating criterion it decides."""
     pairs = [(experiment.success_criteria[result.name], result) for result in results]
@@ -76,7 +76,7 @@ def assertion(
     if replaced_by is not None:
         sentences = " ".join(explain(c, r) for c, r in bad)
         return Assertion("expected", f"{sentences} {experiment.id} was replaced by {replaced_by}.")
-    return Assertion("fail", _failure_text(experiment, record, pairs, bad, folder))
+    return Assertion("fail", _failure_text(experiment, record, pairs, bad, folder()))
 
 
 def _failure_text(

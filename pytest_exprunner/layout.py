@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pytest_exprunner.records import AttemptKey
@@ -57,7 +58,7 @@ class Layout:
 
     def experiment(self, experiment: str) -> Path:
         """The folder of one experiment."""
-        return self.experiments / experiment
+        return _experiment_folder(self, experiment)
 
     def results_of(self, experiment: str) -> Path:
         """The results file of an experiment."""
@@ -77,11 +78,22 @@ class Layout:
 
     def attempt(self, key: AttemptKey) -> Path:
         """The folder of one attempt."""
-        return self.attempts(key.experiment) / key.sub_experiment / f"{key.sequence:04d}"
+        return self.attempts(key.experiment) / key.sub_experiment / attempt_name(key.sequence)
 
     def published(self, experiment: str) -> Path:
         """The folder of the artifacts of the attempts that count."""
         return self.experiment(experiment) / ARTIFACTS
+
+
+@lru_cache(maxsize=10_000)
+def _experiment_folder(layout: Layout, experiment: str) -> Path:
+    # Asked for several times per attempt; building paths is what a trivial attempt costs most.
+    return layout.experiments / experiment
+
+
+def attempt_name(sequence: int) -> str:
+    """``0001``: the folder of an attempt within its sub-experiment's."""
+    return f"{sequence:04d}"
 
 
 def artifact_prefix(sub_experiment: str, variant: str | None, seed: int | None) -> str:

@@ -32,7 +32,7 @@ def write(folder: Path, run: str, pending: Mapping[str, Sequence[Pending]]) -> N
     ]
     if entries:
         value = {"schema_version": SCHEMA_VERSION, "run": run, "selected": entries}
-        files.replace(file, orjson.dumps(value, option=orjson.OPT_INDENT_2))
+        files.replace_durably({file: orjson.dumps(value, option=orjson.OPT_INDENT_2)})
     else:
         with contextlib.suppress(FileNotFoundError):
             file.unlink()

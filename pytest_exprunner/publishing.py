@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_exprunner import files, findings, marked, results
-from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
-from pytest_exprunner.records import Artifact, AttemptKey, AttemptRecord
+from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix, attempt_name
+from pytest_exprunner.records import Artifact, AttemptRecord
 from pytest_exprunner.render import markdown
 from pytest_exprunner.state import Current, ExperimentState, Results
 
@@ -32,6 +32,8 @@ class Publisher:
         """Remember what was written, so that unchanged files are not touched again."""
         self._layout = layout
         self._written: dict[Path, bytes] = {}
+        self._waiting: dict[Path, bytes] = {}
+        self._unsynced: dict[Path, bytes] = {}
         self._added: dict[Path, dict[str, Any]] = {}
         self._linked: dict[tuple[str, str], tuple[object, ...]] = {}
         self.notes: list[str] = []
@@ -41,24 +43,34 @@ class Publisher:
         state: ExperimentState,
         study: Results,
         attempts: Mapping[str, Sequence[AttemptRecord]],
-        *,
-        durable: bool,
     ) -> None:
-        """Publish artifacts, results and findings of one experiment, in this order."""
+        """Publish the artifacts of one experiment, and write its results and findings."""
         self._layout.experiment(state.id).mkdir(parents=True, exist_ok=True)
         self._artifacts(state, attempts)
-        self._results(state, stub=study.stub, durable=durable)
+        self._results(state, stub=study.stub)
         hand_written = self._layout.plan_of(state.id)
         link = None
         if hand_written.is_file():
             link = os.path.relpath(hand_written, self._layout.experiment(state.id))
         document = findings.build_experiment(state, study, link)
-        self._findings(self._layout.findings_of(state.id), document, durable=durable)
+        self._findings(self._layout.findings_of(state.id), document)
 
-    def project(self, study: Results, *, durable: bool) -> None:
-        """Write the findings of the whole study, and the ignore files of what is not committed."""
+    def project(self, study: Results) -> None:
+        """Write the findings of the whole study."""
         self._layout.base.mkdir(parents=True, exist_ok=True)
-        self._findings(self._layout.findings, findings.build_project(study), durable=durable)
+        self._findings(self._layout.findings, findings.build_project(study))
+
+    def flush(self, *, durable: bool) -> None:
+        """Put what was written into the place of what was there; ``durable`` survives a power cut."""
+        if durable:
+            files.replace_durably({**self._unsynced, **self._waiting})
+            self._unsynced.clear()
+        else:
+            for file, data in self._waiting.items():
+                files.replace(file, data)
+            self._unsynced |= self._waiting
+        self._written |= self._waiting
+        self._waiting.clear()
 
     def prepare(self) -> None:
         """Create the folders of a run, and say what of them does not belong into git."""
@@ -69,7 +81,7 @@ class Publisher:
             (self._layout.experiments / ".gitignore", _IGNORED),
         ):
             if not file.exists():
-                files.replace(file, text.encode(), durable=False)
+                files.replace(file, text.encode())
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -80,24 +92,19 @@ class Publisher:
 
     # --- results.yaml -------------------------------------------------------------------------
 
-    def _results(self, state: ExperimentState, *, stub: bool, durable: bool) -> None:
+    def _results(self, state: ExperimentState, *, stub: bool) -> None:
         file = self._layout.results_of(state.id)
         on_disk = _read(file)
-        if on_disk is not None and on_disk == self._written.get(file):
-            stored = results.Stored()
-            added = self._added.get(file, {})
-        else:
+        edited = problem = ""
+        if on_disk is None or on_disk != self._written.get(file):
             stored = results.load(file)
-            added = stored.added
-            self._added[file] = added
-        data = results.dump({**results.document(state), **added}, stub=stub)
-        if data == on_disk and self._written.get(file) == data:
-            return
-        if stored.edited and data != on_disk:
-            self._set_aside(file, stored.problem)
-        if data != on_disk or durable:
-            files.replace(file, data, durable=durable)
-        self._written[file] = data
+            self._added[file] = stored.added
+            edited, problem = "edited" if stored.edited else "", stored.problem
+        data = results.dump({**results.document(state), **self._added[file]}, stub=stub)
+        if data != on_disk:
+            if edited:
+                self._set_aside(file, problem)
+            self._waiting[file] = data
 
     def _set_aside(self, file: Path, problem: str) -> None:
         kept = files.set_aside(file, "broken" if problem else "edited")
@@ -110,31 +117,27 @@ class Publisher:
 
     # --- FINDINGS.md --------------------------------------------------------------------------
 
-    def _findings(self, file: Path, document: findings.Findings, *, durable: bool) -> None:
+    def _findings(self, file: Path, document: findings.Findings) -> None:
         on_disk = _read(file)
-        if on_disk is None:
-            existing = None
-        else:
-            try:
-                existing = on_disk.decode("utf-8")
-            except UnicodeDecodeError:
-                self._note(f"{self._shown(file)} is not UTF-8 text; it was left as it is.")
-                return
+        try:
+            existing = None if on_disk is None else on_disk.decode("utf-8")
+        except UnicodeDecodeError:
+            self._note(f"{self._shown(file)} is not UTF-8 text; it was left as it is.")
+            return
         merged = marked.merge(existing, markdown.render(document))
         if merged.problem:
             self._note(f"{self._shown(file)} {merged.problem}.")
             return
         data = merged.text.encode()
-        if data == on_disk and (not durable or self._written.get(file) == data):
+        if data == on_disk:
             return
-        if merged.edited and data != on_disk:
+        if merged.edited:
             kept = files.set_aside(file, "edited")
             self._note(
                 f"{self._shown(file)} had been edited between its markers; it was kept as "
                 f"{kept.name} and the generated part was written anew."
             )
-        files.replace(file, data, durable=durable)
-        self._written[file] = data
+        self._waiting[file] = data
 
     # --- artifacts ----------------------------------------------------------------------------
 
@@ -155,32 +158,34 @@ class Publisher:
             self._linked[state.id, sub.id] = version
 
     def _link(self, experiment: str, current: Current, hashes: set[tuple[str, str]]) -> set[str]:
+        if not current.artifacts:
+            return set()
         assert current.attempt is not None
-        key = AttemptKey(experiment, current.sub_experiment, current.attempt)
-        folder = self._layout.attempt(key) / ARTIFACTS
+        root = self._layout.experiment(experiment)
+        attempt = f"{root}/attempts/{current.sub_experiment}/{attempt_name(current.attempt)}"
         prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
         for artifact in current.artifacts:
-            source = folder / artifact.path.removeprefix(f"{prefix}/")
-            target = self._layout.experiment(experiment) / artifact.path
-            self._link_one(source, target, artifact, hashes)
+            source = f"{attempt}/{ARTIFACTS}{artifact.path[len(prefix) :]}"
+            self._link_one(source, f"{root}/{artifact.path}", artifact, hashes)
         return {artifact.path for artifact in current.artifacts}
 
-    def _link_one(self, source: Path, target: Path, artifact: Artifact, hashes: set[tuple[str, str]]) -> None:
+    def _link_one(self, source: str, target: str, artifact: Artifact, hashes: set[tuple[str, str]]) -> None:
         try:
             os.link(source, target)
             return
         except FileNotFoundError:
             # No folder yet; or a clone, where what is published is all there is.
-            if not source.exists():
+            if not os.path.exists(source):
                 return
-            target.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
         except OSError:
-            if target.exists() and target.samefile(source):
+            if os.path.exists(target) and os.path.samefile(source, target):
                 return
-        if target.exists() and (artifact.path, files.digest(target)) not in hashes:
-            kept = files.set_aside(target, "edited")
-            self._note(f"{self._shown(target)} had been changed by hand; it was kept as {kept.name}.")
-        files.link_or_copy(source, target)
+        path = Path(target)
+        if path.exists() and (artifact.path, files.digest(path)) not in hashes:
+            kept = files.set_aside(path, "edited")
+            self._note(f"{self._shown(path)} had been changed by hand; it was kept as {kept.name}.")
+        files.link_or_copy(Path(source), path)
 
     def _remove_stale(
         self, experiment: str, sub: str, wanted: Iterable[str], hashes: set[tuple[str, str]]

@@ -7,7 +7,7 @@ once, by the process that ran the attempt, and never changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -235,28 +235,34 @@ class AttemptRecord:
         return tuple(dict.fromkeys(e.kind for e in self.evidence)) or (EvidenceKind.REAL,)
 
 
+# Fields that may hold anything that code produced.
+_ENCODED = ("metrics", "extra")
+
+
 def dump_record(record: AttemptRecord) -> bytes:
     """Return a record as one JSON object, with a newline at its end."""
-    return orjson.dumps(
-        {"schema_version": SCHEMA_VERSION, **encode(as_plain(record))},  # type: ignore[dict-item]
-        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_SUBCLASS,
-    )
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps({"schema_version": SCHEMA_VERSION, **as_plain(record)}, option=option)
 
 
 def as_plain(record: AttemptRecord) -> dict[str, Any]:
-    """Return a record as plain values, enumerations as their text."""
-    value = asdict(record)
-    value["status"] = str(record.status)
-    value["evidence"] = [{**e, "kind": str(e["kind"])} for e in value["evidence"]]
-    for name in ("artifacts", "listed", "variants"):
-        value[name] = list(value[name])
+    """Return the fields of a record; values that code produced in a form that JSON can carry.
+
+    Everything else in it is text and finite numbers, which orjson writes from dataclasses as they are.
+    """
+    value: dict[str, Any] = {name: getattr(record, name) for name in AttemptRecord.__slots__}
+    for name in _ENCODED:
+        value[name] = encode(value[name])
+    value["logged"] = {
+        name: {"count": seen.count, "last": encode(seen.last)} for name, seen in record.logged.items()
+    }
     return value
 
 
 def parse_record(source: bytes | str) -> AttemptRecord:
     """Read what `dump_record` wrote. Raises ValueError that says what is wrong with it."""
     try:
-        value: Any = decode(orjson.loads(source))
+        value: Any = orjson.loads(source)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not valid JSON: {error}") from error
     if not isinstance(value, dict):
@@ -272,6 +278,8 @@ def parse_record(source: bytes | str) -> AttemptRecord:
 
 def _record(value: dict[str, Any]) -> AttemptRecord:
     error = value.pop("error")
+    for name in _ENCODED:
+        value[name] = decode(value[name])
     return AttemptRecord(
         key=AttemptKey(**value.pop("key")),
         status=Status(value.pop("status")),
@@ -280,7 +288,7 @@ def _record(value: dict[str, Any]) -> AttemptRecord:
         evidence=tuple(
             Evidence(EvidenceKind(e["kind"]), e["reason"], e["place"]) for e in value.pop("evidence")
         ),
-        logged={name: Logged(**entry) for name, entry in value.pop("logged").items()},
+        logged={n: Logged(e["count"], decode(e["last"])) for n, e in value.pop("logged").items()},
         error=Failure(**error) if error else None,
         variants=tuple(value.pop("variants")),
         **value,

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+import orjson
 
-from pytest_exprunner import yaml_nodes
+from pytest_exprunner import yaml_nodes, yaml_text
 from pytest_exprunner.fold import NOTHING, Previous
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import (
@@ -28,7 +28,7 @@ from pytest_exprunner.records import (
     Status,
 )
 from pytest_exprunner.state import Current, ExperimentState, Past, SubState
-from pytest_exprunner.values import Plain, plain
+from pytest_exprunner.values import Plain, encode, plain
 
 SCHEMA_VERSION = 1
 _HEAD = "# Written by pytest-exprunner from the attempt records; keys that you add are kept. Content: "
@@ -197,47 +197,16 @@ def _past_entry(past: Past) -> dict[str, Any]:
 # --- document ↔ text --------------------------------------------------------------------------
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes text that readers of YAML 1.1 and of YAML 1.2 understand alike."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        """Write equal values out, so that the file can be read from top to bottom."""
-        del data
-        return True
-
-
-# Text such as 1e-3 is a number in YAML 1.2 and needs quotes, which YAML 1.1 rules would not give.
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    yaml_nodes.NUMBER_LIKE,
-    list("-+.0123456789"),
-)
-_Dumper.add_representer(
-    int,
-    lambda dumper, value: dumper.represent_scalar(
-        "tag:yaml.org,2002:int", str(value) if value.bit_length() <= 1024 else hex(value)
-    ),
-)
-
-
 def dump(value: Mapping[str, Any], *, stub: bool = False) -> bytes:
-    """Return results.yaml as bytes; the first line has a digest of all of it and one of our keys."""
-    body = _body(value)
-    ours = body if all(key in _OURS for key in value) else _body(_only_ours(value))
-    head = f"{_HEAD}{_digest(body)} {_digest(ours)}\n{_STUB if stub else ''}"
+    """Return results.yaml as bytes; the first line has a digest of its text and one of our keys."""
+    body = yaml_text.dump(value)
+    head = f"{_HEAD}{_digest(body)} {_digest_of_ours(value)}\n{_STUB if stub else ''}"
     return head.encode() + body
 
 
-def _body(value: Mapping[str, Any]) -> bytes:
-    text: str = yaml.dump(
-        dict(value),
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-        default_flow_style=False,
-    )
-    return text.encode("utf-8")
+def _digest_of_ours(value: Mapping[str, Any]) -> str:
+    ours: Any = encode(_only_ours(value))
+    return _digest(orjson.dumps(ours))
 
 
 def _only_ours(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -311,7 +280,7 @@ def _reproducible(source: bytes, value: Mapping[str, Any]) -> bool:
         return False
     if digests[0] == _digest(body):
         return True
-    return digests[1] == _digest(_body(_only_ours(value))) and _body(value) == body
+    return digests[1] == _digest_of_ours(value) and yaml_text.dump(value) == body
 
 
 # --- document → what stands in for missing attempts -------------------------------------------

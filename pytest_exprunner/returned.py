@@ -49,8 +49,8 @@ def check(value: object, prefix: str) -> Returned:
 
 def _check_keys(keys: Mapping[str, object]) -> None:
     for key in keys:
-        meant = closest(key, _KEYS)
-        if key not in _KEYS and meant is not None and meant not in keys:
+        meant = None if key in _KEYS else closest(key, _KEYS)
+        if meant is not None and meant not in keys:
             _refuse(f"the handler returned the key {shown(key, 40)}; did you mean {meant!r}?")
     if not any(key in keys for key in _KEYS):
         names = ", ".join(shown(key, 40) for key in list(keys)[:5]) or "nothing"

@@ -16,7 +16,7 @@ from pytest_exprunner.errors import ExprunnerError, HandlerError, count, did_you
 from pytest_exprunner.gates import Action
 from pytest_exprunner.judging import Judgement, Outcome
 from pytest_exprunner.plan import Plan
-from pytest_exprunner.records import Failure, Level, dump_record
+from pytest_exprunner.records import Failure, Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.scan import scan
 from pytest_exprunner.selecting import Selection, in_order, with_variants
@@ -193,11 +193,12 @@ class ResearchPlanPlugin:
         return result
 
     def _start(self, items: Sequence[pytest.Item]) -> None:
-        chosen = [i.stash[SELECTED] for i in items if SELECTED in i.stash and EXPLORATORY not in i.stash]
-        selected = with_variants(chosen, self._variants)
-        for item in items:
-            if SELECTED in item.stash:
-                (item.stash[SELECTED],) = with_variants([item.stash[SELECTED]], self._variants)
+        handlers = [i for i in items if SELECTED in i.stash]
+        for item, told in zip(
+            handlers, with_variants((i.stash[SELECTED] for i in handlers), self._variants), strict=True
+        ):
+            item.stash[SELECTED] = told
+        selected = [i.stash[SELECTED] for i in handlers if EXPLORATORY not in i.stash]
         selection = Selection(self._config, self._collecting, self._folders)
         whole = selection.whole(items, self._collected)
         if not (selected or whole or self._session.settings.gates):
@@ -310,7 +311,7 @@ class ResearchPlanPlugin:
         if attempt.record is None and (call.when == "call" or not report.passed):
             _publish_incomplete(attempt, call, report)
         if attempt.record is not None and (call.when in {"call", "setup"}):
-            setattr(report, _RECORD, dump_record(attempt.record).decode())
+            setattr(report, _RECORD, attempt.published)
         if call.when == "teardown":
             _write_log(attempt, report)
             attempt.close()

@@ -45,6 +45,8 @@ class ScannedFile:
     tests: bool = False
     """Whether it defines something that pytest collects by itself."""
     problem: str = ""
+    imports: frozenset[str] = frozenset()
+    """Top-level names of the modules that it imports when it is imported."""
     suspects: Mapping[str, str] = field(default_factory=dict)
     """Sub-experiment ids that something in the file looks like, and why it is no handler."""
 
@@ -139,20 +141,32 @@ def scan_file(plan: Plan, file: Path, relative_to: Path) -> ScannedFile:
         file,
         handlers=tuple(h for f in functions if (h := _handler(plan, f, shown)) is not None),
         tests=_defines_tests(tree.body),
+        imports=frozenset(_imports(tree.body)),
         suspects=_suspects(plan, tree, functions, shown),
     )
 
 
-def _functions(body: Iterable[ast.stmt]) -> Iterator[_Function]:
-    """Functions at module level, also under ``if``, ``try`` and ``with``."""
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run when a module is imported, also under ``if``, ``try`` and ``with``."""
     for node in body:
-        if isinstance(node, _Function):
-            yield node
-        elif isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While):
+        yield node
+        if isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While):
             for block in ("body", "orelse", "finalbody"):
-                yield from _functions(getattr(node, block, ()))
+                yield from _statements(getattr(node, block, ()))
             for clause in getattr(node, "handlers", ()):
-                yield from _functions(clause.body)
+                yield from _statements(clause.body)
+
+
+def _functions(body: Iterable[ast.stmt]) -> Iterator[_Function]:
+    return (node for node in _statements(body) if isinstance(node, _Function))
+
+
+def _imports(body: Iterable[ast.stmt]) -> Iterator[str]:
+    for node in _statements(body):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
 
 
 def _takes_runner(function: _Function) -> bool:

@@ -51,7 +51,12 @@ def with_variants(
     selected: Iterable[Selected], variants: Mapping[str, tuple[str | None, ...]]
 ) -> list[Selected]:
     """Tell each selected item which variants its handler defines."""
-    return [replace(item, variants=variants.get(item.sub_experiment, (None,))) for item in selected]
+    return [
+        item
+        if item.variants == (defined := variants.get(item.sub_experiment, (None,)))
+        else replace(item, variants=defined)
+        for item in selected
+    ]
 
 
 class Selection:
@@ -85,18 +90,15 @@ class Selection:
         paths = {self._path(arg) for arg in self._args if "::" not in arg}
         return all(any(folder.is_relative_to(path) for path in paths) for folder in self._folders)
 
-    def covers(self, experiment: str) -> bool:
-        """Tell whether a folder or file (not a node id) with a handler of the experiment was named."""
+    def covered(self) -> set[str]:
+        """Experiments of which a file with a handler, or a folder above it, was named (not a node id)."""
         paths = [self._path(arg) for arg in self._args if "::" not in arg]
-        files = [
-            file
-            for file, scanned in self._collecting.scan.files.items()
-            if any(
-                h.sub_experiment and self._collecting.plan.owner(h.sub_experiment).id == experiment
-                for h in scanned.handlers
-            )
-        ]
-        return any(file.is_relative_to(path) for file in files for path in paths)
+        found: set[str] = set()
+        for file, scanned in self._collecting.scan.files.items():
+            if any(file.is_relative_to(path) for path in paths):
+                subs = (h.sub_experiment for h in scanned.handlers)
+                found.update(self._collecting.plan.owner(sub).id for sub in subs if sub is not None)
+        return found
 
     def _path(self, arg: str) -> Path:
         return Path(self._start / arg).resolve()
@@ -112,12 +114,13 @@ class Selection:
             if selected is not None:
                 kept[selected.sub_experiment] = kept.get(selected.sub_experiment, 0) + 1
         handlers = self._collecting.scan.planned()
+        covered, covers_all = self.covered(), self.covers_all()
         found = []
         for experiment in self._collecting.plan.experiments.values():
             with_handler = [sub for sub in experiment.sub_experiments if sub in handlers]
             without = [sub for sub in experiment.sub_experiments if sub not in handlers]
             whole = all(collected.get(s, 0) and kept.get(s) == collected[s] for s in with_handler)
-            reached = self.covers(experiment.id) if with_handler else self.covers_all()
+            reached = experiment.id in covered if with_handler else covers_all
             named = all(self.names(sub) for sub in without)
             if whole and named and (reached or not without):
                 found.append(experiment.id)

@@ -29,8 +29,10 @@ from pytest_exprunner.settings import Settings
 from pytest_exprunner.study import Study
 from pytest_exprunner.values import Plain
 
-_MOST_SHARE = 0.05
+# Results are written while the run goes on, as often as takes this part of its time.
+_SHARE_FOR_PUBLISHING = 0.05
 _LEAST_SECONDS = 1.0
+_FIRST_GUESS_SECONDS = 0.005
 EXPLORATORY = "exploratory"
 
 
@@ -83,8 +85,8 @@ class ExperimentSession:
         self._progress = _Progress()
         self._provenance: Mapping[str, Plain] = {}
         self._digests: dict[str, dict[str, str]] = {}
-        self._published = 0.0
-        self._cost = 0.0
+        self._published = time.monotonic()
+        self._cost_of_one = _FIRST_GUESS_SECONDS
         self._dirty: set[str] = set()
         self.started = False
 
@@ -106,7 +108,9 @@ class ExperimentSession:
         try:
             self._publisher.prepare()
             self._mark_pending()
-            self._publish(self._progress.touched, durable=True)
+            # Where there are no results yet, nothing could pass for a result of this run.
+            stale = [e for e in self._progress.touched if self.layout.results_of(e).exists()]
+            self._publish(stale, durable=False)
         except OSError as error:
             raise ResultsError(
                 f"the results folder {self.layout.root} cannot be written: {error.strerror or error} "
@@ -203,10 +207,10 @@ class ExperimentSession:
         return assertion(
             experiment,
             record,
-            attempt.results(record),
+            attempt.results,
             self.settings.level,
             self.plan.replaced.get(experiment.id),
-            self.settings.shown(self.layout.attempt(record.key)),
+            lambda: self.settings.shown(self.layout.attempt(record.key)),
         )
 
     def record(self, text: str, outcome: Outcome) -> None:
@@ -291,24 +295,24 @@ class ExperimentSession:
         return not any(a.key.sequence > item.after and a.key.slot == slot[1:] for a in attempts)
 
     def _publish_if_due(self) -> None:
-        now = time.monotonic()
-        if now - self._published >= max(_LEAST_SECONDS, self._cost / _MOST_SHARE):
+        cost = len(self._dirty) * self._cost_of_one
+        if time.monotonic() - self._published >= max(_LEAST_SECONDS, cost / _SHARE_FOR_PUBLISHING):
             self._publish(sorted(self._dirty), durable=False)
 
     def _publish(self, experiments: Iterable[str], *, durable: bool) -> None:
         began = time.monotonic()
         results = self.study.results()
+        experiments = list(experiments)
         for experiment in experiments:
             self._publisher.experiment(
-                results.experiments[experiment],
-                results,
-                self.study.attempts(experiment),
-                durable=durable,
+                results.experiments[experiment], results, self.study.attempts(experiment)
             )
-        self._publisher.project(results, durable=durable)
+        self._publisher.project(results)
+        self._publisher.flush(durable=durable)
         self._dirty.clear()
         self._published = time.monotonic()
-        self._cost = self._published - began
+        if experiments:
+            self._cost_of_one = (self._published - began) / len(experiments)
 
     def summary(self) -> Summary:
         """Return what the end of the run shows."""

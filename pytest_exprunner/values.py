@@ -175,7 +175,7 @@ def encode(value: Plain) -> Plain:
     if isinstance(value, dict):
         encoded = {key: encode(item) for key, item in value.items()}
         return {"$map": encoded} if len(encoded) == 1 and next(iter(encoded))[:1] == "$" else encoded
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     return value
 

@@ -15,6 +15,7 @@ import click
 from pytest_exprunner import __version__, ini, plan_file
 from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
 from pytest_exprunner.layout import Layout
+from pytest_exprunner.location import find_plan, setting, study_root
 from pytest_exprunner.plan import json_schema
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
@@ -23,7 +24,7 @@ from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line, Style, Summary
 from pytest_exprunner.results import document
 from pytest_exprunner.scan import Scan, scan
-from pytest_exprunner.settings import Settings, find_plan, setting, study_root
+from pytest_exprunner.settings import Settings
 from pytest_exprunner.state import GateResult, Results
 from pytest_exprunner.study import Study
 

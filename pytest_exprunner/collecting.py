@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import HandlerError
 from pytest_exprunner.importing import import_handlers
 from pytest_exprunner.plan import Experiment, Plan
@@ -19,6 +20,8 @@ from pytest_exprunner.session import Selected
 SELECTED = pytest.StashKey[Selected]()
 """Set on every item that is a handler (or stands for one)."""
 EXPLORATORY = pytest.StashKey[bool]()
+ATTEMPT = pytest.StashKey[Attempt]()
+"""Set while a handler's attempt is open."""
 
 
 class HandlerModule(pytest.Module):
@@ -105,8 +108,6 @@ def _import_failure(file: Path, error: Exception) -> str:
 
 def runner(request: pytest.FixtureRequest) -> Any:
     """The `ExperimentRunner` of this attempt."""
-    from pytest_exprunner.running import ATTEMPT  # noqa: PLC0415 - the rooms are next to each other
-
     return request.node.stash[ATTEMPT].runner
 
 
@@ -236,8 +237,6 @@ class StubItem(pytest.Item):
 
     def runtest(self) -> None:
         """Take the attempt through the harness; there is nothing to call."""
-        from pytest_exprunner.running import ATTEMPT  # noqa: PLC0415 - the rooms are next to each other
-
         self.stash[ATTEMPT].stub()
 
     def reportinfo(self) -> tuple[str, int | None, str]:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from pytest_exprunner.records import AttemptKey
 
-PLAN_NAME = "research_plan.yaml"
-PLAN_PATH = Path("research") / PLAN_NAME
 RECORD = "record.json"
 EVENTS = "events.jsonl"
 LOG = "log.txt"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_exprunner.settings import ENVIRONMENT_PREFIX, find_plan, setting, study_root
+from pytest_exprunner.location import ENVIRONMENT_PREFIX, find_plan, setting, study_root
 
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
 _LEVELS = ("target", "acceptable", "failure")

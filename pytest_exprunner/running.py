@@ -11,20 +11,20 @@ import pytest
 
 from pytest_exprunner import options, plan_file, provenance
 from pytest_exprunner.attempt import Attempt
-from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, StubItem, group_variants
+from pytest_exprunner.collecting import ATTEMPT, EXPLORATORY, SELECTED, Collecting, StubItem, group_variants
 from pytest_exprunner.errors import ExprunnerError, HandlerError, count, did_you_mean
 from pytest_exprunner.gates import Action
 from pytest_exprunner.judging import Judgement, Outcome
+from pytest_exprunner.location import study_root
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import Failure, Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.scan import scan
 from pytest_exprunner.selecting import Selection, in_order, with_variants
 from pytest_exprunner.session import ExperimentSession, Selected
-from pytest_exprunner.settings import Settings, study_root
+from pytest_exprunner.settings import Settings
 from pytest_exprunner.values import text
 
-ATTEMPT = pytest.StashKey[Attempt]()
 _BLOCKED = pytest.StashKey[bool]()
 _RECORD = "exprunner_record"
 _MAX_TRACEBACK = 50_000

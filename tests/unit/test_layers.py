@@ -1,0 +1,97 @@
+"""The table of rooms in docs/structure.md is true."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_exprunner
+
+PACKAGE = Path(pytest_exprunner.__file__).parent
+STRUCTURE = PACKAGE.parent / "docs" / "structure.md"
+ENTRIES = ("__init__", "__main__")
+TOP_LAYER = 6
+ONLY_IN = {
+    "pytest": {"options", "importing", "collecting", "selecting", "running", "plugin"},
+    "_pytest": {"selecting"},
+    "yaml": {"yaml_nodes", "yaml_text"},
+    "click": {"cli"},
+    "pydantic": {"plan", "plan_file"},
+    "pydantic_core": {"plan"},
+    "numpy": set[str](),
+    "torch": {"runner"},
+}
+
+
+def rooms() -> dict[str, tuple[int, int]]:
+    """Return the layer and the place in the table of every room."""
+    rows = re.findall(r"^\| (\d) \| `([\w.]+)` \|", STRUCTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {room: (int(layer), place) for place, (layer, room) in enumerate(rows)}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of the package with its name within it."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__") or "__init__"
+        if name not in ENTRIES:
+            yield name, file
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Full names of what a file imports, at any depth."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(file: Path) -> set[str]:
+    """The rooms that a file imports."""
+    known = rooms()
+    names = (name.removeprefix("pytest_exprunner.") for name in imports(file))
+    return {name for name in names if name in known}
+
+
+def test_every_module_has_a_row() -> None:
+    """The table names every module, and nothing else."""
+    assert {name for name, _file in modules()} == set(rooms())
+
+
+@pytest.mark.parametrize(("name", "file"), list(modules()), ids=lambda value: str(value).rpartition("/")[2])
+def test_a_room_imports_only_what_is_below_it(name: str, file: Path) -> None:
+    """A module imports lower layers and what stands above it in its own."""
+    table = rooms()
+    layer, place = table[name]
+    for other in own_imports(file) - {name}:
+        other_layer, other_place = table[other]
+        assert other_layer < layer or (other_layer == layer and other_place < place), (
+            f"{name} imports {other}"
+        )
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_where_it_belongs(library: str) -> None:
+    """Each library has its rooms, and no other imports it."""
+    users = {name for name, file in modules() if any(i.partition(".")[0] == library for i in imports(file))}
+    assert users <= ONLY_IN[library]
+
+
+def test_nothing_heavy_is_imported_with_the_plugin() -> None:
+    """The plugin's front door loads neither pydantic nor YAML, NumPy or torch."""
+    code = (
+        "import sys, pytest_exprunner.plugin\n"
+        "heavy = {'pydantic', 'yaml', 'numpy', 'torch', 'click', 'orjson', 'subprocess', 'ast'}\n"
+        "before = {'ast', 'subprocess'}  # pytest itself\n"
+        "print(sorted((heavy - before) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

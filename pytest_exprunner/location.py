@@ -1,4 +1,4 @@
-"""Where a plan is looked for, and which of several settings counts. Light: loaded at every start of pytest."""
+"""Where a plan is looked for, and which of several settings counts. Light: pytest loads it at every start."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,52 +32,47 @@ class HandlerModule(pytest.Module):
         *,
         scanned: ScannedFile,
         names: frozenset[str],
-        study_root: Path,
+        collecting: Collecting,
         ordinary: bool,
         **kwargs: Any,
     ) -> None:
         """``names`` are the handlers to collect; ``ordinary`` keeps usual tests in the file."""
         super().__init__(**kwargs)
         self._scanned = scanned
-        self._names = names
-        self._study_root = study_root
+        self.names = names
+        self._collecting = collecting
         self._ordinary = ordinary
 
     def _getobj(self) -> Any:
         try:
-            module = import_handlers(self.path, self._study_root, self._scanned.imports)
+            module = import_handlers(self.path, self._collecting.study_root, self._scanned.imports)
         except HandlerError as error:
             raise self.CollectError(str(error)) from error
         except SyntaxError as error:
             text = "".join(traceback.format_exception_only(error))
             raise self.CollectError(f"{self.path.name} has a syntax error:\n{text}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self.CollectError(_import_failure(self.path, error)) from error
         self.config.pluginmanager.consider_module(module)
         return module
 
-    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
         """Collect handlers by their names, and usual tests where the file has them."""
         _register_runner(self)
-        yield from super().collect()
-        missing = [
-            h for h in self._scanned.handlers if h.name in self._names and not self._is_handler(h.name)
-        ]
+        collected = list(super().collect())
+        missing = [h for h in self._scanned.handlers if h.name in self.names and not self._is_handler(h.name)]
         if missing:
-            raise self.CollectError(
-                "\n".join(
-                    f"{h.place}: {h.name} is no longer a function with a parameter named '{PARAMETER}' "
-                    "once the file is imported; does a decorator hide it (functools.wraps keeps it visible)?"
-                    for h in missing
-                )
-            )
+            raise self.CollectError("\n".join(_HIDDEN.format(place=h.place, name=h.name) for h in missing))
+        # Noted here, where a node id or --lf has not taken anything away yet.
+        self._collecting.note_variants(collected)
+        return collected
 
     def _is_handler(self, name: str) -> bool:
         return takes_runner(getattr(self.obj, name, None))
 
     def istestfunction(self, obj: object, name: str) -> bool:
         """Take handlers, and what pytest takes where the file is a test file too."""
-        if name in self._names:
+        if name in self.names:
             return self._is_handler(name)
         return self._ordinary and super().istestfunction(obj, name)
 
@@ -97,7 +92,13 @@ def takes_runner(obj: object) -> bool:
         return False
 
 
-def _import_failure(file: Path, error: Exception) -> str:
+_HIDDEN = (
+    f"{{place}}: {{name}} is no longer a function with a parameter named '{PARAMETER}' once the file is "
+    "imported; does a decorator hide it (functools.wraps keeps it visible)?"
+)
+
+
+def _import_failure(file: Path, error: BaseException) -> str:
     """Return the traceback from the handler file on, without the frames that imported it."""
     frames = traceback.extract_tb(error.__traceback__)
     start = next((i for i, frame in enumerate(frames) if frame.filename == str(file)), 0)
@@ -107,8 +108,9 @@ def _import_failure(file: Path, error: Exception) -> str:
 
 
 def runner(request: pytest.FixtureRequest) -> Any:
-    """The `ExperimentRunner` of this attempt."""
-    return request.node.stash[ATTEMPT].runner
+    """The `ExperimentRunner` of this attempt; in usual tests of the file, whatever else has the name."""
+    attempt = request.node.stash.get(ATTEMPT, None)
+    return request.getfixturevalue(PARAMETER) if attempt is None else attempt.runner
 
 
 def _register_runner(module: pytest.Module) -> None:
@@ -131,15 +133,16 @@ class Collecting:
         plan_name: str,
         *,
         exploratory: bool,
-        reserved: frozenset[str],
     ) -> None:
-        """``reserved`` are markers that have a meaning already and are not taken as ids."""
+        """``plan_name`` is the plan's path as messages show it."""
         self.plan = plan
         self.scan = scan
         self.plan_name = plan_name
-        self._study_root = study_root
+        self.study_root = study_root
+        self.variants: dict[str, tuple[str | None, ...]] = {}
+        """Every variant that the handler of a sub-experiment defines, selected or not."""
         self._exploratory = exploratory
-        self._reserved = reserved
+        self._reserved: frozenset[str] = frozenset()
         self._decorators: dict[str, pytest.MarkDecorator] = {}
 
     def file(self, file_path: Path, parent: pytest.Collector, collected: Sequence[Any]) -> list[Any]:
@@ -158,7 +161,7 @@ class Collecting:
                 path=file_path,
                 scanned=scanned,
                 names=names,
-                study_root=self._study_root,
+                collecting=self,
                 ordinary=bool(usual) and (scanned.tests or is_conventional_test_file(file_path)),
             )
             return [*others, module]
@@ -174,7 +177,7 @@ class Collecting:
         sub = self.plan.match(name)
         callspec = getattr(item, "callspec", None)
         variant = callspec.id if callspec is not None else None
-        if name not in item.parent._names:  # noqa: SLF001 - the class is in this file
+        if name not in item.parent.names:
             return
         if sub is None:
             item.stash[EXPLORATORY] = True
@@ -201,30 +204,33 @@ class Collecting:
             names.append(phase_name(experiment.phase))
         return names
 
-    def marker_lines(self) -> Iterator[str]:
-        """Registrations of every marker, so that ``--strict-markers`` holds."""
-        told: set[str] = set()
+    def register_markers(self, config: pytest.Config) -> None:
+        """Make ids usable in ``-m`` under ``--strict-markers``; markers with a meaning keep it."""
+        lines: list[str] = config.getini("markers")
+        self._reserved = frozenset(line.split(":", 1)[0].split("(", 1)[0].strip() for line in lines)
+        told: set[str] = set(self._reserved)
         for experiment, sub in self.plan.sub_experiments():
             for name in self.names(experiment, sub.id):
-                if name not in told and name not in self._reserved:
+                if name not in told:
                     told.add(name)
-                    yield f"{name}: from the research plan"
+                    config.addinivalue_line("markers", f"{name}: from the research plan")
+
+    def note_variants(self, collected: Sequence[Any]) -> None:
+        """Remember the variants that a module's handlers define."""
+        found: dict[str, dict[str | None, None]] = {}
+        for item in collected:
+            if isinstance(item, pytest.Function) and isinstance(item.parent, HandlerModule):
+                sub = self.plan.match(item.originalname)
+                if item.originalname in item.parent.names and sub is not None:
+                    callspec = getattr(item, "callspec", None)
+                    found.setdefault(sub, {})[callspec.id if callspec is not None else None] = None
+        self.variants.update({sub: tuple(variants) for sub, variants in found.items()})
 
 
 def phase_name(phase: int | str) -> str:
     """``phase_1``: how a phase is called in ``-k`` and ``-m``."""
     text = "".join(c if c.isalnum() else "_" for c in str(phase))
     return f"phase_{text}"
-
-
-def group_variants(items: Sequence[pytest.Item]) -> Mapping[str, tuple[str | None, ...]]:
-    """Return the variants that are defined for each sub-experiment."""
-    variants: dict[str, dict[str | None, None]] = {}
-    for item in items:
-        selected = item.stash.get(SELECTED, None)
-        if selected is not None:
-            variants.setdefault(selected.sub_experiment, {})[selected.variant] = None
-    return {sub: tuple(found) for sub, found in variants.items()}
 
 
 class StubItem(pytest.Item):

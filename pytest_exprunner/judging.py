@@ -128,7 +128,8 @@ def judge_experiment(
             told.add(own[-1].key.label)
         elif item.slot not in blocked:
             lines += _item_lines(item, deciding(own) if own else None)
-    if not stub:
+    stopped = any(item.slot in blocked for item in slots)
+    if not (stub or stopped):
         lines += _criteria_lines(state, told, level, run, attempts, whole=whole)
         if whole and state.replaced_by is None:
             lines += _missing_handlers(state, without_handler)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +15,7 @@ import pytest
 
 from pytest_exprunner import options, plan_file, provenance
 from pytest_exprunner.attempt import Attempt
-from pytest_exprunner.collecting import ATTEMPT, EXPLORATORY, SELECTED, Collecting, StubItem, group_variants
+from pytest_exprunner.collecting import ATTEMPT, EXPLORATORY, SELECTED, Collecting, StubItem
 from pytest_exprunner.errors import ExprunnerError, HandlerError, count, did_you_mean
 from pytest_exprunner.gates import Action
 from pytest_exprunner.judging import Judgement, Outcome
@@ -26,6 +30,8 @@ from pytest_exprunner.settings import Settings
 from pytest_exprunner.values import text
 
 _BLOCKED = pytest.StashKey[bool]()
+_RESULT = pytest.StashKey[object]()
+_KEPT = pytest.StashKey[bool]()
 _RECORD = "exprunner_record"
 _MAX_TRACEBACK = 50_000
 _MARKUP: dict[terminal.Style, dict[str, bool]] = {
@@ -57,10 +63,7 @@ def configure(
         study_root(plan_path),
         shown,
         exploratory=settings.exploratory,
-        reserved=_registered_markers(config),
     )
-    for line in collecting.marker_lines():
-        config.addinivalue_line("markers", line)
     handlers = found.planned()
     without = {
         sub.id: next(iter(found.suspects(sub.id)), "")
@@ -93,6 +96,11 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
             raise pytest.UsageError(f"--exp-gate: unknown gate {gate!r}{hint}; known: {known}")
     if asked_gates and not plan.gates:
         raise pytest.UsageError("--exp-gate: the plan has no gates")
+    if asked_gates and config.getoption("exp_stub"):
+        raise pytest.UsageError(
+            "--exp-gate cannot be combined with --exp-stub: a stub run measures nothing, so no gate can "
+            "pass; use one of them"
+        )
     return Settings(
         plan_file=plan_path,
         results_root=options.results_root(config, plan_path),
@@ -104,11 +112,6 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         exploratory=config.getoption("exp_exploratory"),
         ignore_dependencies=config.getoption("exp_ignore_dependencies"),
     )
-
-
-def _registered_markers(config: pytest.Config) -> frozenset[str]:
-    lines: list[str] = config.getini("markers")
-    return frozenset(line.split(":", 1)[0].split("(", 1)[0].strip() for line in lines)
 
 
 class ResearchPlanPlugin:
@@ -127,8 +130,6 @@ class ResearchPlanPlugin:
         self._session = session
         self._collecting = collecting
         self._folders = folders
-        self._collected: dict[str, int] = {}
-        self._variants: Mapping[str, tuple[str | None, ...]] = {}
         self._judged: set[str] = set()
         self._emitting = False
 
@@ -146,17 +147,14 @@ class ResearchPlanPlugin:
         """Give a handler the names that select it."""
         self._collecting.item(item)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(
-        self, session: pytest.Session, items: list[pytest.Item]
-    ) -> Generator[None]:
-        """See what there is before anything is deselected, and what is left after it."""
-        self._variants = group_variants(items)
-        for item in items:
-            if SELECTED in item.stash and EXPLORATORY not in item.stash:
-                sub = item.stash[SELECTED].sub_experiment
-                self._collected[sub] = self._collected.get(sub, 0) + 1
-        yield
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Register the plan's names as markers, when every plugin has registered its own."""
+        self._collecting.register_markers(self._config)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Put what is left after deselection into order; in a stub run, add what has no handler."""
         if self._session.settings.stub:
             items.extend(self._stub_items(session))
         items[:] = in_order(items, self._session.plan)
@@ -195,12 +193,14 @@ class ResearchPlanPlugin:
     def _start(self, items: Sequence[pytest.Item]) -> None:
         handlers = [i for i in items if SELECTED in i.stash]
         for item, told in zip(
-            handlers, with_variants((i.stash[SELECTED] for i in handlers), self._variants), strict=True
+            handlers,
+            with_variants((i.stash[SELECTED] for i in handlers), self._collecting.variants),
+            strict=True,
         ):
             item.stash[SELECTED] = told
         selected = [i.stash[SELECTED] for i in handlers if EXPLORATORY not in i.stash]
         selection = Selection(self._config, self._collecting, self._folders)
-        whole = selection.whole(items, self._collected)
+        whole = selection.whole(items)
         if not (selected or whole or self._session.settings.gates):
             return
         try:
@@ -241,12 +241,14 @@ class ResearchPlanPlugin:
         params = getattr(getattr(item, "callspec", None), "params", {})
         if EXPLORATORY in item.stash:
             item.stash[ATTEMPT] = self._session.begin_exploratory(selected, params, self._watch())
+            _keep_result(item)
             return
         decision = self._session.decide(selected)
         if decision.action is Action.BLOCK:
             item.stash[_BLOCKED] = True
             _fail("blocked: " + "; ".join(decision.reasons))
         item.stash[ATTEMPT] = self._session.begin(selected, params, self._watch())
+        _keep_result(item)
 
     def _watch(self) -> Callable[[str], None]:
         """Show progress lines: live with ``-v``, else where captured output goes."""
@@ -276,15 +278,14 @@ class ResearchPlanPlugin:
             return True
         provenance.seed_everything(attempt.runner.seed)
         try:
-            returned = _call(pyfuncitem)
+            with _process_kept():
+                returned = _call(pyfuncitem)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             self._session.interrupted(attempt, f"{type(error).__name__} stopped it")
             raise
-        try:
-            attempt.complete(returned)
-        except HandlerError as error:
-            attempt.fail(Failure("HandlerError", str(error)))
-            _fail(str(error))
+        problem = _complete(attempt, returned)
+        if problem:
+            _fail(problem)
         if EXPLORATORY not in pyfuncitem.stash:
             self._assert(attempt)
         return True
@@ -334,9 +335,11 @@ class ResearchPlanPlugin:
     # --- the end ------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Write results and findings."""
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write results and findings. A run that was cut short is not a success, whoever says so."""
         self._session.finish()
+        if exitstatus == pytest.ExitCode.OK and self._session.unfinished():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_report_header(self) -> list[str]:
         """Which plan, and what is odd about it."""
@@ -384,16 +387,60 @@ def _fail(message: str) -> NoReturn:
     pytest.fail(message, pytrace=False)
 
 
+@contextlib.contextmanager
+def _process_kept() -> Generator[None]:
+    """Give the next handler the working folder, umask and Ctrl-C that this one found."""
+    folder, mask, handler = os.getcwd(), os.umask(0o077), signal.getsignal(signal.SIGINT)  # noqa: PTH109
+    os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)
+
+
 def _call(item: pytest.Function) -> object:
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001
     returned = item.obj(**arguments)
+    if _RESULT in item.stash:
+        result = item.stash[_RESULT]
+        del item.stash[_RESULT]
+        return result
     if inspect.isawaitable(returned) or inspect.isasyncgen(returned):
         close = getattr(returned, "close", None)
         if close is not None:
             close()
         _refuse_async(item)
     return returned
+
+
+def _keep_result(item: pytest.Item) -> None:
+    """Keep what an async handler returns: plugins that run coroutines throw it away."""
+    function = getattr(item, "obj", None)
+    if not inspect.iscoroutinefunction(function) or _KEPT in item.stash:
+        return
+
+    @functools.wraps(function)
+    async def kept(*args: Any, **kwargs: Any) -> object:
+        item.stash[_RESULT] = await function(*args, **kwargs)
+        return item.stash[_RESULT]
+
+    item.obj = kept  # type: ignore[attr-defined]
+    item.stash[_KEPT] = True
+
+
+def _complete(attempt: Attempt, returned: object) -> str:
+    """Publish what was returned; return what is wrong with its shape, if anything is."""
+    try:
+        attempt.complete(returned)
+    except HandlerError as error:
+        attempt.fail(Failure("HandlerError", str(error)))
+        return str(error)
+    return ""
 
 
 def _refuse_async(item: pytest.Function) -> NoReturn:

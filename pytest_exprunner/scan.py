@@ -8,9 +8,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_exprunner.errors import HandlerError
-from pytest_exprunner.plan import Plan
+
+if TYPE_CHECKING:
+    from pytest_exprunner.plan import Plan  # counting handlers must not cost the import of pydantic
 
 PARAMETER = "runner"
 

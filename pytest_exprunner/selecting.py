@@ -103,23 +103,20 @@ class Selection:
     def _path(self, arg: str) -> Path:
         return Path(self._start / arg).resolve()
 
-    def whole(self, items: Sequence[pytest.Item], collected: Mapping[str, int]) -> list[str]:
-        """Return the experiments none of whose planned sub-experiments was left out.
-
-        ``collected`` is how many items each sub-experiment had before any was deselected.
-        """
+    def whole(self, items: Sequence[pytest.Item]) -> list[str]:
+        """Return the experiments none of whose planned sub-experiments, or variants, was left out."""
         kept: dict[str, int] = {}
         for item in items:
             selected = item.stash.get(SELECTED, None)
             if selected is not None:
                 kept[selected.sub_experiment] = kept.get(selected.sub_experiment, 0) + 1
-        handlers = self._collecting.scan.planned()
+        handlers, defined = self._collecting.scan.planned(), self._collecting.variants
         covered, covers_all = self.covered(), self.covers_all()
         found = []
         for experiment in self._collecting.plan.experiments.values():
             with_handler = [sub for sub in experiment.sub_experiments if sub in handlers]
             without = [sub for sub in experiment.sub_experiments if sub not in handlers]
-            whole = all(collected.get(s, 0) and kept.get(s) == collected[s] for s in with_handler)
+            whole = all(kept.get(s) == len(defined.get(s, ())) for s in with_handler)
             reached = experiment.id in covered if with_handler else covers_all
             named = all(self.names(sub) for sub in without)
             if whole and named and (reached or not without):
@@ -135,7 +132,7 @@ def _compiled(expression: str) -> Callable[[_Matcher], bool]:
         return _everything
     try:
         compiled: Callable[[_Matcher], bool] = Expression.compile(expression).evaluate
-    except SyntaxError:
+    except Exception:  # noqa: BLE001 - its class differs between versions of pytest
         return _everything  # pytest itself reports a wrong expression
     return compiled
 

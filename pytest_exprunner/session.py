@@ -263,6 +263,10 @@ class ExperimentSession:
                     found.append(Judgement(gate, text))
         return found
 
+    def unfinished(self) -> list[Selected]:
+        """Return what was selected and has no finished attempt of this run."""
+        return [item for item in self._progress.selected if self._status(item) is None]
+
     def finish(self) -> None:
         """Write everything, whole and durable; forget what is no longer pending."""
         if not self.started:

@@ -45,14 +45,18 @@ class Attempt:
         experiment: Experiment,
         params: Mapping[str, Any],
         watch: Callable[[str], None],
+        after: int = 0,
     ) -> None:
-        """Mark the attempt started on disk; ``watch`` receives lines for a person."""
+        """Mark the attempt started on disk; ``watch`` receives lines for a person.
+
+        ``after`` is the highest number that an attempt of the sub-experiment ever had.
+        """
         self._began = time.time()
         self._clock = time.monotonic()
         self._spec = spec
         self._experiment = experiment
         self._watch = watch
-        self._journal = Journal.begin(layout, spec, self._began)
+        self._journal = Journal.begin(layout, spec, self._began, after)
         self._logged: dict[str, list[Any]] = {}
         self._evidence: list[Evidence] = []
         self._told_progress = 0.0

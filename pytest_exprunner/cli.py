@@ -32,6 +32,7 @@ SCHEMA_VERSION = 1
 EXIT_FAILED = 1
 EXIT_PENDING = 3
 EXIT_USAGE = 4
+_ALWAYS_COUNTED = (Status.COMPLETED, Status.FAILED, Status.IN_PROGRESS, Status.NOT_STARTED)
 _GATE_EXIT = {GateState.FAILED: EXIT_FAILED, GateState.PENDING: EXIT_PENDING}
 _COLOURS: dict[Style, dict[str, Any]] = {
     "good": {"fg": "green"},
@@ -212,7 +213,7 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
         touched=started,
         without_handler=without,
         counts=_status_counts(stored),
-        notes=study.problems,
+        notes=[*study.problems, *study.edits],
         gates=tuple(stored.gates),
     )
     lines = terminal.render(summary, verbosity=0)
@@ -224,12 +225,9 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
 
 def _status_counts(stored: Results) -> dict[str, int]:
     subs = [sub.status for state in stored.experiments.values() for sub in state.subs.values()]
-    return {
-        "Completed": subs.count(Status.COMPLETED),
-        "Failed": subs.count(Status.FAILED),
-        "In progress": subs.count(Status.IN_PROGRESS),
-        "Not started": subs.count(Status.NOT_STARTED),
-    }
+    order = (*_ALWAYS_COUNTED, Status.SKIPPED, Status.BLOCKED)
+    words = {status: str(status).replace("_", " ").capitalize() for status in order}
+    return {words[s]: subs.count(s) for s in order if s in _ALWAYS_COUNTED or s in subs}
 
 
 def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> dict[str, Any]:
@@ -257,7 +255,7 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
             for name, state in stored.experiments.items()
         },
         "gates": {gate: _gate_json(result) for gate, result in stored.gates.items()},
-        "problems": study.problems,
+        "problems": [*study.problems, *study.edits],
     }
 
 

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+_SHOWN_PROBLEMS = 100
+_MAX_QUOTED = 60
+
 
 class ExprunnerError(Exception):
     """Base of every error that is meant to be read by the person who runs an experiment."""
@@ -42,9 +45,12 @@ class PlanError(ExprunnerError):
 
     def text(self) -> str:
         """Every problem on a line of its own, then how many there are and what to do."""
-        lines = [str(problem) for problem in self.problems]
-        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-        return "\n".join([*lines, f"{count}; run 'exprunner check' after editing."])
+        lines = [str(problem) for problem in self.problems[:_SHOWN_PROBLEMS]]
+        hidden = len(self.problems) - len(lines)
+        if hidden:
+            lines.append(f"… and {hidden} more")
+        total = count(len(self.problems), "problem")
+        return "\n".join([*lines, f"{total}; run 'exprunner check' after editing."])
 
 
 class HandlerError(ExprunnerError):
@@ -59,19 +65,42 @@ class ResultsError(ExprunnerError):
     """A stored results file cannot be read; nothing in it is used and nothing in it is lost."""
 
 
-def closest(word: object, known: Iterable[str]) -> str | None:
+def closest(word: object, known: Iterable[str], similarity: float = 0.6) -> str | None:
     """Return the known word that a misspelt one most likely means, or None."""
     candidates = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(str(word).casefold()[:200], candidates, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word).casefold()[:200], candidates, n=1, cutoff=similarity)
     return candidates[close[0]] if close else None
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
+def did_you_mean(word: object, known: Iterable[str], similarity: float = 0.6) -> str:
     """Return `` (did you mean 'x'?)`` for the closest known word, or nothing."""
-    close = closest(word, known)
+    close = closest(word, known, similarity)
     return "" if close is None else f" (did you mean {close!r}?)"
 
 
 def count(number: int, singular: str, plural: str = "") -> str:
     """``1 handler``, ``3 handlers``: a number with the right form of its noun."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def printable(text: str) -> str:
+    """Return text on one line that cannot steer a terminal: other characters as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def quoted(value: object) -> str:
+    """Return a value as the file has it, for a message: ``'x'``, ``true``, ``a list``, ``nothing``."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _MAX_QUOTED else f"{value[: _MAX_QUOTED - 1]!r}…"
+    if isinstance(value, int) and value.bit_length() > _MAX_QUOTED * 64:
+        return "an integer of very many digits"
+    text = repr(value)
+    return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 1]}…"

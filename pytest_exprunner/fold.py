@@ -104,16 +104,14 @@ def _fold_sub(
     previous: Previous,
 ) -> SubState:
     known = sorted(attempts, key=lambda attempt: attempt.key.sequence)
-    currents = dict(_currents(sub, known))
-    if not known:
-        currents = {(c.variant, c.seed): c for c in previous.currents.get(sub, ())}
+    currents = dict(_currents(sub, known, previous.currents.get(sub, ())))
     for item in waiting:
         slot = (item.variant, item.seed)
         last = max((a.key.sequence for a in known if a.key.slot == slot), default=0)
         if last <= item.after:
             currents[slot] = _pending_current(sub, item)
-    history = {past.attempt: past for past in previous.history.get(sub, ())}
-    history.update({a.key.sequence: _past(a, experiment) for a in known})
+    history = {(past.attempt, past.run): past for past in previous.history.get(sub, ())}
+    history.update({(a.key.sequence, a.run): _past(a, experiment) for a in known})
     return SubState(
         id=sub,
         status=_sub_status(currents.values()),
@@ -122,8 +120,11 @@ def _fold_sub(
     )
 
 
-def _currents(sub: str, known: Sequence[AttemptRecord]) -> Iterable[tuple[Slot, Current]]:
+def _currents(
+    sub: str, known: Sequence[AttemptRecord], before: Sequence[Current]
+) -> Iterable[tuple[Slot, Current]]:
     if not known:
+        yield from (((current.variant, current.seed), current) for current in before)
         return
     by_slot: dict[Slot, list[AttemptRecord]] = {}
     for attempt in known:
@@ -135,8 +136,11 @@ def _currents(sub: str, known: Sequence[AttemptRecord]) -> Iterable[tuple[Slot, 
         slots = [slot for slot in by_slot if slot[0] == variant]
         for slot in slots:
             yield slot, current_of(deciding(by_slot[slot]))
-        if not slots:
-            yield (variant, None), Current(sub, Status.NOT_STARTED, variant, reason="never run")
+        if slots:
+            continue
+        stand_ins = [current for current in before if current.variant == variant]
+        for current in stand_ins or [Current(sub, Status.NOT_STARTED, variant, reason="never run")]:
+            yield (variant, current.seed), current
 
 
 def deciding(attempts: Sequence[AttemptRecord]) -> AttemptRecord:

@@ -46,9 +46,9 @@ class Journal:
         self._log = -1
 
     @classmethod
-    def begin(cls, layout: Layout, spec: RunSpec, now: float) -> Journal:
-        """Take the next sequence number and mark the attempt started, before anything runs."""
-        journal = cls(*_take_next(layout, spec))
+    def begin(cls, layout: Layout, spec: RunSpec, now: float, after: int = 0) -> Journal:
+        """Take a sequence number above ``after`` and mark the attempt started, before anything runs."""
+        journal = cls(*_take_next(layout, spec, after))
         started = {
             "variant": spec.variant,
             "seed": spec.seed,
@@ -105,16 +105,16 @@ class Journal:
         self._events = self._log = -1
 
 
-def _take_next(layout: Layout, spec: RunSpec) -> tuple[str, AttemptKey]:
+def _take_next(layout: Layout, spec: RunSpec, after: int) -> tuple[str, AttemptKey]:
     """Make the folder of the next attempt; making it is what takes the number."""
     folder = f"{layout.attempts(spec.experiment)}/{spec.sub_experiment}"
-    sequence = 1
+    sequence = after + 1
     try:
         os.mkdir(folder)
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
     except FileExistsError:
-        sequence = max(_sequences(folder), default=0) + 1
+        sequence = max([after, *_sequences(folder)]) + 1
     while True:
         attempt = f"{folder}/{attempt_name(sequence)}"
         try:

@@ -76,7 +76,8 @@ def assertion(
     if replaced_by is not None:
         sentences = " ".join(explain(c, r) for c, r in bad)
         return Assertion("expected", f"{sentences} {experiment.id} was replaced by {replaced_by}.")
-    return Assertion("fail", _failure_text(experiment, record, pairs, bad, folder()))
+    asked = "" if level is Level.ACCEPTABLE else f"This run asks for the {level} tier (--exp-level {level})."
+    return Assertion("fail", _failure_text(experiment, record, pairs, bad, folder(), asked))
 
 
 def _failure_text(
@@ -85,8 +86,11 @@ def _failure_text(
     pairs: Sequence[tuple[Criterion, CriterionResult]],
     bad: Sequence[tuple[Criterion, CriterionResult]],
     folder: str,
+    asked: str,
 ) -> str:
     lines = [explain(c, r) for c, r in bad]
+    if asked:
+        lines.append(asked)
     lines += ["", *(line.text for line in criteria_lines(pairs)), ""]
     lines.append(f"Attempt {record.key.sequence} of {record.key.label}; its files are in {folder}")
     measured = any(r.measured for _c, r in bad)
@@ -166,10 +170,17 @@ def _criteria_lines(
         return
     for criterion in state.plan.gating:
         result = state.criteria[criterion.name]
-        if level.met_by(result.verdict) or result.decided_by in told:
+        if level.met_by(result.verdict) or result.decided_by in told or _told_of(criterion, result, told):
             continue
         if whole or _of_this_run(result, run, attempts):
             yield explain(criterion, result)
+
+
+def _told_of(criterion: Criterion, result: CriterionResult, told: set[str]) -> bool:
+    """Tell whether a criterion is not measured because what could measure it failed, and said so."""
+    sub, _variant = criterion.source
+    failed = {label.partition("[")[0] for label in told}
+    return result.verdict is Verdict.NOT_MEASURED and (bool(failed) if sub is None else sub in failed)
 
 
 def _of_this_run(result: CriterionResult, run: str, attempts: Mapping[str, Sequence[AttemptRecord]]) -> bool:

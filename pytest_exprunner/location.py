@@ -20,8 +20,6 @@ def find_plan(start: Iterable[Path], root: Path) -> Path | None:
             file = candidate / PLAN_PATH
             if file.is_file():
                 return file
-            if candidate == root:
-                break
     file = root / PLAN_PATH
     return file if file.is_file() else None
 

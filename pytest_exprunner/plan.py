@@ -25,6 +25,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pytest_exprunner.errors import quoted
+
 Direction = Literal["higher", "lower"]
 Severity = Literal["gate", "warn", "info"]
 EvidenceName = Literal["real", "simulated", "fallback", "imported", "stub"]
@@ -39,46 +41,47 @@ def _refuse(kind: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(kind, "{message}", {"message": message})
 
 
-def _experiment_id(value: object) -> object:
+def check_experiment_id(value: object) -> object:
+    """Return an id of an experiment or a gate if it can name a folder; raise a pydantic error if not."""
     if not isinstance(value, str):
-        raise _refuse("id", f"an id is text, not {value!r}; expected quotes around it")
+        raise _refuse("id", f"an id is text, not {quoted(value)}; expected quotes around it")
     if not _FOLDER_ID.fullmatch(value) or value[-1] == "." or value.split(".")[0].lower() in _RESERVED:
         raise _refuse(
             "id",
-            f"{value!r} cannot be an id; expected letters, digits, '.', '_', '+' or '-', starting "
+            f"{quoted(value)} cannot be an id; expected letters, digits, '.', '_', '+' or '-', starting "
             "with a letter or digit, at most 100 characters (it names a folder)",
         )
     return value
 
 
-def _sub_experiment_id(value: object) -> object:
+def check_sub_experiment_id(value: object) -> object:
+    """Return the id of a sub-experiment if a function's name can start with it; raise if not."""
     if not isinstance(value, str) or not _SUB_ID.fullmatch(value) or value.lower() in _RESERVED:
         raise _refuse(
             "id",
-            f"{value!r} cannot be a sub-experiment id; expected letters, digits and '_', starting "
+            f"{quoted(value)} cannot be a sub-experiment id; expected letters, digits and '_', starting "
             "with a letter, at most 100 characters (a handler's name starts with it)",
         )
     return value
 
 
+def check_text_key(value: object) -> object:
+    """Return a key that is text; raise a pydantic error if it is not."""
+    if not isinstance(value, str) or value == KEY_ALIAS:
+        raise _refuse("key", f"the key {quoted(value)} is not text; expected quotes around it")
+    return value
+
+
 def _threshold(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refuse("number", f"{_show(value)} is not a number; expected one, such as 0.7")
+        raise _refuse("number", f"{quoted(value)} is not a number; expected one, such as 0.7")
     try:
         finite = math.isfinite(float(value))
     except OverflowError:
         finite = False
     if not finite:
-        raise _refuse("number", f"{_show(value)} is not a finite number; expected one, such as 0.7")
+        raise _refuse("number", f"{quoted(value)} is not a finite number; expected one, such as 0.7")
     return float(value) if abs(value) >= 2**53 else value
-
-
-def _show(value: object) -> str:
-    try:
-        shown = repr(value)
-    except ValueError:
-        return "an integer of more than 4,300 digits"
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
 
 
 def _listed(value: object) -> object:
@@ -91,22 +94,45 @@ def _texts(value: object) -> object:
 
 def _iso_date(value: object) -> object:
     if not isinstance(value, str):
-        raise _refuse("date", f"{_show(value)} is not a date; expected one such as 2026-01-22")
+        raise _refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22")
     try:
         date.fromisoformat(value)
     except ValueError:
-        raise _refuse("date", f"{value!r} is not a date; expected one such as 2026-01-22") from None
+        raise _refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22") from None
     return value
+
+
+def _phase(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise _refuse("phase", f"{quoted(value)} is not a phase; expected a whole number or a text")
+    return value
+
+
+def _unlocks(value: object) -> object:
+    if isinstance(value, list):
+        for item in value:
+            if not isinstance(item, str):
+                return tuple(value)  # the type of the item is reported at its place
+        return tuple(value)
+    if not isinstance(value, str):
+        raise _refuse("unlocks", f"{quoted(value)} is not text; expected a text or a list of experiment ids")
+    return value
+
+
+def _bounds(value: object) -> object:
+    if not isinstance(value, list) or len(value) != len(("lowest", "highest")):
+        raise _refuse("bounds", f"{quoted(value)} is no pair of bounds; expected [lowest, highest]")
+    return tuple(value)
 
 
 def _frozen(value: object) -> object:
     if not isinstance(value, Mapping):
-        raise _refuse("mapping", f"{_show(value)} is not a mapping; expected keys and values")
+        raise _refuse("mapping", f"{quoted(value)} is not a mapping; expected keys and values")
     return MappingProxyType(dict(value))
 
 
-ExperimentId = Annotated[str, BeforeValidator(_experiment_id)]
-SubExperimentId = Annotated[str, BeforeValidator(_sub_experiment_id)]
+ExperimentId = Annotated[str, BeforeValidator(check_experiment_id)]
+SubExperimentId = Annotated[str, BeforeValidator(check_sub_experiment_id)]
 Threshold = Annotated[int | float, BeforeValidator(_threshold)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
 Ids = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=list[str])]
@@ -122,8 +148,8 @@ Settings = Annotated[
 
 # The key under which an entry stands is handed to its model under an alias that no YAML key of
 # a plan can have by accident, so that a person's own ``id`` or ``name`` keys stay theirs.
-_KEY_ALIAS = "\0key"
-_KEY: Any = Field(default="", alias=_KEY_ALIAS, exclude=True)
+KEY_ALIAS = "\0key"
+_KEY: Any = Field(default="", alias=KEY_ALIAS, exclude=True)
 
 
 class Model(BaseModel):
@@ -156,7 +182,7 @@ class Criterion(Model):
     borderline: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="Distance from the deciding tier within which a person should look."
     )
-    bounds: Annotated[tuple[Threshold | None, Threshold | None], BeforeValidator(_listed)] | None = Field(
+    bounds: Annotated[tuple[Threshold | None, Threshold | None], BeforeValidator(_bounds)] | None = Field(
         None, description="Lowest and highest possible value; a value outside is inadmissible."
     )
     severity: Severity = Field("gate", description="gate decides, warn is pointed out, info is shown.")
@@ -260,16 +286,16 @@ def _sub_experiments(value: object) -> object:
     if isinstance(value, list):
         seen: set[str] = set()
         for item in value:
-            _sub_experiment_id(item)
+            check_sub_experiment_id(item)
             if item in seen:
-                raise _refuse("duplicate", f"{item!r} is listed twice; expected each id once")
+                raise _refuse("duplicate", f"{quoted(item)} is listed twice; expected each id once")
             seen.add(item)
         return {item: {} for item in value}
     if isinstance(value, Mapping):
         return {key: {} if item is None else item for key, item in value.items()}
     raise _refuse(
         "sub_experiments",
-        f"{_show(value)} is neither; expected a list of ids or a mapping with details",
+        f"{quoted(value)} is neither; expected a list of ids or a mapping with details",
     )
 
 
@@ -290,7 +316,9 @@ class Experiment(Model):
     id: str = _KEY
     name: str | None = Field(None, description="Title for people.")
     type: Literal["claim", "question", "pivot"] | None = Field(None, description="claim, question or pivot.")
-    phase: int | str | None = Field(None, description="Shown, and usable in -m as phase_1.")
+    phase: Annotated[int | str, BeforeValidator(_phase)] | None = Field(
+        None, description="Shown, and usable in -m as phase_1."
+    )
     description: str | None = Field(None, description="What is asked, in a sentence or two.")
     replaces: Ids = Field((), description="Experiments that this one supersedes.")
     dependencies: Ids = Field(
@@ -343,7 +371,10 @@ class Gate(Model):
         Field(min_length=1),
         BeforeValidator(_listed, json_schema_input_type=list[str]),
     ] = Field(description="All must say proceed.")
-    unlocks: str | Ids | None = Field(None, description="Text, or experiment ids that wait for the gate.")
+    unlocks: (
+        Annotated[str | tuple[str, ...], BeforeValidator(_unlocks, json_schema_input_type=str | list[str])]
+        | None
+    ) = Field(None, description="Text, or experiment ids that wait for the gate.")
     status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
     note: str | None = None
 
@@ -424,12 +455,28 @@ class Plan(Model):
 
     def gates_of(self, experiment: str) -> tuple[str, ...]:
         """Ids of the gates that an experiment is part of."""
-        return tuple(gate.id for gate in self.gates.values() if experiment in gate.experiments)
+        return self._gates_over.get(experiment, ())
 
     def requirements(self, experiment: str) -> tuple[str, ...]:
         """Ids of experiments and gates that must be settled before an experiment may run."""
-        unlocking = (gate.id for gate in self.gates.values() if experiment in gate.unlocked)
+        unlocking = self._gates_before.get(experiment, ())
         return tuple(dict.fromkeys((*self.experiments[experiment].dependencies, *unlocking)))
+
+    @cached_property
+    def _gates_over(self) -> Mapping[str, tuple[str, ...]]:
+        return _by_member({gate.id: gate.experiments for gate in self.gates.values()})
+
+    @cached_property
+    def _gates_before(self) -> Mapping[str, tuple[str, ...]]:
+        return _by_member({gate.id: gate.unlocked for gate in self.gates.values()})
+
+
+def _by_member(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    members: dict[str, tuple[str, ...]] = {}
+    for group, names in groups.items():
+        for name in names:
+            members[name] = (*members.get(name, ()), group)
+    return members
 
 
 def split_source(source: str) -> tuple[str, str | None]:
@@ -452,7 +499,7 @@ def _with_keys(value: object, *fields: str) -> object:
                 continue  # the field's own validator reports it, at its own place
         if isinstance(entries, Mapping):
             result[field] = {
-                key: {**entry, _KEY_ALIAS: key}
+                key: {**entry, KEY_ALIAS: key}
                 if isinstance(entry, Mapping) and isinstance(key, str)
                 else entry
                 for key, entry in entries.items()
@@ -467,5 +514,19 @@ def json_schema() -> dict[str, Any]:
     schema["title"] = "research_plan.yaml"
     for model in (schema, *schema["$defs"].values()):
         properties = model.get("properties", {})
-        properties.pop(_KEY_ALIAS, None)
+        properties.pop(KEY_ALIAS, None)
+        for name in properties.keys() - set(model.get("required", ())):
+            properties[name] = _or_nothing(properties[name])
+    for form in schema["$defs"]["Experiment"]["properties"]["sub_experiments"]["anyOf"]:
+        form["minItems" if form["type"] == "array" else "minProperties"] = 1
+    schema["$defs"]["Gate"]["properties"]["experiments"]["minItems"] = 1
     return schema
+
+
+def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
+    """Admit a key without a value, which counts as absent."""
+    about: dict[str, Any] = {k: schema.pop(k) for k in ("title", "description", "default") if k in schema}
+    forms = schema.get("anyOf", [schema]) if schema else []
+    if not forms or {"type": "null"} in forms:
+        return {**about, **schema}
+    return {**about, "anyOf": [*forms, {"type": "null"}]}

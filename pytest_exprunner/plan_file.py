@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
-from pytest_exprunner import graph, yaml_nodes
-from pytest_exprunner.errors import PlanError, Problem, did_you_mean
+from pytest_exprunner import plan_references, yaml_nodes
+from pytest_exprunner.errors import PlanError, Problem, closest, quoted
 from pytest_exprunner.plan import (
-    _KEY_ALIAS,
+    KEY_ALIAS,
     Criterion,
     Experiment,
     Gate,
     Model,
+    NextSteps,
     Plan,
     Project,
     SubExperiment,
-    Waiver,
+    check_experiment_id,
+    check_sub_experiment_id,
+    check_text_key,
 )
+from pytest_exprunner.plan_report import Report
+
+_SIMILAR_KEYS = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +48,16 @@ def load(file: Path, shown_as: str = "") -> LoadedPlan:
     name = shown_as or str(file)
     try:
         source = _read_bounded(file)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise PlanError([Problem(name, 0, 0, "", f"cannot be read: {reason}")]) from error
     plan, warnings = parse(source, name)
     return LoadedPlan(plan, warnings, file, hashlib.sha256(source).hexdigest())
 
 
 def _read_bounded(file: Path) -> bytes:
+    if stat.S_ISFIFO(file.stat().st_mode):
+        raise ValueError("it is a pipe; expected a file")
     with file.open("rb") as stream:
         return stream.read(yaml_nodes.PLAN_LIMITS.bytes + 1)
 
@@ -55,227 +65,216 @@ def _read_bounded(file: Path) -> bytes:
 def parse(source: bytes, name: str) -> tuple[Plan, tuple[Problem, ...]]:
     """Return the plan in ``source`` and its warnings. Raises `PlanError`."""
     document = yaml_nodes.read(source)
-    report = _Report(name, document)
-    for fault in document.faults:
-        report.problems.append(Problem(name, fault.line, fault.column, dotted(fault.path), fault.text))
+    report = Report(name, document)
     if not isinstance(document.value, dict):
-        if not report.problems:
-            report.add(
-                (),
-                "the file is empty" if document.value is None else "this is not a mapping",
-                "; expected 'experiments:' with at least one experiment",
-            )
-        raise PlanError(report.problems)
-    _check_shape(document.value, report)
-    plan = _validate(document.value, report)
-    if plan is not None:
-        _check_references(plan, _Names.of(document.value), report)
-    if report.problems:
-        raise PlanError(report.problems)
-    assert plan is not None
-    return plan, tuple(report.warnings)
-
-
-class _Report:
-    """Collects problems and warnings, each at the place of the path it is about."""
-
-    def __init__(self, name: str, document: yaml_nodes.Document) -> None:
-        self.name = name
-        self.document = document
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
-
-    def add(self, path: yaml_nodes.Path, text: str, hint: str = "", *, at_key: bool = False) -> None:
-        self.problems.append(self.problem(path, text, hint, at_key=at_key))
-
-    def warn(self, path: yaml_nodes.Path, text: str, hint: str = "") -> None:
-        self.warnings.append(self.problem(path, text, hint, at_key=True))
-
-    def problem(self, path: yaml_nodes.Path, text: str, hint: str, *, at_key: bool) -> Problem:
-        line, column = self.place(path, at_key=at_key)
-        return Problem(self.name, line, column, dotted(path), text, hint)
-
-    def place(self, path: yaml_nodes.Path, *, at_key: bool) -> tuple[int, int]:
-        first, second = self.document.marks, self.document.key_marks
-        if at_key:
-            first, second = second, first
-        for length in range(len(path), -1, -1):
-            part = path[:length]
-            if part in first or part in second:
-                return first.get(part) or second[part]
-        return (1, 1)
-
-
-def dotted(path: yaml_nodes.Path) -> str:
-    """``experiments.p2.sub_experiments[0]``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-# --- shape: unknown keys and keys of a later version -----------------------------------------
-
-
-def _check_shape(value: Mapping[Any, Any], report: _Report) -> None:
-    for path, model, entry in _entries(value):
-        for key in entry:
-            if not isinstance(key, str):
-                report.add(
-                    (*path, str(key)),
-                    f"the key {key!r} is not text",
-                    "; expected quotes around it",
-                    at_key=True,
-                )
-                continue
-            if key in model.LATER:
-                _refuse_later(report, (*path, key), entry[key])
-            elif key not in known_keys(model) and len(report.warnings) < yaml_nodes.MAX_PROBLEMS:
-                hint = did_you_mean(key, known_keys(model))
-                if hint:
-                    report.warn((*path, key), f"unknown key {key!r}, kept", hint)
-
-
-def _refuse_later(report: _Report, path: yaml_nodes.Path, value: object) -> None:
-    if value not in (None, [], {}, False):
-        report.add(path, f"'{path[-1]}' is not supported yet", "; expected a plan without it", at_key=True)
+        if not report.failed:
+            text = "the file is empty" if document.value is None else "this is not a mapping"
+            report.add((), text, "; expected 'experiments:' with at least one experiment")
+        report.refuse()
+    reader = _Reader(report)
+    value = reader.cleaned(Plan, document.value, ())
+    plan = reader.validate(value)
+    plan_references.check(value, report)
+    if plan is None or report.failed:
+        report.refuse()
+    return plan, tuple(sorted(report.warnings, key=lambda problem: (problem.line, problem.column)))
 
 
 def known_keys(model: type[BaseModel]) -> frozenset[str]:
     """Return the keys that a model gives a meaning to, as they are written in a plan."""
     names = (field.alias or name for name, field in model.model_fields.items())
-    return frozenset(name for name in names if name != _KEY_ALIAS)
+    return frozenset(name for name in names if name != KEY_ALIAS)
 
 
-def _entries(
-    value: Mapping[Any, Any],
-) -> Iterator[tuple[yaml_nodes.Path, type[Model], Mapping[Any, Any]]]:
-    """Every mapping of a plan that a model describes, however broken its surroundings are."""
-    yield (), Plan, value
-    project = value.get("project")
-    if isinstance(project, dict):
-        yield ("project",), Project, project
-    for exp_id, experiment in _mappings(value.get("experiments")):
-        path: yaml_nodes.Path = ("experiments", exp_id)
-        yield path, Experiment, experiment
-        for sub_id, sub in _mappings(experiment.get("sub_experiments")):
-            yield (*path, "sub_experiments", sub_id), SubExperiment, sub
-        for name, criterion in _mappings(experiment.get("success_criteria")):
-            yield (*path, "success_criteria", name), Criterion, criterion
-    for gate_id, gate in _mappings(value.get("gates")):
-        yield ("gates", gate_id), Gate, gate
-    waivers = value.get("waivers")
-    for index, waiver in enumerate(waivers if isinstance(waivers, list) else ()):
-        if isinstance(waiver, dict):
-            yield ("waivers", index), Waiver, waiver
+# Which model describes what stands under a key: one entry, or a mapping of entries by id.
+_ONE: dict[tuple[type[Model], str], type[Model]] = {
+    (Plan, "project"): Project,
+    (Experiment, "next_steps"): NextSteps,
+}
+_MANY: dict[tuple[type[Model], str], type[Model]] = {
+    (Plan, "experiments"): Experiment,
+    (Plan, "gates"): Gate,
+    (Experiment, "sub_experiments"): SubExperiment,
+    (Experiment, "success_criteria"): Criterion,
+}
+_KNOWN: dict[type[Model], frozenset[str]] = {
+    model: known_keys(model)
+    for model in (Plan, Project, Experiment, SubExperiment, Criterion, NextSteps, Gate)
+}
 
 
-def _mappings(value: object) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    if isinstance(value, dict):
+class _Reader:
+    """Takes a document apart by the models, reporting keys and ids; then lets pydantic judge the rest."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.dropped: set[yaml_nodes.Path] = set()
+        """Paths from which something was taken out, and all above them."""
+
+    def cleaned(self, model: type[Model], value: Mapping[Any, Any], path: yaml_nodes.Path) -> dict[str, Any]:
+        """Return a copy with known keys in their places: a key without a value counts as absent."""
+        result: dict[str, Any] = {}
         for key, item in value.items():
-            if isinstance(item, dict):
-                yield str(key), item
+            here = (*path, str(key) if not isinstance(key, str) else key)
+            if not isinstance(key, str) or key == KEY_ALIAS:
+                self.fit(Criterion, key, here, at_key=True)
+            elif key in model.LATER:
+                self.refuse_later(here, item)
+            elif key not in _KNOWN[model]:
+                result[key] = item
+                hint = self.report.suggest(key, _KNOWN[model], _SIMILAR_KEYS)
+                if hint:
+                    self.report.warn(here, f"unknown key {quoted(key)}, kept", hint)
+            elif item is not None:
+                result[key] = self.inner(model, key, item, here)
+        return result
 
+    def drop(self, path: yaml_nodes.Path) -> None:
+        """Remember that something at a path was reported and left out."""
+        self.dropped.update(path[:length] for length in range(len(path) + 1))
 
-# --- types: what pydantic says, in the words of the field ------------------------------------
+    def refuse_later(self, path: yaml_nodes.Path, value: object) -> None:
+        """Refuse a key of a later version, unless it asks for nothing."""
+        if value not in (None, [], {}, False):
+            text = f"'{path[-1]}' is not supported yet"
+            self.report.add(path, text, "; expected a plan without it", at_key=True)
 
+    def inner(self, model: type[Model], key: str, item: Any, path: yaml_nodes.Path) -> Any:
+        """Return what stands under a known key, cleaned by the model that describes it."""
+        one, many = _ONE.get((model, key)), _MANY.get((model, key))
+        if one is not None and isinstance(item, dict):
+            return self.cleaned(one, item, path)
+        if many is SubExperiment and isinstance(item, list):
+            return self.listed(item, path)
+        if many is not None and isinstance(item, dict):
+            return self.entries(many, item, path)
+        return item
 
-_ATTEMPTS = 5
+    def entries(self, model: type[Model], value: Mapping[Any, Any], path: yaml_nodes.Path) -> dict[str, Any]:
+        """Return the entries of a mapping whose keys are fit to be ids."""
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            here = (*path, key if isinstance(key, str) else str(key))
+            if not self.fit(model, key, here, at_key=True):
+                continue
+            if item is None and model is SubExperiment:
+                result[key] = {}
+            else:
+                result[key] = self.cleaned(model, item, here) if isinstance(item, dict) else item
+        return result
 
+    def listed(self, value: list[Any], path: yaml_nodes.Path) -> dict[str, Any]:
+        """Return a list of sub-experiment ids as a mapping without details."""
+        result: dict[str, Any] = {}
+        for index, item in enumerate(value):
+            here = (*path, index)
+            if isinstance(item, str) and item in result:
+                text = f"{quoted(item)} is listed twice"
+                self.report.add(here, text, "; expected each id once")
+                self.drop(here)
+            elif self.fit(SubExperiment, item, here, at_key=False):
+                result[item] = {}
+        return result
 
-def _validate(value: Mapping[Any, Any], report: _Report) -> Plan | None:
-    """Return the plan, without its broken parts if there are any, so that the rest is checked too."""
-    remaining = _without_nulls(_text_keys(value))
-    pruned: set[yaml_nodes.Path] = set()
-    for _ in range(_ATTEMPTS):
+    def fit(self, model: type[Model], key: object, path: yaml_nodes.Path, *, at_key: bool) -> bool:
+        """Tell whether a key can be the id of an entry; report it if not."""
         try:
-            return Plan.model_validate(remaining)
+            if model is SubExperiment:
+                check_sub_experiment_id(key)
+            elif model is not Criterion:
+                check_experiment_id(key)
+            else:
+                check_text_key(key)
+        except PydanticCustomError as error:
+            self.report.add(path, str(error), at_key=at_key)
+            self.drop(path)
+            return False
+        return True
+
+    def validate(self, value: dict[str, Any]) -> Plan | None:
+        """Return the plan, or None where pydantic finds it wrong; every problem is reported."""
+        try:
+            return Plan.model_validate(value)
         except ValidationError as error:
             details = error.errors(include_url=False)
-        for detail in details:
-            path = _document_path(detail)
-            if not any(done[: len(path)] == path for done in pruned):
-                _translate(detail, report)
-        for detail in details:
-            path = _document_path(detail)
-            gone = detail["type"] == "missing" or path in pruned
-            pruned.add(_prune(remaining, path[:-1] if gone else path))
-    return None
+        said: set[yaml_nodes.Path] = set()
+        found = [(self.path(detail, value), detail) for detail in details]
+        wrong_inside = {path[:length] for path, _d in found for length in range(len(path))}
+        for path, detail in found:
+            emptied = detail["type"] in ("too_short", "missing") and path in self.dropped
+            repeated = path in said or path in wrong_inside
+            if not (emptied or repeated):
+                said.add(path)
+                self.translate(path, detail)
+        return None
+
+    def path(self, detail: Any, value: Any) -> yaml_nodes.Path:
+        """Return where in the document an error is; pydantic names branches of unions as well."""
+        path: list[str | int] = []
+        location = [part for part in detail["loc"] if part != KEY_ALIAS]
+        for number, part in enumerate(location):
+            missing = detail["type"] == "missing" and number == len(location) - 1
+            if (isinstance(value, dict) and part in value) or (
+                isinstance(value, list) and isinstance(part, int) and part < len(value)
+            ):
+                value = value[part]
+                path.append(part)
+            elif missing:
+                path.append(part)
+        return tuple(path)
+
+    def translate(self, path: yaml_nodes.Path, detail: Any) -> None:
+        """Report one error of pydantic in the words of the plan."""
+        text, hint = _words(detail, path)
+        if detail["type"] == "missing":
+            hint += self.misspelt(path, detail["input"])
+        self.report.add(path, text, hint, at_key=detail["type"] == "missing")
+
+    def misspelt(self, path: yaml_nodes.Path, beside: object) -> str:
+        """Name the key beside a missing one that was probably meant to be it."""
+        others = [key for key in beside if isinstance(key, str)] if isinstance(beside, dict) else []
+        unknown = [key for key in others if key not in _ALL_KEYS]
+        meant = closest(path[-1], unknown)
+        return f"; {quoted(meant)} is no known key" if meant is not None else ""
 
 
-def _text_keys(value: Mapping[Any, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if isinstance(key, str)}
-
-
-def _document_path(detail: Any) -> yaml_nodes.Path:
-    parts = (part for part in detail["loc"] if part not in ("[key]", _KEY_ALIAS))
-    return tuple(p for p in parts if not (isinstance(p, str) and p.startswith(_INTERNAL_PARTS)))
-
-
-def _prune(value: Any, path: yaml_nodes.Path) -> yaml_nodes.Path:
-    """Take out the smallest keyed entry that holds ``path``; return the path of what went."""
-    for depth, part in enumerate(path):
-        if not isinstance(value, dict) or part not in value:
-            break
-        inner = value[part]
-        if depth == len(path) - 1 or not isinstance(inner, dict):
-            del value[part]
-            return path[: depth + 1]
-        value = inner
-    return path
-
-
-def _without_nulls(value: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Treat a known key without a value (``gates:``) as absent, as every YAML user expects."""
-    result = dict(value)
-    for path, model, _entry in list(_entries(value)):
-        target: Any = result
-        for part in path:
-            target[part] = dict(target[part]) if isinstance(target[part], dict) else list(target[part])
-            target = target[part]
-        for key in known_keys(model):
-            if key in target and target[key] is None:
-                del target[key]
-    return result
-
-
-def _translate(detail: Any, report: _Report) -> None:
-    path = _document_path(detail)
-    at_key = "[key]" in detail["loc"] or detail["type"] == "missing"
-    text, hint = _words(detail, path)
-    problem = report.problem(path, text, hint, at_key=at_key)
-    if problem not in report.problems:
-        report.problems.append(problem)
+_ALL_KEYS = frozenset(key for keys in _KNOWN.values() for key in keys)
 
 
 def _words(detail: Any, path: yaml_nodes.Path) -> tuple[str, str]:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    shown = _shown(value)
-    expected = _EXPECTED.get(kind)
     if "message" in context:
         return context["message"], ""
     if kind == "missing":
         return f"'{path[-1]}' is missing", f"; expected {_MISSING.get(str(path[-1]), 'a value')}"
     if kind == "literal_error":
-        known = [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")]
-        noun = str(next((p for p in reversed(path) if isinstance(p, str)), "value"))
-        choices = ", ".join(known[:-1]) + f" or {known[-1]}" if len(known) > 1 else known[0]
-        article = "an" if noun[:1] in "aeiou" else "a"
-        return (
-            f"{shown} is not {article} {noun}",
-            f"; expected {choices}{did_you_mean(value, known)}",
-        )
+        return _literal_words(value, context["expected"], path)
     if kind == "too_short":
         return "this is empty", "; expected at least one entry"
-    if kind == "too_long":
-        return "this has too many entries", f"; expected at most {context.get('max_length')}"
-    if expected:
-        return f"{shown} is not {expected[0]}", f"; expected {expected[1]}"
-    return f"{shown}: {detail['msg']}", ""
+    if kind in _EXPECTED:
+        what, instead = _EXPECTED[kind]
+        return f"{quoted(value)} is not {what}", f"; expected {instead}"
+    return f"{quoted(value)}: {detail['msg']}", ""
 
 
-# Parts that pydantic puts into a location to name the branch of a union or a wrapper.
-_INTERNAL_PARTS = ("function-", "tuple[", "constrained-")
+def _literal_words(value: object, expected: str, path: yaml_nodes.Path) -> tuple[str, str]:
+    known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
+    noun = {"evidence": "kind of evidence"}.get(name := _last_name(path), name)
+    article = "an" if noun[:1] in "aeiou" else "a"
+    choices = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
+    meant = closest(value, known) if isinstance(value, str) else None
+    hint = f" (did you mean {meant!r}?)" if meant is not None else ""
+    return f"{quoted(value)} is not {article} {noun}", f"; expected {choices}{hint}"
+
+
+def _last_name(path: yaml_nodes.Path) -> str:
+    return next(_names_from_the_end(path), "value")
+
+
+def _names_from_the_end(path: yaml_nodes.Path) -> Iterator[str]:
+    return (part for part in reversed(path) if isinstance(part, str))
+
+
 _MAPPING = ("a mapping", "keys and values")
 _EXPECTED: dict[str, tuple[str, str]] = {
     "string_type": ("text", "text, in quotes if it looks like a number"),
@@ -297,183 +296,3 @@ _MISSING = {
     "sub_experiments": "a list of ids, such as [e1_1]",
     "experiments": "at least one experiment",
 }
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if value is None:
-        return "nothing"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-# --- references: ids that must exist, and must exist once ------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Every id that the document mentions as a key, whether its entry is sound or not."""
-
-    experiments: tuple[str, ...]
-    gates: tuple[str, ...]
-    subs: Mapping[str, tuple[str, ...]]
-    criteria: Mapping[str, tuple[str, ...]]
-
-    @classmethod
-    def of(cls, value: Mapping[Any, Any]) -> _Names:
-        experiments = dict(_mappings(value.get("experiments")))
-        return cls(
-            experiments=_texts(value.get("experiments")),
-            gates=_texts(value.get("gates")),
-            subs={name: _texts(entry.get("sub_experiments")) for name, entry in experiments.items()},
-            criteria={n: _texts(entry.get("success_criteria")) for n, entry in experiments.items()},
-        )
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    """The texts in a list, or among the keys of a mapping."""
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, dict | list) else ()
-
-
-def _check_references(plan: Plan, names: _Names, report: _Report) -> None:
-    _check_ids(names, report)
-    _check_relations(plan, names, report)
-    _check_sources(plan, names, report)
-    _check_gates(plan, names, report)
-    _check_cycles(plan, report)
-    _check_waivers(plan, names, report)
-
-
-def _check_ids(names: _Names, report: _Report) -> None:
-    owners: dict[str, str] = {}
-    for experiment, subs in names.subs.items():
-        for index, sub in enumerate(subs):
-            first = owners.setdefault(sub.casefold(), experiment)
-            if first != experiment:
-                report.add(
-                    _sub_path(report, experiment, sub, index),
-                    f"sub-experiment {sub!r} is also in {first}",
-                    "; expected each in one experiment",
-                    at_key=True,
-                )
-        _check_twins(("experiments", experiment, "sub_experiments"), subs, report)
-    _check_twins(("experiments",), names.experiments, report)
-    _check_twins(("gates",), names.gates, report)
-    for shared in (gate for gate in names.gates if gate in names.experiments):
-        report.add(
-            ("gates", shared),
-            f"{shared!r} is an experiment too",
-            "; expected another id",
-            at_key=True,
-        )
-
-
-def _sub_path(report: _Report, experiment: str, sub: str, index: int) -> yaml_nodes.Path:
-    path = ("experiments", experiment, "sub_experiments")
-    return (*path, index) if (*path, index) in report.document.marks else (*path, sub)
-
-
-def _check_twins(path: yaml_nodes.Path, ids: Iterable[str], report: _Report) -> None:
-    seen: dict[str, str] = {}
-    for name in ids:
-        first = seen.setdefault(name.casefold(), name)
-        if first != name:
-            report.add(
-                (*path, name),
-                f"{name!r} differs from {first!r} only in case",
-                "; expected ids that are distinct as file names",
-                at_key=True,
-            )
-
-
-def _check_relations(plan: Plan, names: _Names, report: _Report) -> None:
-    replaced: dict[str, str] = {}
-    for experiment in plan.experiments.values():
-        path = ("experiments", experiment.id)
-        for index, old in enumerate(experiment.replaces):
-            _known(report, (*path, "replaces", index), old, "experiment", names.experiments)
-            if replaced.setdefault(old, experiment.id) != experiment.id:
-                report.add(
-                    (*path, "replaces", index),
-                    f"{old!r} is already replaced by {replaced[old]}",
-                    "; expected one replacement",
-                )
-        for index, needed in enumerate(experiment.dependencies):
-            _known(
-                report,
-                (*path, "dependencies", index),
-                needed,
-                "experiment or gate",
-                [*names.experiments, *names.gates],
-            )
-
-
-def _known(report: _Report, path: yaml_nodes.Path, name: str, noun: str, known: Iterable[str]) -> None:
-    names = list(known)
-    if name not in names:
-        report.add(path, f"unknown {noun} {name!r}", did_you_mean(name, names))
-
-
-def _check_sources(plan: Plan, names: _Names, report: _Report) -> None:
-    for experiment in plan.experiments.values():
-        for criterion in experiment.success_criteria.values():
-            sub, _variant = criterion.source
-            if sub is not None and sub not in names.subs[experiment.id]:
-                path = ("experiments", experiment.id, "success_criteria", criterion.name, "from")
-                hint = did_you_mean(sub, names.subs[experiment.id])
-                report.add(path, f"unknown sub-experiment {sub!r} of {experiment.id}", hint)
-
-
-def _check_gates(plan: Plan, names: _Names, report: _Report) -> None:
-    for gate in plan.gates.values():
-        for index, member in enumerate(gate.experiments):
-            _known(
-                report,
-                ("gates", gate.id, "experiments", index),
-                member,
-                "experiment",
-                names.experiments,
-            )
-        for index, unlocked in enumerate(gate.unlocked):
-            _known(
-                report,
-                ("gates", gate.id, "unlocks", index),
-                unlocked,
-                "experiment",
-                names.experiments,
-            )
-
-
-def _check_cycles(plan: Plan, report: _Report) -> None:
-    edges: dict[str, tuple[str, ...]] = {e: plan.requirements(e) for e in plan.experiments}
-    edges.update({gate.id: gate.experiments for gate in plan.gates.values()})
-    _report_cycle(edges, "dependencies", report)
-    _report_cycle({e.id: e.replaces for e in plan.experiments.values()}, "replaces", report)
-
-
-def _report_cycle(edges: Mapping[str, tuple[str, ...]], field: str, report: _Report) -> None:
-    loop = graph.cycle(edges)
-    if loop:
-        place = next((e for e in loop if ("experiments", e, field) in report.document.marks), loop[0])
-        report.add(
-            ("experiments", place, field),
-            f"cycle: {' → '.join(loop)}",
-            "; expected no experiment to depend on itself",
-        )
-
-
-def _check_waivers(plan: Plan, names: _Names, report: _Report) -> None:
-    for index, waiver in enumerate(plan.waivers):
-        path = ("waivers", index)
-        _known(report, (*path, "experiment"), waiver.experiment, "experiment", names.experiments)
-        if waiver.experiment in names.criteria:
-            _known(
-                report,
-                (*path, "criterion"),
-                waiver.criterion,
-                "criterion",
-                names.criteria[waiver.experiment],
-            )

@@ -18,6 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.declare(parser)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look for a plan; load the rest of the package only where handlers are asked for."""
     if config.option.help or hasattr(config, "workerinput"):

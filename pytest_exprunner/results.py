@@ -225,6 +225,8 @@ class Stored:
     exists: bool = False
     edited: bool = False
     """Something in it would be lost if it were written again: a copy must be kept."""
+    intact: bool = False
+    """Our keys are as this tool wrote them; what people added does not matter."""
     problem: str = ""
     """Why it cannot be read; nothing in it is used then."""
 
@@ -264,23 +266,32 @@ def load(file: Path) -> Stored:
     if version != SCHEMA_VERSION:
         return _unusable(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}")
     value = {str(key): item for key, item in read.value.items()}
-    return Stored(value, exists=True, edited=not _reproducible(source, value))
+    untouched, intact = _compared(source, value)
+    lossless = untouched or (intact and _body(source) == yaml_text.dump(value))
+    return Stored(value, exists=True, edited=not lossless, intact=intact)
 
 
 def _unusable(problem: str) -> Stored:
     return Stored(exists=True, edited=True, problem=problem)
 
 
-def _reproducible(source: bytes, value: Mapping[str, Any]) -> bool:
-    """Tell whether our keys are as written and nothing, a comment say, is lost in rewriting."""
-    head, _, body = source.partition(b"\n")
-    body = body.removeprefix(_STUB.encode())
+def _compared(source: bytes, value: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Tell whether a file is as it was written, to the byte; and whether at least our keys are."""
+    head = source.partition(b"\n")[0]
     digests = head.removeprefix(_HEAD.encode()).decode("ascii", "replace").split()
     if len(digests) != len(("all", "ours")) or not head.startswith(_HEAD.encode()):
-        return False
-    if digests[0] == _digest(body):
-        return True
-    return digests[1] == _digest_of_ours(value) and yaml_text.dump(value) == body
+        return False, False
+    if digests[0] == _digest(_body(source)):
+        return True, True
+    return False, digests[1] == _digest_of_ours(value)
+
+
+def _body(source: bytes) -> bytes:
+    return source.partition(b"\n")[2].removeprefix(_STUB.encode())
+
+
+_EDITED = "read from a results file that was edited by hand or cut"
+_FOREIGN = "read from a results file of another tool"
 
 
 # --- document → what stands in for missing attempts -------------------------------------------
@@ -289,16 +300,17 @@ def _reproducible(source: bytes, value: Mapping[str, Any]) -> bool:
 def previous(stored: Stored) -> Previous:
     """Return what a stored file says about attempts that may be missing on disk.
 
-    Numbers from a file that another tool wrote are ``imported`` evidence: this tool did not see
-    them measured.
+    Numbers from a file that another tool wrote, or that was changed since this one wrote it, are
+    ``imported`` evidence: this tool did not see them measured.
     """
     if not stored.value:
         return NOTHING
+    doubt = "" if stored.intact else _EDITED if stored.ours else _FOREIGN
     entries = _mapping(_mapping(stored.value.get("results")).get("experiments"))
     provenance = _mapping(stored.value.get("provenance"))
     return Previous(
         currents={
-            sub: tuple(_read_currents(sub, _mapping(entry), provenance, foreign=not stored.ours))
+            sub: tuple(_read_currents(sub, _mapping(entry), provenance, doubt=doubt))
             for sub, entry in entries.items()
         },
         history={
@@ -333,19 +345,19 @@ def _status(value: object) -> Status:
 
 
 def _read_currents(
-    sub: str, entry: Mapping[str, Any], provenance: Mapping[str, Plain], *, foreign: bool
+    sub: str, entry: Mapping[str, Any], provenance: Mapping[str, Plain], *, doubt: str
 ) -> Iterable[Current]:
     variants = entry.get("variants")
     for item in [entry] if not isinstance(variants, list) else map(_mapping, variants):
-        yield _read_current(sub, item, provenance, foreign=foreign)
+        yield _read_current(sub, item, provenance, doubt=doubt)
 
 
 def _read_current(
-    sub: str, entry: Mapping[str, Any], provenance: Mapping[str, Plain], *, foreign: bool
+    sub: str, entry: Mapping[str, Any], provenance: Mapping[str, Plain], *, doubt: str
 ) -> Current:
     evidence = tuple(e for item in _list(entry.get("evidence")) if (e := _read_evidence(item)))
-    if foreign:
-        evidence = (Evidence(EvidenceKind.IMPORTED, "read from a results file of another tool", ""),)
+    if doubt:
+        evidence = (*evidence, Evidence(EvidenceKind.IMPORTED, doubt, ""))
     error = entry.get("error")
     return Current(
         sub_experiment=sub,

@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -64,6 +65,7 @@ def configure(
         shown,
         exploratory=settings.exploratory,
     )
+    collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
     handlers = found.planned()
     without = {
         sub.id: next(iter(found.suspects(sub.id)), "")
@@ -146,11 +148,6 @@ class ResearchPlanPlugin:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Give a handler the names that select it."""
         self._collecting.item(item)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self) -> None:
-        """Register the plan's names as markers, when every plugin has registered its own."""
-        self._collecting.register_markers(self._config)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
@@ -310,7 +307,11 @@ class ResearchPlanPlugin:
         if attempt is None:
             return report
         if attempt.record is None and (call.when == "call" or not report.passed):
-            _publish_incomplete(attempt, call, report)
+            try:
+                _publish_incomplete(attempt, call, report)
+            except OSError as error:
+                report.outcome = "failed"
+                report.longrepr = f"the record of {item.name} could not be written: {error}"
         if attempt.record is not None and (call.when in {"call", "setup"}):
             setattr(report, _RECORD, attempt.published)
         if call.when == "teardown":
@@ -338,7 +339,7 @@ class ResearchPlanPlugin:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
         self._session.finish()
-        if exitstatus == pytest.ExitCode.OK and self._session.unfinished():
+        if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_report_header(self) -> list[str]:
@@ -392,10 +393,12 @@ def _process_kept() -> Generator[None]:
     """Give the next handler the working folder, umask and Ctrl-C that this one found."""
     folder, mask, handler = os.getcwd(), os.umask(0o077), signal.getsignal(signal.SIGINT)  # noqa: PTH109
     os.umask(mask)
+    streams = sys.stdout, sys.stderr
     try:
         yield
     finally:
         os.umask(mask)
+        sys.stdout, sys.stderr = streams
         with contextlib.suppress(OSError):
             os.chdir(folder)
         if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
@@ -468,6 +471,11 @@ def _publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: p
 
 
 def _write_log(attempt: Attempt, report: pytest.TestReport) -> None:
+    with contextlib.suppress(OSError):  # where the folder is gone, the record's failure has said so
+        _write_sections(attempt, report)
+
+
+def _write_sections(attempt: Attempt, report: pytest.TestReport) -> None:
     for name, content in report.sections:
         if content.strip():
             attempt.log(f"--- {name} ---\n{content.rstrip()}\n")

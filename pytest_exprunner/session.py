@@ -34,6 +34,7 @@ _SHARE_FOR_PUBLISHING = 0.05
 _LEAST_SECONDS = 1.0
 _FIRST_GUESS_SECONDS = 0.005
 EXPLORATORY = "exploratory"
+_ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,9 @@ class ExperimentSession:
         self._cost_of_one = _FIRST_GUESS_SECONDS
         self._dirty: set[str] = set()
         self.started = False
+        self.damage: list[str] = []
+        """What could not be written."""
+        self._judged = False
 
     # --- before anything runs -----------------------------------------------------------------
 
@@ -107,6 +111,8 @@ class ExperimentSession:
         self._provenance = provenance.capture(self.settings.root)
         try:
             self._publisher.prepare()
+            for experiment in self._progress.touched:
+                self.layout.experiment(experiment).mkdir(parents=True, exist_ok=True)
             self._mark_pending()
             # Where there are no results yet, nothing could pass for a result of this run.
             stale = [e for e in self._progress.touched if self.layout.results_of(e).exists()]
@@ -121,7 +127,7 @@ class ExperimentSession:
     def _mark_pending(self) -> None:
         pending: dict[str, list[Pending]] = {}
         for item in self._progress.selected:
-            after = self.study.log(item.experiment).last_sequence(item.sub_experiment)
+            after = self.study.last_sequence(item.experiment, item.sub_experiment)
             blocked = self._progress.blocked.get(item.slot, "")
             record = Pending(item.sub_experiment, item.variant, item.seed, after, self.run, blocked)
             if not self._ended(item):
@@ -163,7 +169,8 @@ class ExperimentSession:
     def begin(self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]) -> Attempt:
         """Start an attempt: it is marked on disk before anything of it runs."""
         experiment = self.plan.experiments[item.experiment]
-        return Attempt(self.layout, self._spec(item, experiment), experiment, params, watch)
+        after = self.study.last_sequence(item.experiment, item.sub_experiment)
+        return Attempt(self.layout, self._spec(item, experiment), experiment, params, watch, after)
 
     def begin_exploratory(
         self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]
@@ -239,6 +246,7 @@ class ExperimentSession:
     def judge(self) -> list[Judgement]:
         """Return what no item asserts: whole experiments, skipped and unmeasured things, gates."""
         progress = self._progress
+        self._judged = True
         found = []
         for experiment in progress.touched:
             text = judge_experiment(
@@ -263,17 +271,27 @@ class ExperimentSession:
                     found.append(Judgement(gate, text))
         return found
 
-    def unfinished(self) -> list[Selected]:
-        """Return what was selected and has no finished attempt of this run."""
-        return [item for item in self._progress.selected if self._status(item) is None]
+    def is_whole(self) -> bool:
+        """Tell whether everything selected has ended, was judged, and is on disk."""
+        progress = self._progress
+        ended = all(i.slot in progress.blocked or self._status(i) in _ENDED for i in progress.selected)
+        return not self.started or (ended and self._judged and not self.damage)
 
     def finish(self) -> None:
         """Write everything, whole and durable; forget what is no longer pending."""
         if not self.started:
             return
-        self._mark_pending()
-        self._drop_superseded()
-        self._publish(self._progress.touched, durable=True)
+        try:
+            self._publisher.prepare()
+            self._mark_pending()
+            self._drop_superseded()
+            self._publish(self._progress.touched, durable=True)
+        except OSError as error:
+            self._note_damage("results and findings", error)
+
+    def _note_damage(self, what: str, error: OSError) -> None:
+        where = f" ({error.filename})" if error.filename else ""
+        self.damage.append(f"{what} could not be written: {error.strerror or error}{where}")
 
     def _drop_superseded(self) -> None:
         """Remove from earlier runs' manifests what has been run, or selected, since."""
@@ -301,7 +319,10 @@ class ExperimentSession:
     def _publish_if_due(self) -> None:
         cost = len(self._dirty) * self._cost_of_one
         if time.monotonic() - self._published >= max(_LEAST_SECONDS, cost / _SHARE_FOR_PUBLISHING):
-            self._publish(sorted(self._dirty), durable=False)
+            try:
+                self._publish(sorted(self._dirty), durable=False)
+            except OSError:
+                self._published = time.monotonic()  # the end tries again, and says so if it fails
 
     def _publish(self, experiments: Iterable[str], *, durable: bool) -> None:
         began = time.monotonic()
@@ -322,7 +343,7 @@ class ExperimentSession:
         """Return what the end of the run shows."""
         progress = self._progress
         results = self.study.results()
-        notes = [*self._publisher.notes, *self.study.problems]
+        notes = [*self.damage, *self._publisher.notes, *self.study.problems]
         return Summary(
             results=results,
             touched=progress.touched,

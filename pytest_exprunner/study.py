@@ -24,6 +24,8 @@ class Study:
         self.plan = plan
         self.layout = layout
         self.runs, self.problems = manifest.read(layout.runs)
+        self.edits: list[str] = []
+        """Results files that people changed since they were written."""
         self._logs: dict[str, AttemptLog] = {}
         self._states: dict[str, ExperimentState] = {}
         self._before: dict[str, Previous] = {}
@@ -72,10 +74,23 @@ class Study:
         if experiment not in self._before:
             stored = results.load(self.layout.results_of(experiment))
             if stored.problem:
-                file = self.layout.results_of(experiment)
-                self.problems.append(f"{file} cannot be used: {stored.problem}")
+                self.problems.append(f"{self._shown(experiment)} cannot be used: {stored.problem}")
+            elif stored.ours and not stored.intact:
+                self.edits.append(
+                    f"{self._shown(experiment)} was edited by hand or cut: the attempts count, and what only "
+                    "it says is imported; 'exprunner report' keeps a copy and writes it anew"
+                )
             self._before[experiment] = results.previous(stored) if stored.value else NOTHING
         return self._before[experiment]
+
+    def _shown(self, experiment: str) -> str:
+        return self.layout.results_of(experiment).relative_to(self.layout.root.parent).as_posix()
+
+    def last_sequence(self, experiment: str, sub_experiment: str) -> int:
+        """Return the highest number that an attempt ever had, also one whose folder is missing."""
+        past = self._previous(experiment).history.get(sub_experiment, ())
+        on_disk = self.log(experiment).last_sequence(sub_experiment)
+        return max([on_disk, *(attempt.attempt for attempt in past)])
 
     def results(self) -> Results:
         """Return the whole study."""

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from pytest_exprunner.errors import quoted
+
 MAX_DEPTH = 64
 MAX_PROBLEMS = 100
 
@@ -34,6 +36,10 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
 _MAX_DIGITS = 4000
+_SHOWN = 60
+_FORBIDDEN = re.compile(
+    "[^\\x09\\x0a\\x0d\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufeff\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
+)
 _TAG = "tag:yaml.org,2002:"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -44,10 +50,12 @@ class Limits:
 
     bytes: int = 4 * 2**20
     values: int = 100_000
+    key: int = 1000
+    """Characters of a key."""
 
 
 PLAN_LIMITS = Limits()
-RESULTS_LIMITS = Limits(bytes=256 * 2**20, values=5_000_000)
+RESULTS_LIMITS = Limits(bytes=256 * 2**20, values=5_000_000, key=2 * 10**6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class _Open:
     has_key: bool = False
     key_mark: tuple[int, int] = (0, 0)
     merged: set[Hashable] = field(default_factory=set)
+    lines: dict[Hashable, int] = field(default_factory=dict)
     merging: bool = False
 
 
@@ -98,7 +107,7 @@ def scalar(text: str) -> Any:
     if _INT.match(text):
         return int(text) if len(text) <= _MAX_DIGITS else text
     if _BASED.match(text):
-        return int(text, 0)
+        return int(text, 0) if len(text) <= _MAX_DIGITS else text
     if _FLOAT.match(text):
         return float(text)
     if _INFINITY.match(text):
@@ -143,12 +152,21 @@ class _Reader:
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             words = " ".join(part for part in (error.context, error.problem) if part)
             self.stop(place, (), f"not valid YAML: {words}")
-        except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
-            self.stop((line, 1), (), f"character #x{ord(text[error.position]):04x} is not allowed in YAML")
+        except yaml.reader.ReaderError:
+            self.forbidden_character(text)
         except (AttributeError, IndexError, ValueError, RecursionError, yaml.YAMLError) as error:
             # PyYAML raises these on some broken input (a bad %TAG line, a huge escape).
             self.stop((1, 1), (), f"not valid YAML ({type(error).__name__}: {error})")
+
+    def forbidden_character(self, text: str) -> None:
+        # The position that PyYAML gives counts bytes with one reader and characters with the other.
+        found = _FORBIDDEN.search(text)
+        if found is None:
+            self.stop((1, 1), (), "not valid YAML: a character is not allowed")
+        else:
+            line = text.count("\n", 0, found.start()) + 1
+            column = found.start() - (text.rfind("\n", 0, found.start()) + 1) + 1
+            self.stop((line, column), (), f"character #x{ord(found[0]):04x} is not allowed in YAML")
 
     def stop(self, mark: tuple[int, int], path: Path, text: str) -> None:
         self.fault(mark, path, text)
@@ -187,6 +205,10 @@ class _Reader:
         top = self.stack[-1]
         return (*top.path, len(top.value) if isinstance(top.value, list) else _path_part(top.key))
 
+    def place_path(self) -> Path:
+        """The path of what is being read: a value, or the mapping that a key belongs to."""
+        return self.stack[-1].path if self.awaits_key() else self.path()
+
     def scalar(self, event: Any) -> Any:
         tag = event.tag
         if tag is None or tag == "!":
@@ -201,8 +223,8 @@ class _Reader:
             return value
         self.fault(
             _mark(event),
-            self.path(),
-            f"tag {tag!r} does not fit {event.value[:60]!r}; expected no tag",
+            self.place_path(),
+            f"tag {_cut(tag)!r} does not fit {_cut(event.value)!r}; expected no tag",
         )
         return event.value
 
@@ -210,7 +232,9 @@ class _Reader:
         mapping = isinstance(event, yaml.MappingStartEvent)
         expected = {None, "!", _TAG + ("map" if mapping else "seq")}
         if event.tag not in expected:
-            self.fault(_mark(event), self.path(), f"tag {event.tag!r} is not supported; expected no tag")
+            self.fault(
+                _mark(event), self.path(), f"tag {_cut(event.tag)!r} is not supported; expected no tag"
+            )
         if len(self.stack) >= MAX_DEPTH:
             self.stop(_mark(event), self.path(), f"nested more than {MAX_DEPTH} levels deep")
         if self.awaits_key():
@@ -227,9 +251,9 @@ class _Reader:
 
     def alias(self, event: Any) -> None:
         if any(level.anchor == event.anchor for level in self.stack):
-            self.stop(_mark(event), self.path(), f"alias *{event.anchor} stands inside its own anchor")
+            self.stop(_mark(event), self.path(), f"alias *{_cut(event.anchor)} stands inside its own anchor")
         if event.anchor not in self.anchors:
-            self.stop(_mark(event), self.path(), f"alias *{event.anchor} has no anchor before it")
+            self.stop(_mark(event), self.path(), f"alias *{_cut(event.anchor)} has no anchor before it")
         value, size = self.anchors[event.anchor]
         self.count(event, size)
         self.place(value, event, None)
@@ -254,15 +278,16 @@ class _Reader:
         plain = isinstance(event, yaml.ScalarEvent) and event.implicit[0]
         top.key, top.has_key, top.key_mark = value, True, mark
         top.merging = value == "<<" and plain
-        if not top.merging and value in top.value and value not in top.merged:
-            first = self.document.key_marks.get((*top.path, _path_part(value)), (0, 0))
-            self.fault(
-                mark,
-                (*top.path, _path_part(value)),
-                f"duplicate key {value!r}, first on line {first[0]}; expected each key once",
-            )
+        if isinstance(value, str) and len(value) > self.limits.key:
+            most = f"expected at most {self.limits.key:,}"
+            self.stop(mark, top.path, f"a key of {len(value):,} characters; {most}")
+        path = (*top.path, _path_part(value))
+        if value in top.lines:
+            words = f"duplicate key {_shown(value)}, first on line {top.lines[value]}; expected each key once"
+            self.fault(mark, path, words)
+        top.lines.setdefault(value, mark[0])
         if not top.merging:
-            self.document.key_marks.setdefault((*top.path, _path_part(value)), mark)
+            self.document.key_marks.setdefault(path, mark)
 
     def attach(self, value: Any, mark: tuple[int, int]) -> None:
         if not self.stack:
@@ -301,7 +326,7 @@ def _path_part(key: Any) -> str | int:
 
 
 def _size(value: Any, most: int) -> int:
-    """Number of values inside, aliases counted each time (they share memory, readers do not)."""
+    """Number of values inside, aliases counted each time (they share memory, readers may not)."""
     total, pending = 0, [value]
     while pending:
         item = pending.pop()
@@ -313,3 +338,11 @@ def _size(value: Any, most: int) -> int:
         elif isinstance(item, list):
             pending.extend(item)
     return total
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _shown(key: Hashable) -> str:
+    return repr(_cut(key)) if isinstance(key, str) else "null" if key is None else quoted(key)

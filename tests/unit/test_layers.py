@@ -23,7 +23,7 @@ ONLY_IN = {
     "yaml": {"yaml_nodes", "yaml_text"},
     "click": {"cli"},
     "pydantic": {"plan", "plan_file"},
-    "pydantic_core": {"plan"},
+    "pydantic_core": {"plan", "plan_file"},
     "numpy": set[str](),
     "torch": {"runner"},
 }

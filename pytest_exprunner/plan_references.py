@@ -1,0 +1,169 @@
+"""Ids in a plan that must exist, stand once, and not lead back to themselves.
+
+Checked on the document, not on the models, so that a broken part does not hide what is wrong
+beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pytest_exprunner import graph
+from pytest_exprunner.errors import printable, quoted
+from pytest_exprunner.plan import split_source
+from pytest_exprunner.plan_report import Report
+from pytest_exprunner.yaml_nodes import Path
+
+Table = Mapping[str, Any]
+_MAX_CYCLES = 20
+_SHOWN_STEPS = 12
+
+
+def check(value: Table, report: Report) -> None:
+    """Check every reference in a document whose keys are text."""
+    experiments = entries(value.get("experiments"))
+    gates = entries(value.get("gates"))
+    _check_distinct(experiments, gates, report)
+    known = {"experiment": frozenset(experiments), "gate": frozenset(gates)}
+    either = known["experiment"] | known["gate"]
+    replaced: dict[str, str] = {}
+    for name, experiment in experiments.items():
+        path: Path = ("experiments", name)
+        for index, old in texts(experiment.get("replaces")):
+            place = (*path, "replaces", index)
+            _known(report, place, old, "experiment", known["experiment"])
+            first = replaced.setdefault(old, name)
+            if first != name:
+                report.add(
+                    place, f"{quoted(old)} is already replaced by {first}", "; expected one replacement"
+                )
+        for index, needed in texts(experiment.get("dependencies")):
+            _known(report, (*path, "dependencies", index), needed, "experiment or gate", either)
+        _check_sources(path, experiment, report)
+    for name, gate in gates.items():
+        for field in ("experiments", "unlocks"):
+            for index, member in texts(gate.get(field)):
+                _known(report, ("gates", name, field, index), member, "experiment", known["experiment"])
+    _check_cycles(experiments, gates, report)
+
+
+def entries(value: object) -> dict[str, Table]:
+    """Return the entries of a mapping; an entry that is not a mapping counts as empty."""
+    if not isinstance(value, dict):
+        return {}
+    return {key: item if isinstance(item, dict) else {} for key, item in value.items()}
+
+
+def texts(value: object) -> list[tuple[int, str]]:
+    """Return the texts in a list with their places."""
+    return [(i, v) for i, v in enumerate(value) if isinstance(v, str)] if isinstance(value, list) else []
+
+
+def _subs(experiment: Table) -> list[str]:
+    return list(entries(experiment.get("sub_experiments")))
+
+
+def _known(report: Report, path: Path, name: str, noun: str, known: frozenset[str]) -> None:
+    if name not in known:
+        report.add(path, f"unknown {noun} {quoted(name)}", report.suggest(name, known))
+
+
+def _check_distinct(experiments: Table, gates: Table, report: Report) -> None:
+    owners: dict[str, str] = {}
+    for name, experiment in experiments.items():
+        subs = _subs(experiment)
+        for index, sub in enumerate(subs):
+            first = owners.setdefault(sub.casefold(), name)
+            if first != name:
+                text = f"sub-experiment {quoted(sub)} is also in {first}"
+                path = _sub_path(report, name, sub, index)
+                report.add(path, text, "; expected each in one experiment", at_key=True)
+        _check_twins(subs, report, lambda sub, index, name=name: _sub_path(report, name, sub, index))
+    _check_twins(experiments, report, lambda name, _index: ("experiments", name))
+    _check_twins(gates, report, lambda name, _index: ("gates", name))
+    for shared in (gate for gate in gates if gate in experiments):
+        text = f"{quoted(shared)} is an experiment too"
+        report.add(("gates", shared), text, "; expected another id", at_key=True)
+    if "all" in gates:
+        report.add(("gates", "all"), "'all' means every gate", "; expected another id", at_key=True)
+
+
+def _sub_path(report: Report, experiment: str, sub: str, index: int) -> Path:
+    path = ("experiments", experiment, "sub_experiments")
+    in_list = (*path, 0) in report.document.marks
+    return (*path, index) if in_list else (*path, sub)
+
+
+def _check_twins(ids: Iterable[str], report: Report, path: Any) -> None:
+    seen: dict[str, str] = {}
+    for index, name in enumerate(ids):
+        first = seen.setdefault(name.casefold(), name)
+        if first != name:
+            text = f"{quoted(name)} differs from {quoted(first)} only in case"
+            hint = "; expected ids that are distinct as file names"
+            report.add(path(name, index), text, hint, at_key=True)
+
+
+def _check_sources(path: Path, experiment: Table, report: Report) -> None:
+    subs = _subs(experiment)
+    known = frozenset(subs)
+    for name, criterion in entries(experiment.get("success_criteria")).items():
+        source = criterion.get("from")
+        if not isinstance(source, str):
+            continue
+        sub, _variant = split_source(source)
+        if sub not in known:
+            text = f"unknown sub-experiment {quoted(sub)} of {printable(str(path[-1]))}"
+            report.add((*path, "success_criteria", name, "from"), text, report.suggest(sub, subs))
+
+
+# --- cycles -----------------------------------------------------------------------------------
+
+
+def _check_cycles(experiments: Table, gates: Table, report: Report) -> None:
+    waits: dict[str, dict[str, Path]] = {name: {} for name in experiments}
+    for name, experiment in experiments.items():
+        for _index, needed in texts(experiment.get("dependencies")):
+            waits[name][needed] = ("experiments", name, "dependencies")
+    for name, gate in gates.items():
+        if name in experiments:
+            continue
+        members = {member for _index, member in texts(gate.get("experiments")) if member in experiments}
+        waits[name] = dict.fromkeys(members, ("gates", name, "experiments"))
+        for _index, unlocked in texts(gate.get("unlocks")):
+            if unlocked in experiments:
+                waits[unlocked].setdefault(name, ("gates", name, "unlocks"))
+    _report_cycles(waits, "depend on", report)
+    old: dict[str, dict[str, Path]] = {
+        name: dict.fromkeys((o for _i, o in texts(e.get("replaces"))), ("experiments", name, "replaces"))
+        for name, e in experiments.items()
+    }
+    _report_cycles(old, "replace", report)
+
+
+def _report_cycles(edges: Mapping[str, dict[str, Path]], verb: str, report: Report) -> None:
+    """Report cycles that share no step, each where its first step is written."""
+    for _ in range(_MAX_CYCLES):
+        loop = list(graph.cycle(edges))
+        if not loop:
+            return
+        steps = loop[:-1]
+        first = min(range(len(steps)), key=lambda i: _order(report, edges, steps, i))
+        steps = [*steps[first:], *steps[:first]]
+        path = edges[steps[0]][steps[1 % len(steps)]]
+        shown = [*steps, steps[0]]
+        if len(shown) > _SHOWN_STEPS:
+            shown = [*shown[: _SHOWN_STEPS - 1], f"… {len(shown) - _SHOWN_STEPS} more …", shown[-1]]
+        way = " → ".join(printable(step) for step in shown)
+        report.add(path, f"cycle: {way}", f"; expected no experiment to {verb} itself")
+        for step in steps:
+            for other in steps:
+                edges[step].pop(other, None)
+
+
+def _order(report: Report, edges: Mapping[str, dict[str, Path]], steps: list[str], i: int) -> tuple[int, int]:
+    path = edges[steps[i]][steps[(i + 1) % len(steps)]]
+    written = path[-1] != "experiments"  # a gate's members are what it is; say what waits for it
+    line, column = report.document.marks.get(path, (0, 0))
+    return (line if written else line + 10**9, column)

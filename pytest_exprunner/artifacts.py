@@ -17,7 +17,7 @@ import orjson
 from pytest_exprunner import files
 from pytest_exprunner.errors import ArtifactError
 from pytest_exprunner.records import Artifact
-from pytest_exprunner.values import named_floats, plain, shown
+from pytest_exprunner.values import named_floats, plain, shown, text
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0080-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -104,7 +104,7 @@ class ArtifactStore:
         Arrays, tensors, dataclasses and models become lists and mappings; NaN and infinities,
         which JSON lacks, become the texts "NaN", "Infinity" and "-Infinity".
         """
-        value = _json_safe(named_floats(plain(data)))
+        value = _json_safe(named_floats(plain(data, keep_arrays=True)))
         return self.save_artifact(
             name, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
@@ -154,12 +154,17 @@ class ArtifactStore:
 
     def _place(self, target: str, write: Callable[[str], object]) -> None:
         self._refuse_links(target)
+        if os.path.isdir(target):
+            raise ArtifactError(f"{target} is a folder of other artifacts; choose another name")
         folder, name = os.path.split(target)
         temporary = f"{folder}/.{hashlib.sha256(name.encode()).hexdigest()[:12]}.tmp"
         try:
             write(temporary)
-        except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
+        except (FileNotFoundError, NotADirectoryError):
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise ArtifactError(f"{folder} is an artifact already and cannot be a folder too") from None
             write(temporary)
         if os.path.lexists(target):
             self._keep_earlier(target)
@@ -171,7 +176,7 @@ class ArtifactStore:
         while True:
             if os.path.islink(folder):
                 raise ArtifactError(f"{folder} is a link; artifacts are stored in real folders only")
-            if folder == self._folder:
+            if len(folder) <= len(self._folder):
                 return
             folder = os.path.dirname(folder)
 
@@ -187,7 +192,7 @@ class ArtifactStore:
 
     def _register(self, name: str, sha256: str, size: int, kind: str) -> str:
         artifact = Artifact(
-            path=f"{self._prefix}/{name}",
+            path=f"{self._prefix}/{text(name)}",
             sha256=sha256,
             bytes=size,
             type=kind or _TYPES.get(PurePosixPath(name).suffix.lower(), "file"),
@@ -228,8 +233,8 @@ def _figure_bytes(name: str, figure: Any) -> bytes:
         html: str = figure.to_html(include_plotlyjs=True)
         return html.encode()
     if hasattr(figure, "to_json") and suffix == ".json":
-        text: str = figure.to_json()
-        return text.encode()
+        data: str = figure.to_json()
+        return data.encode()
     if hasattr(figure, "to_image"):
         image: bytes = figure.to_image(format=suffix[1:])
         return image

@@ -129,12 +129,11 @@ def _miss(criterion: Criterion, result: CriterionResult, level: Level) -> str:
     return f"{criterion.name} {value_text(criterion, result.value)} (needs {tier_text(criterion, needed)})"
 
 
-def miss_text(criterion: Criterion, result: CriterionResult) -> str:
+def miss_text(criterion: Criterion, result: CriterionResult, level: Level = Level.ACCEPTABLE) -> str:
     """``spatial_iou 0.559 < 0.60``: a miss in the shortest form."""
+    needed = criterion.target if level is Level.TARGET else criterion.deciding
     sign = "<" if criterion.better == "higher" else ">"
-    return (
-        f"{criterion.name} {value_text(criterion, result.value)} {sign} {threshold_text(criterion.deciding)}"
-    )
+    return f"{criterion.name} {value_text(criterion, result.value)} {sign} {threshold_text(needed)}"
 
 
 def _confidence(

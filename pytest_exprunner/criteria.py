@@ -160,6 +160,8 @@ def _evaluate_one(criterion: Criterion, reading: Reading) -> CriterionResult:
     return result(judge(criterion, as_float(value)), value)
 
 
+# What counts where nothing was declared.
+_SILENT = Evidence(EvidenceKind.REAL, "nothing else was declared", "")
 _BORDERLINE = (Verdict.TARGET, Verdict.ACCEPTABLE, Verdict.MISSED, Verdict.FAILURE)
 
 
@@ -170,8 +172,8 @@ def _inadmissible(criterion: Criterion, reading: Reading, value: float) -> str:
     if (low is not None and value < low) or (high is not None and value > high):
         limits = f"[{'-∞' if low is None else low}, {'∞' if high is None else high}]"
         return f"{reading.source} returned a value outside its bounds {limits}"
-    for evidence in reading.evidence:
-        if evidence.kind not in criterion.evidence:
+    for evidence in reading.evidence or (_SILENT,):
+        if evidence.kind not in criterion.evidence or evidence.kind is EvidenceKind.STUB:
             why = f" ({evidence.reason})" if evidence.reason else ""
             admitted = " and ".join(criterion.evidence)
             return f"{reading.source} declared its numbers {evidence.kind}{why}; the plan admits {admitted}"

@@ -24,14 +24,19 @@ def replace_durably(contents: Mapping[Path, bytes]) -> None:
     Each content is on disk before it gets its name. Waiting for the disk happens in parallel, which
     lets the file system join the waits.
     """
-    if not contents:
-        return
-    written = {path: _write(path, data) for path, data in contents.items()}
-    with ThreadPoolExecutor(_PARALLEL_SYNCS) as pool:
-        list(pool.map(_sync, written.values()))
-        for path, temporary in written.items():
-            _rename(temporary, path)
-        list(pool.map(_sync, {str(path.parent) for path in written}))
+    written: dict[Path, str] = {}
+    try:
+        for path, data in contents.items():
+            written[path] = _write(path, data)
+        with ThreadPoolExecutor(_PARALLEL_SYNCS) as pool:
+            list(pool.map(_sync, written.values()))
+            for path, temporary in written.items():
+                _rename(temporary, path)
+            list(pool.map(_sync, {str(path.parent) for path in written}))
+    except BaseException:
+        for temporary in written.values():
+            _remove(temporary)
+        raise
 
 
 def _write(path: Path, data: bytes) -> str:

@@ -8,7 +8,7 @@ and never hides it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_exprunner import criteria as verdicts
 from pytest_exprunner.assessment import assess, experiment_status
@@ -63,6 +63,10 @@ def fold_experiment(
         sub: _fold_sub(sub, experiment, attempts.get(sub, ()), waiting.get(sub, ()), previous)
         for sub in experiment.sub_experiments
     }
+    gone = dict.fromkeys((*attempts, *previous.currents, *previous.history))
+    departed = tuple(
+        _fold_sub(sub, experiment, attempts.get(sub, ()), (), previous) for sub in gone if sub not in subs
+    )
     readings = [
         _reading(current)
         for sub in subs.values()
@@ -85,8 +89,9 @@ def fold_experiment(
         assessment=assess(experiment, subs, results),
         registered=registered,
         replaced_by=replaced_by,
+        departed=departed,
     )
-    return _with_issues(state, [*problems, *_issues(state, attempts)])
+    return _with_issues(state, [*problems, *_issues(state)])
 
 
 def fold(plan: Plan, states: Mapping[str, ExperimentState], *, stub: bool = False) -> Results:
@@ -116,7 +121,7 @@ def _fold_sub(
         id=sub,
         status=_sub_status(currents.values()),
         currents=tuple(currents.values()),
-        history=tuple(history[number] for number in sorted(history)),
+        history=tuple(sorted(history.values(), key=lambda past: (past.attempt, past.started_at or ""))),
     )
 
 
@@ -264,21 +269,10 @@ def _lacks_attempts(attempts: Mapping[str, Sequence[AttemptRecord]], previous: P
 
 def _with_issues(state: ExperimentState, issues: Iterable[str]) -> ExperimentState:
     found = tuple(issues)
-    if not found:
-        return state
-    return ExperimentState(
-        state.plan,
-        state.status,
-        state.subs,
-        state.criteria,
-        state.assessment,
-        found,
-        state.registered,
-        state.replaced_by,
-    )
+    return replace(state, issues=found) if found else state
 
 
-def _issues(state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecord]]) -> Iterable[str]:
+def _issues(state: ExperimentState) -> Iterable[str]:
     """What a careful reader should know and no verdict says."""
     for sub in state.subs.values():
         for current in sub.currents:
@@ -286,9 +280,8 @@ def _issues(state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecor
                 artifacts = count(len(current.missing), "artifact")
                 paths = few(current.missing)
                 yield f"{current.label} lists {artifacts} that it never saved: {paths}."
-    for sub_id in attempts:
-        if sub_id not in state.subs:
-            yield f"{sub_id} has attempts and is no longer in the plan; they are kept and not judged."
+    for sub in state.departed:
+        yield f"{sub.id} has results and is not in the plan; they are kept and not judged."
     yield from _moved_goalposts(state)
     for sub in state.subs.values():
         yield from _improved(state, sub)

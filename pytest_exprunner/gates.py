@@ -94,11 +94,12 @@ def _dependency_reason(state: ExperimentState, level: Level) -> str:
         return f"{state.id} to proceed; it was replaced by {state.replaced_by}"
     if state.status is Status.NOT_STARTED:
         return f"{state.id} to proceed; it has not started"
-    says = assess(state.plan, state.subs, state.criteria, level).recommendation
+    assessment = assess(state.plan, state.subs, state.criteria, level)
+    says = assessment.recommendation
     if says is Recommendation.PROCEED:
         return ""
-    unmet = [miss_text(state.plan.success_criteria[r.name], r) for r in state.unmet()]
-    why = ", ".join(unmet) if says is Recommendation.PIVOT else state.assessment.notes.rstrip(".")
+    unmet = [miss_text(state.plan.success_criteria[r.name], r, level) for r in state.unmet(level)]
+    why = ", ".join(unmet) if says is Recommendation.PIVOT else assessment.notes.rstrip(".")
     return f"{state.id} to proceed; it says {says} ({why})"
 
 

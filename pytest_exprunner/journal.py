@@ -197,26 +197,33 @@ def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
     started: Mapping[str, Any] = next(
         (event for event in read_events(folder / EVENTS) if event.get("event") == "started"), {}
     )
-    variants = started.get("variants")
-    seconds = started.get("time")
+    variants, seconds, variant, seed = (started.get(k) for k in ("variants", "time", "variant", "seed"))
+    known = isinstance(variants, list) and all(v is None or isinstance(v, str) for v in variants)
     return AttemptRecord(
         key=AttemptKey(
             key.experiment,
             key.sub_experiment,
             key.sequence,
-            started.get("variant"),
-            started.get("seed"),
+            variant if isinstance(variant, str) else None,
+            seed if type(seed) is int else None,
         ),
         run=str(started.get("run", "")),
         nodeid=str(started.get("nodeid", "")),
         status=Status.IN_PROGRESS,
-        started_at=timestamp(seconds) if isinstance(seconds, float) else "",
+        started_at=_readable_time(seconds),
         finished_at=None,
         duration_s=None,
         rng_seed=0,
         reason=reason,
-        variants=tuple(variants) if isinstance(variants, list) else (None,),
+        variants=tuple(variants) if known and isinstance(variants, list) else (None,),
     )
+
+
+def _readable_time(seconds: object) -> str:
+    try:
+        return timestamp(seconds) if isinstance(seconds, float) else ""
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def read_events(file: Path) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ LOG = "log.txt"
 ARTIFACTS = "artifacts"
 
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._=+,-]{0,79}")
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
 _SEED_LIKE = re.compile(r"seed-\d+")
 
 
@@ -106,7 +107,8 @@ def artifact_prefix(sub_experiment: str, variant: str | None, seed: int | None) 
 
 def variant_folder(variant: str) -> str:
     """Return a folder name for a variant: itself where that is safe everywhere, else with a hash."""
-    if _SAFE.fullmatch(variant) and not _SEED_LIKE.fullmatch(variant) and variant[-1] != ".":
+    odd = _SEED_LIKE.fullmatch(variant) or _RESERVED.fullmatch(variant) or variant.endswith(".")
+    if _SAFE.fullmatch(variant) and not odd:
         return variant
     slug = re.sub(r"[^a-z0-9._=+,-]+", "-", variant.casefold()).strip(".-")[:60]
     return f"{slug}-{hashlib.sha256(variant.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from pytest_exprunner.values import Plain, decode, encode
 
 SCHEMA_VERSION = 1
+T = TypeVar("T")
 
 
 class Status(StrEnum):
@@ -236,7 +237,7 @@ class AttemptRecord:
 
 
 # Fields that may hold anything that code produced.
-_ENCODED = ("metrics", "extra")
+_ENCODED = ("metrics", "extra", "options", "provenance")
 
 
 def dump_record(record: AttemptRecord) -> bytes:
@@ -272,24 +273,77 @@ def parse_record(source: bytes | str) -> AttemptRecord:
         raise ValueError(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}")
     try:
         return _record(value)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"not an attempt record: {error!r}") from error
 
 
+_MAYBE_TEXT = (str, type(None))
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("run", "nodeid", "status", "started_at", "finding", "reason"), str),
+    **dict.fromkeys(
+        ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance"), dict
+    ),
+    **dict.fromkeys(("artifacts", "listed", "evidence", "variants"), list),
+    "finished_at": _MAYBE_TEXT,
+    "duration_s": (int, float, type(None)),
+    "rng_seed": int,
+    "error": (dict, type(None)),
+}
+_ITEM_TYPES: dict[str, Any] = {
+    "artifacts": dict,
+    "evidence": dict,
+    "listed": str,
+    "variants": _MAYBE_TEXT,
+    "logged": dict,
+    "verdicts": str,
+    "registered": str,
+}
+
+
+def _check_types(value: dict[str, Any]) -> None:
+    for name, kind in _TYPES.items():
+        if not isinstance(value[name], kind) or isinstance(value[name], bool):
+            raise TypeError(f"{name} is {type(value[name]).__name__}")
+    for name, kind in _ITEM_TYPES.items():
+        items = value[name].values() if isinstance(value[name], dict) else value[name]
+        if not all(isinstance(item, kind) for item in items):
+            raise TypeError(f"an entry of {name} has the wrong type")
+
+
+def _typed(part: T, *kinds: type) -> T:
+    """Return a part of a record whose first fields have these types; raise TypeError if not."""
+    for name, kind in zip(part.__slots__, kinds, strict=False):  # type: ignore[attr-defined]
+        if type(getattr(part, name)) is not kind:
+            raise TypeError(f"{name} of {type(part).__name__} has the wrong type")
+    return part
+
+
+def _key(value: dict[str, Any]) -> AttemptKey:
+    key = AttemptKey(**value)
+    texts = isinstance(key.experiment, str) and isinstance(key.sub_experiment, str)
+    whole = type(key.sequence) is int and (key.seed is None or type(key.seed) is int)
+    if not (texts and whole and isinstance(key.variant, _MAYBE_TEXT)):
+        raise TypeError("the key has the wrong types")
+    return key
+
+
 def _record(value: dict[str, Any]) -> AttemptRecord:
+    _check_types(value)
     error = value.pop("error")
     for name in _ENCODED:
         value[name] = decode(value[name])
     return AttemptRecord(
-        key=AttemptKey(**value.pop("key")),
+        key=_key(value.pop("key")),
         status=Status(value.pop("status")),
-        artifacts=tuple(Artifact(**a) for a in value.pop("artifacts")),
+        artifacts=tuple(_typed(Artifact(**a), str, str, int, str) for a in value.pop("artifacts")),
         listed=tuple(value.pop("listed")),
         evidence=tuple(
             Evidence(EvidenceKind(e["kind"]), e["reason"], e["place"]) for e in value.pop("evidence")
         ),
-        logged={n: Logged(e["count"], decode(e["last"])) for n, e in value.pop("logged").items()},
-        error=Failure(**error) if error else None,
+        logged={
+            n: _typed(Logged(e["count"], decode(e["last"])), int) for n, e in value.pop("logged").items()
+        },
+        error=_typed(Failure(**error), str, str, str) if error is not None else None,
         variants=tuple(value.pop("variants")),
         **value,
     )

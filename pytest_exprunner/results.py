@@ -40,6 +40,7 @@ _STUB = "# STUB RUN: no handler was called and nothing was measured. This can ne
 
 def document(state: ExperimentState) -> dict[str, Any]:
     """Return the content of results.yaml, in the order in which people read it."""
+    subs = (*state.subs.values(), *state.departed)
     currents = [current for sub in state.subs.values() for current in sub.currents]
     newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment), default=None)
     return {
@@ -52,7 +53,7 @@ def document(state: ExperimentState) -> dict[str, Any]:
         "success_criteria": {
             f"{name}_threshold": criterion.deciding for name, criterion in state.plan.success_criteria.items()
         },
-        "results": {"experiments": {s.id: _sub_entry(state, s) for s in state.subs.values() if s.currents}},
+        "results": {"experiments": {s.id: _sub_entry(state, s) for s in subs if s.currents}},
         "assessment": _assessment(state) if state.started else None,
         "recommendation": str(state.assessment.recommendation),
         "recommendation_notes": state.assessment.notes,
@@ -64,9 +65,7 @@ def document(state: ExperimentState) -> dict[str, Any]:
             name: _criterion_entry(criterion, state.criteria[name])
             for name, criterion in state.plan.success_criteria.items()
         },
-        "attempts": {
-            sub.id: [_past_entry(past) for past in sub.history] for sub in state.subs.values() if sub.history
-        },
+        "attempts": {sub.id: [_past_entry(past) for past in sub.history] for sub in subs if sub.history},
         "registered": dict(state.registered),
         "provenance": dict(newest.provenance) if newest else {},
     }

@@ -67,7 +67,10 @@ def _refuse(what: str) -> NoReturn:
 def _metrics(value: object, prefix: str) -> dict[str, Plain]:
     if not isinstance(value, Mapping):
         _refuse(f"'metrics' is {shown(value)}, not a mapping")
-    return bare_names(plain(value), prefix)  # type: ignore[arg-type]
+    metrics = plain(value)
+    if not isinstance(metrics, dict):
+        _refuse(f"'metrics' is {metrics}")
+    return bare_names(metrics, prefix)
 
 
 def bare_names(metrics: Mapping[str, Plain], prefix: str) -> dict[str, Plain]:
@@ -83,12 +86,19 @@ def bare_names(metrics: Mapping[str, Plain], prefix: str) -> dict[str, Plain]:
 
 
 def _artifacts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+    if isinstance(value, str | bytes):
         _refuse(f"'artifacts' is {shown(value)}, not a list of paths")
-    paths = []
-    for item in value:
-        path = item.__fspath__() if hasattr(item, "__fspath__") else item
+    try:
+        paths = [_path(item) for item in value]  # type: ignore[attr-defined]
+    except TypeError:
+        _refuse(f"'artifacts' is {shown(value)}, not a list of paths")
+    except Exception as error:  # noqa: BLE001 - a user's list may raise anything
+        _refuse(f"reading 'artifacts' raised {type(error).__name__}")
+    for path, item in zip(paths, value, strict=False):  # type: ignore[call-overload]
         if not isinstance(path, str):
             _refuse(f"'artifacts' holds {shown(item)}, which is not a path")
-        paths.append(text(path))
-    return tuple(paths)
+    return tuple(text(path) for path in paths)
+
+
+def _path(item: object) -> object:
+    return item.__fspath__() if hasattr(item, "__fspath__") else item

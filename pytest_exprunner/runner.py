@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -98,19 +98,19 @@ class ExperimentRunner:
         """Tell where the handler is: ``runner.stage("Loading model", 2, 5)``."""
         data: dict[str, Plain] = {"text": text(title)}
         if current is not None:
-            data |= {"current": current, "total": total}
+            data |= {"current": number(current), "total": number(total)}
         self._emit(Event("stage", time.time(), data))
 
     def progress(self, fraction: float) -> None:
         """Tell how far the handler is, from 0 to 1."""
         value = number(fraction)
-        if value is None:
+        if value is None or value != value:  # noqa: PLR0124 - NaN is no progress
             raise TypeError(f"progress takes a number from 0 to 1, not {shown(fraction)}")
         self._emit(Event("progress", time.time(), {"fraction": min(max(float(value), 0.0), 1.0)}))
 
     def track(self, iterable: Iterable[T], title: str = "") -> Iterator[T]:
         """Iterate and tell now and then how far it is: ``for x in runner.track(range(9), "epochs")``."""
-        total = len(iterable) if isinstance(iterable, Sized) else None
+        total = _length(iterable)
         done, started = 0, time.monotonic()
         told = started
         for item in iterable:
@@ -163,6 +163,13 @@ class ExperimentRunner:
         members = [member for member in dir(type(self)) if not member.startswith("_")]
         hint = did_you_mean(name, [*members, "results", "params", "config"])
         raise AttributeError(f"the runner has no {name!r}{hint}")
+
+
+def _length(iterable: object) -> int | None:
+    try:
+        return len(iterable)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def _scalar(name: object, value: object) -> Plain:

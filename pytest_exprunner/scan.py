@@ -130,7 +130,7 @@ def scan_file(plan: Plan, file: Path, relative_to: Path) -> ScannedFile:
         source = file.read_bytes()
     except OSError as error:
         return ScannedFile(file, problem=f"{shown}: cannot be read: {error.strerror}")
-    if b"def " not in source and b"class " not in source:
+    if b"def" not in source and b"class" not in source:
         return ScannedFile(file)
     try:
         tree = ast.parse(source, str(file))

@@ -17,6 +17,7 @@ from pytest_exprunner.records import (
     Evidence,
     Failure,
     GateState,
+    Level,
     Logged,
     Recommendation,
     Status,
@@ -111,6 +112,8 @@ class ExperimentState:
     issues: tuple[str, ...] = ()
     registered: Mapping[str, str] = field(default_factory=dict)
     replaced_by: str | None = None
+    departed: tuple[SubState, ...] = ()
+    """Sub-experiments with results that are not in the plan: kept, never judged."""
 
     @property
     def id(self) -> str:
@@ -122,9 +125,10 @@ class ExperimentState:
         """Tell whether anything was ever run, or is meant to run now."""
         return any(sub.currents or sub.history for sub in self.subs.values())
 
-    def unmet(self) -> list[CriterionResult]:
+    def unmet(self, level: Level = Level.ACCEPTABLE) -> list[CriterionResult]:
         """Return the gating criteria that were measured and not met."""
-        return [r for c in self.plan.gating if (r := self.criteria[c.name]).measured and not r.met]
+        results = (self.criteria[c.name] for c in self.plan.gating)
+        return [r for r in results if r.measured and not level.met_by(r.verdict)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -17,6 +18,7 @@ Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 MAX_DEPTH = 32
 MAX_TEXT = 1_000_000
+_HEX = re.compile(r"-?0x[0-9a-f]+")
 _INT64 = range(-(2**63), 2**63)
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -26,23 +28,19 @@ def unbox(value: object) -> object:
 
     Works on any device and with gradients attached; anything else comes back unchanged.
     """
-    if type(value) in (float, int, str, bool):
-        return value
-    item = getattr(value, "item", None)
-    if not callable(item) or isinstance(value, type) or not _holds_one(value):
-        return value
-    try:
-        return item()
-    except (TypeError, ValueError, RuntimeError):
-        return value
+    return value if type(value) in (float, int, str, bool) else _item(value, one_is_enough=True)
 
 
-def _holds_one(value: object) -> bool:
-    shape = getattr(value, "shape", None)
+def _item(value: object, *, one_is_enough: bool) -> object:
+    """Return what ``item()`` gives; an array of one element has one only if that ``is_enough``."""
     try:
-        return shape is not None and math.prod(shape) == 1
-    except TypeError:
-        return False
+        shape = tuple(value.shape)  # type: ignore[attr-defined]
+        if isinstance(value, type) or math.prod(shape) != 1 or (shape and not one_is_enough):
+            return value
+        inner = value.item()  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - a user's class may raise anything
+        return value
+    return value if type(inner) is type(value) else inner
 
 
 def number(value: object) -> float | int | None:
@@ -52,15 +50,15 @@ def number(value: object) -> float | int | None:
         return value
     if isinstance(value, bool | str | bytes | complex):
         return None
-    if isinstance(value, int):
-        return int(value)
     try:
-        as_float = value.__float__()  # type: ignore[attr-defined]
-    except (AttributeError, TypeError, ValueError):
-        return None
+        if isinstance(value, int):
+            return int(value)
+        found = value.__float__()  # type: ignore[attr-defined]
     except OverflowError:
         return math.inf
-    return as_float if isinstance(as_float, float) else None
+    except Exception:  # noqa: BLE001 - a user's class may raise anything
+        return None
+    return found if isinstance(found, float) else None
 
 
 def as_float(value: float) -> float:
@@ -90,45 +88,49 @@ def shown(value: object, limit: int = 80) -> str:
     return result if len(result) <= limit else result[: limit - 1] + "…"
 
 
-def plain(value: object) -> Plain:
+def plain(value: object, *, keep_arrays: bool = False) -> Plain:
     """Return ``value`` built from None, bool, int, float, str, list and dict alone.
 
-    Tuples and sets become lists, arrays and tensors nested lists, dataclasses mappings;
-    what has no plain form is kept as its ``repr``. Never raises.
+    Tuples and sets become lists, arrays and tensors nested lists (one of a single element its number,
+    unless ``keep_arrays``), dataclasses mappings; what has no plain form is kept as its ``repr``.
+    Never raises.
     """
-    return _plain(value, 0, frozenset())
+    return _plain(value, 0, frozenset(), not keep_arrays)
 
 
-def _plain(value: object, depth: int, parents: frozenset[int]) -> Plain:
-    value = unbox(value)
+def _plain(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Plain:  # noqa: FBT001
+    try:
+        return _looked_at(value, depth, parents, unboxed)
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+        return f"<{type(value).__name__}: reading it raised {type(error).__name__}>"
+
+
+def _looked_at(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Plain:  # noqa: FBT001
     if value is None or type(value) in (bool, int, float):
         return value  # type: ignore[return-value]
     if isinstance(value, str):
         return _clipped(text(value))
+    value = _item(value, one_is_enough=unboxed)
     if isinstance(value, bool | int | float):
-        return int(value) if isinstance(value, int) else float(value)
+        return bool(value) if isinstance(value, bool) else number(value)
     if id(value) in parents or depth >= MAX_DEPTH:
-        return (
-            f"<{type(value).__name__}: {'refers to itself' if id(value) in parents else 'nested too deeply'}>"
-        )
-    return _plain_container(value, depth + 1, parents | {id(value)})
+        why = "refers to itself" if id(value) in parents else "nested too deeply"
+        return f"<{type(value).__name__}: {why}>"
+    return _container(value, depth + 1, parents | {id(value)}, unboxed)
 
 
-def _plain_container(value: object, depth: int, parents: frozenset[int]) -> Plain:
-    try:
-        if isinstance(value, Mapping):
-            return {text(unbox(key)): _plain(item, depth, parents) for key, item in value.items()}
-        if isinstance(value, list | tuple | AbstractSet):
-            return [_plain(item, depth, parents) for item in value]
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = dataclasses.fields(value)
-            return {f.name: _plain(getattr(value, f.name), depth, parents) for f in fields}
-        for convert in _CONVERSIONS:
-            converted = convert(value)
-            if converted is not None:
-                return _plain(converted, depth, parents)
-    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
-        return f"<{type(value).__name__}: reading it raised {type(error).__name__}>"
+def _container(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Plain:  # noqa: FBT001
+    if isinstance(value, Mapping):
+        return {text(unbox(key)): _plain(item, depth, parents, unboxed) for key, item in value.items()}
+    if isinstance(value, list | tuple | AbstractSet):
+        return [_plain(item, depth, parents, unboxed) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {f.name: _plain(getattr(value, f.name, None), depth, parents, unboxed) for f in fields}
+    for convert in _CONVERSIONS:
+        converted = convert(value)
+        if converted is not None and type(converted) is not type(value):
+            return _plain(converted, depth, parents, unboxed)
     return _clipped(shown(value, 2000))
 
 
@@ -188,9 +190,9 @@ def decode(value: Plain) -> Plain:
         return value
     if len(value) == 1:
         key, item = next(iter(value.items()))
-        if key == "$float" and item in _SPECIAL:
+        if key == "$float" and isinstance(item, str) and item in _SPECIAL:
             return _SPECIAL[item]
-        if key == "$int" and isinstance(item, str):
+        if key == "$int" and isinstance(item, str) and _HEX.fullmatch(item):
             return int(item, 16)
         if key == "$map" and isinstance(item, dict):
             value = item

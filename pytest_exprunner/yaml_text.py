@@ -16,7 +16,7 @@ from pytest_exprunner.values import special_name
 from pytest_exprunner.yaml_nodes import NUMBER_LIKE
 
 _WIDTH = 100
-_MAX_BITS = 1024
+_MAX_BITS = 13_000  # about as many digits as readers take for a number
 _EMITTER: Any = getattr(yaml, "CDumper", yaml.Dumper)
 # Texts that a reader of YAML 1.1 takes for something else; the emitter itself quotes what has
 # a meaning in YAML's own grammar.
@@ -65,6 +65,8 @@ def _add(events: list[yaml.Event], value: Any) -> None:
 
 
 def _scalar(value: Any) -> yaml.ScalarEvent:
+    if type(value) is int and value.bit_length() > _MAX_BITS:
+        value = hex(value)
     if isinstance(value, str):
         plain = not (value[:1] in _FIRST or not value) or not _means_something_else(value)
         # implicit = (may be written plain, may be written quoted)
@@ -82,7 +84,7 @@ def _plain_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value) if value.bit_length() <= _MAX_BITS else hex(value)
+        return str(value)
     if isinstance(value, float):
         text = repr(value)
         if text[-1] in "fn":  # inf, -inf, nan

@@ -38,7 +38,7 @@ def _block(block: Block) -> str:
         case Paragraph(spans):
             return "\n\n".join(_paragraphs(spans))
         case Bullets(items):
-            return "\n".join(f"- {_inline(item)}" for item in items)
+            return "\n".join(f"- {_guard(_inline(item))}" for item in items)
         case Table(header, rows):
             return _table(header, rows)
 

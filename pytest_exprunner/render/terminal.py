@@ -66,7 +66,9 @@ class Summary:
 
 def safe(text: str, limit: int = _MAX_TEXT) -> str:
     """Return text that cannot steer a terminal or start a workflow command, on one line."""
-    flat = " ".join(_UNSAFE.sub("�", text).split())
+    flat = " ".join(_UNSAFE.sub("�", text).split()).replace("##[", "## [")
+    if flat.startswith("::"):
+        flat = f": :{flat[2:]}"
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
 
 
@@ -234,7 +236,7 @@ def _why_not(
 def _cells(criterion: Criterion, result: CriterionResult, words: str) -> Sequence[str]:
     return (
         safe(criterion.name, 40),
-        value_text(criterion, result.value),
+        safe(value_text(criterion, result.value), 60),
         tier_text(criterion, criterion.target),
         tier_text(criterion, criterion.acceptable),
         words,

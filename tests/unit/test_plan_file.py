@@ -1372,7 +1372,7 @@ def change(value: Any, path: tuple[Any, ...], edit: Callable[[Any, Any], None]) 
         except (KeyError, IndexError, TypeError):
             return
     present = path[-1] in value if isinstance(value, dict) else isinstance(value, list)
-    if present and (isinstance(value, dict) or path[-1] < len(value)):
+    if present and (isinstance(value, dict) or (isinstance(path[-1], int) and path[-1] < len(value))):
         edit(value, path[-1])
 
 

@@ -367,7 +367,7 @@ class _Number:
 
 class _Class:
     @property  # type: ignore[misc]
-    def __class__(self) -> NoReturn:
+    def __class__(self) -> NoReturn:  # type: ignore[override]
         raise OSError("class")
 
 

@@ -1,0 +1,131 @@
+"""What the documents show is what happens: snippets run, commands exist, messages are real."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from study_folder import Study
+
+import pytest_exprunner
+from pytest_exprunner import plan_file
+from pytest_exprunner.plan import json_schema
+
+ROOT = Path(pytest_exprunner.__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a language in a document."""
+    text = document.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def without_numbers(text: str) -> str:
+    """Return text with every measured number, and the length of rulers, taken out."""
+    return re.sub(r"=+", "=", re.sub(r"\d+\.\d+", "N", text))
+
+
+def test_the_readmes_first_study(study: Study) -> None:
+    """The plan and the handler of the README give the output that it shows."""
+    pytest.importorskip("sklearn")
+    readme = ROOT / "README.md"
+    study.plan(blocks(readme, "yaml")[0])
+    study.handlers(blocks(readme, "python")[0], "first.py")
+    shown, missed = (without_numbers(text).strip() for text in blocks(readme, "text"))
+    run = study.pytest(env={"COLUMNS": "80"})
+    assert run.code == 0, run.text
+    assert without_numbers(run.out).strip().endswith(shown)
+    study.plan(
+        blocks(readme, "yaml")[0].replace("target: 0.95, acceptable: 0.90", "target: 0.99, acceptable: 0.98")
+    )
+    run = study.pytest(env={"COLUMNS": "80"})
+    assert run.code == 1
+    again = without_numbers(run.out).replace("Attempt 2", "Attempt 1").replace("/0002", "/0001")
+    assert missed in again
+
+
+def test_the_plans_in_the_documents_load() -> None:
+    """Every plan that is shown loads without problems and without warnings."""
+    plans = [b for document in DOCUMENTS for b in blocks(document, "yaml") if "experiments:" in b]
+    assert plans
+    for source in plans:
+        _plan, warnings = plan_file.parse(source.encode(), "plan.yaml")
+        assert warnings == ()
+
+
+def test_the_whole_plan_uses_every_key() -> None:
+    """The page on the plan format shows every key that a plan may have in this version."""
+    page = (ROOT / "docs" / "plan-format.md").read_text(encoding="utf-8")
+    definitions = json_schema()["$defs"]
+    del definitions["Waiver"]  # waivers as a whole are for a later version
+    for definition in definitions.values():
+        for key in definition["properties"]:
+            assert re.search(rf"\b{key}\b", page), key
+
+
+def test_the_problems_that_the_page_quotes(study: Study) -> None:
+    """The messages on the page about the plan format are what a broken plan gives."""
+    study.plan(
+        """\
+        experiments:
+          x1-first:
+            sub_experiments: [e_x1_1]
+            success_criteria:
+              accuracy: {target: 0.9, direction: up}
+        gates:
+          gate_1: {experiments: [x1-frist]}
+        """
+    )
+    run = study.pytest()
+    quoted = blocks(ROOT / "docs" / "plan-format.md", "text")[-1].strip()
+    assert run.code == 4
+    assert quoted in run.err
+
+
+def test_the_handlers_on_the_page_about_the_runner(study: Study) -> None:
+    """Each handler on the page runs; the one whose model is unreachable is refused."""
+    study.plan(
+        """\
+        experiments:
+          p2:
+            sub_experiments: [e_p2_1]
+            success_criteria:
+              spatial_iou: {target: 0.7}
+        """
+    )
+    plain, fallback = blocks(ROOT / "docs" / "runner.md", "python")
+    study.handlers(plain)
+    assert study.pytest().code == 0
+    study.handlers(f"def call_the_model():\n    raise ConnectionError('refused')\n\n{fallback}")
+    run = study.pytest()
+    assert run.code == 1
+    assert "cached scores used" in run.out
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link of a document leads to a file of the project."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not target.startswith(("http://", "https://")):
+            assert (document.parent / target).exists(), target
+
+
+def test_the_options_of_the_readme_exist(study: Study) -> None:
+    """Each option and command that the README names is known."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = study.pytest("--help").out
+    for option in set(re.findall(r"--exp-[a-z-]+", readme)):
+        assert option in known
+    commands = study.exprunner("--help").out
+    for command in set(re.findall(r"`exprunner (\w+)", readme)):
+        assert f"\n  {command} " in commands
+
+
+def test_the_schema_command_prints_the_shipped_schema(study: Study) -> None:
+    """``exprunner schema`` prints what is shipped beside the package."""
+    shipped = Path(pytest_exprunner.__file__).parent / "research_plan.schema.json"
+    assert json.loads(study.exprunner("schema").out) == json.loads(shipped.read_text(encoding="utf-8"))

@@ -1,0 +1,80 @@
+"""The study that ships with the project."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from study_folder import Study
+
+import pytest_exprunner
+
+ROOT = Path(pytest_exprunner.__file__).parent.parent
+NEEDED = ("torch", "sklearn", "skimage", "matplotlib")
+
+
+@pytest.fixture
+def example(study: Study) -> Study:
+    """A copy of the example study, without results."""
+    for library in NEEDED:
+        pytest.importorskip(library)
+    shutil.copytree(
+        ROOT / "experiments", study.root / "experiments", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    study.plan((ROOT / "research" / "research_plan.yaml").read_text(encoding="utf-8"))
+    return study
+
+
+def test_the_study_is_sound(study: Study) -> None:
+    """Its plan has no problems and every planned sub-experiment has a handler; nothing is imported."""
+    shutil.copytree(
+        ROOT / "experiments", study.root / "experiments", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    study.plan((ROOT / "research" / "research_plan.yaml").read_text(encoding="utf-8"))
+    run = study.exprunner("check")
+    assert run.code == 0, run.text
+    assert "no handler" not in run.out
+    assert "warning" not in run.out
+
+
+@pytest.mark.slow
+def test_the_study_finds_what_it_says(example: Study) -> None:
+    """The pooled latent fails, the patches hold, the gate passes, and each number beats its baseline."""
+    run = example.pytest("experiments/", "--exp-gate", "all", timeout=600)
+    assert run.code == 0, run.text
+    assert run.counts(passed=1, xfailed=2), run.out
+    pooled, hybrid = example.results("c1-vlm-latent-sufficiency"), example.results("p2-hybrid-encoder")
+    assert (pooled["status"], pooled["recommendation"]) == ("pivoted", "pivot")
+    assert hybrid["recommendation"] == "proceed"
+    probe = pooled["results"]["experiments"]["e1_4"]["metrics"]
+    patches = hybrid["results"]["experiments"]["e_p2_1"]["metrics"]
+    assert probe["mean_box_iou"] < probe["spatial_iou"] < patches["spatial_iou"]
+    assert probe["encoder"] == patches["encoder"]
+
+
+@pytest.mark.slow
+def test_the_wheel_works_alone(tmp_path: Path) -> None:
+    """Built, and installed into an empty environment, the package runs a study and its command."""
+    wheels = tmp_path / "wheels"
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, text=True)
+    (wheel,) = wheels.glob("pytest_exprunner-*.whl")
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "-q", str(wheel)], check=True)
+    study = Study(tmp_path / "study")
+    study.plan()
+    study.handlers("def e_x1_1(runner):\n    return {'metrics': {'accuracy': 0.95}}\n")
+    for command in (["-m", "pytest", "experiments/"], ["-m", "pytest_exprunner", "status"]):
+        done = subprocess.run(
+            [str(python), *command], cwd=study.root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "x1-first" in done.stdout
+    shipped = "import importlib.resources as r; p = r.files('pytest_exprunner')"
+    check = f"{shipped}; assert (p / 'py.typed').is_file() and (p / 'research_plan.schema.json').is_file()"
+    subprocess.run([str(python), "-c", check], check=True)

@@ -310,7 +310,7 @@ def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
             and current.attempt is not None
             and past.attempt != current.attempt
         ]
-        for name, criterion in state.plan.success_criteria.items():
+        for name, criterion in state.plan.success_criteria.items() if earlier else ():
             if not verdicts.readings_for(criterion, [_reading(current)]):
                 continue
             now = verdicts.evaluate(criterion, [_reading(current)])

@@ -116,7 +116,8 @@ class ExperimentSession:
             self._mark_pending()
             # Where there are no results yet, nothing could pass for a result of this run.
             stale = [e for e in self._progress.touched if self.layout.results_of(e).exists()]
-            self._publish(stale, durable=False)
+            if stale:
+                self._publish(stale, durable=False)
         except OSError as error:
             raise ResultsError(
                 f"the results folder {self.layout.root} cannot be written: {error.strerror or error} "

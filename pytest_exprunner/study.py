@@ -47,10 +47,24 @@ class Study:
 
     def set_pending(self, run: str, pending: Mapping[str, list[Pending]]) -> None:
         """Take in what a run selected and has not finished."""
-        changed = {*self.runs.get(run, {}), *pending}
+        touched = {*self.runs.get(run, {}), *pending}
+        before = {experiment: self._open(experiment) for experiment in touched}
         self.runs[run] = dict(pending)
-        for experiment in changed:
-            self._states.pop(experiment, None)
+        for experiment in touched:
+            if self._open(experiment) != before[experiment]:
+                self._states.pop(experiment, None)
+
+    def _open(self, experiment: str) -> list[Pending]:
+        """What is pending and makes a difference: nothing newer has been recorded for it."""
+        attempts = self.attempts(experiment)
+        return [
+            item
+            for item in self.pending(experiment)
+            if not any(
+                a.key.sequence > item.after and a.key.slot == (item.variant, item.seed)
+                for a in attempts.get(item.sub_experiment, ())
+            )
+        ]
 
     def pending(self, experiment: str) -> list[Pending]:
         """Return what runs selected and have not finished."""

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 import yaml
 
 PLAN = """\
@@ -78,6 +80,9 @@ class Study:
         points: loading all of them takes three times as long as the run itself.
         """
         chosen = arguments or ("experiments/",)
+        for plugin in plugins:
+            if not entry_points(group="pytest11", name=plugin):
+                pytest.skip(f"the pytest plugin {plugin} is not installed")
         loaded = [part for plugin in plugins for part in ("-p", plugin)]
         only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         return self._run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pytest_exprunner.errors import count
 from pytest_exprunner.plan import Criterion, Experiment
@@ -50,6 +51,12 @@ def assess(
     recommendation, notes = _recommend(plan, subs, criteria, level)
     confidence, reasons = _confidence(plan, subs, criteria)
     return Assessment(recommendation, notes, confidence, reasons)
+
+
+def doubted(assessment: Assessment) -> Assessment:
+    """Return an assessment that a reader should take with the notes beside it."""
+    notes = f"{assessment.confidence_notes.rstrip('.')}; there are notes to read."
+    return replace(assessment, confidence=Confidence.LOW, confidence_notes=notes)
 
 
 def _recommend(

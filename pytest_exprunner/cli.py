@@ -15,7 +15,7 @@ import click
 from pytest_exprunner import __version__, ini, plan_file
 from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
 from pytest_exprunner.layout import Layout
-from pytest_exprunner.location import find_plan, setting, study_root
+from pytest_exprunner.location import absolute, find_plan, setting, study_root
 from pytest_exprunner.plan import json_schema
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
@@ -53,7 +53,7 @@ class _Opened:
         start = Path.cwd() if results else self.root
         self.settings = Settings(
             plan_file=file,
-            results_root=file.parent if name is None else Path(os.path.abspath(start / name)),
+            results_root=file.parent if name is None else absolute(start, name),
             folders=self._folders(file, found),
             root=self.root,
         )
@@ -62,7 +62,7 @@ class _Opened:
     def _plan_file(self, option: str | None, found: Mapping[str, str]) -> Path:
         name = setting("plan", option, os.environ, found.get("exp_plan"))
         if name is not None:
-            file = Path(os.path.abspath((Path.cwd() if option else self.root) / name))
+            file = absolute(Path.cwd() if option else self.root, name)
             if not file.is_file():
                 raise ExprunnerError(f"there is no plan at {file}")
             return file
@@ -78,7 +78,7 @@ class _Opened:
         names = setting("paths", None, os.environ, found.get("exp_paths"))
         if names is None:
             return (study_root(file) / "experiments",)
-        return tuple(Path(os.path.abspath(self.root / name)) for name in names.split())
+        return tuple(absolute(self.root, name) for name in names.split())
 
     def scan(self) -> Scan:
         """The handlers in the source files."""
@@ -124,14 +124,17 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="exprunner")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Research experiments as pytest functions: look at the plan and at what was found.
 
     Exit codes: 0 all is well, 1 something failed, 3 a gate is pending, 4 the plan or the
     command is wrong.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command()
@@ -302,14 +305,16 @@ def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
 def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Show gates; exit 0 if all have passed, 1 if one failed, 3 if one is pending."""
     opened = _Opened(plan, results)
-    stored = opened.study().results()
+    study = opened.study()
+    stored = study.results()
     for gate in gate_ids:
         if gate not in stored.gates:
             hint = did_you_mean(gate, stored.gates)
             raise ExprunnerError(f"unknown gate {gate!r}{hint}; known: {', '.join(stored.gates) or 'none'}")
     chosen = {gate: stored.gates[gate] for gate in gate_ids or stored.gates}
     if as_json:
-        _print_json("gates", {"gates": {name: _gate_json(result) for name, result in chosen.items()}})
+        problems = [*study.problems, *study.edits]
+        _print_json("gates", {"gates": {n: _gate_json(r) for n, r in chosen.items()}, "problems": problems})
     elif not chosen:
         _say([Line("the plan has no gates")])
     for result in () if as_json else chosen.values():
@@ -319,7 +324,10 @@ def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, a
                 *(Line(f"  {terminal.safe(t)}") for t in result.lines),
             ]
         )
+    if not as_json:
+        _say([Line(terminal.safe(remark), "warn") for remark in [*study.problems, *study.edits]])
     states = [result.state for result in chosen.values()]
+    states += [GateState.PENDING] if study.unreadable else []
     worst = next((s for s in (GateState.FAILED, GateState.PENDING) if s in states), None)
     if worst is not None:
         raise SystemExit(_GATE_EXIT[worst])

@@ -108,13 +108,19 @@ def evaluate(criterion: Criterion, readings: Sequence[Reading]) -> CriterionResu
     """Judge a criterion by everything that was returned.
 
     All that report the metric must meet it, so the worst value decides. With ``from``, a
-    reading that is named there and lacks the metric counts as not measured.
+    reading that is named there and lacks the metric counts as not measured; so does a variant
+    whose siblings report it.
     """
     deciding = readings_for(criterion, readings)
     named = criterion.from_ is not None
-    candidates = [r for r in deciding if named or criterion.metric_name in r.metrics]
+    reporting = {r.sub_experiment for r in deciding if criterion.metric_name in r.metrics}
+    candidates = [r for r in deciding if named or r.sub_experiment in reporting]
     if not candidates:
-        return CriterionResult(criterion.name, Verdict.NOT_MEASURED, reason=_absence(criterion, deciding))
+        return CriterionResult(
+            criterion.name,
+            Verdict.NOT_MEASURED,
+            reason=_unknown_variant(criterion, readings) or _absence(criterion, deciding),
+        )
     results = [_evaluate_one(criterion, reading) for reading in candidates]
     return min(results, key=lambda result: _badness(criterion, result))
 
@@ -178,6 +184,15 @@ def _inadmissible(criterion: Criterion, reading: Reading, value: float) -> str:
             admitted = " and ".join(criterion.evidence)
             return f"{reading.source} declared its numbers {evidence.kind}{why}; the plan admits {admitted}"
     return ""
+
+
+def _unknown_variant(criterion: Criterion, readings: Sequence[Reading]) -> str:
+    sub, variant = criterion.source
+    known = [r.variant for r in readings if r.sub_experiment == sub]
+    if variant is None or not known or variant in known:
+        return ""
+    names = " and ".join(repr(name) for name in known if name is not None)
+    return f"{sub} has no variant {variant!r}; it has {names or 'none'}"
 
 
 def _absence(criterion: Criterion, readings: Sequence[Reading]) -> str:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from pytest_exprunner.errors import count
 from pytest_exprunner.plan import Criterion, Experiment
-from pytest_exprunner.records import CriterionResult, GateState, Recommendation, Status, Verdict
+from pytest_exprunner.records import CriterionResult, EvidenceKind, GateState, Recommendation, Status, Verdict
 from pytest_exprunner.state import Current, ExperimentState, GateResult, Past, Results, SubState
 from pytest_exprunner.values import number
 from pytest_exprunner.wording import (
@@ -174,6 +174,9 @@ def _opposite(criterion: Criterion) -> Criterion:
 def verdict_words(criterion: Criterion, result: CriterionResult) -> str:
     """``missed (warning only)``: the verdict, and what it counts for where that is not usual."""
     words = verdict_text(result)
+    kinds = [str(kind) for kind in result.evidence if kind is not EvidenceKind.REAL]
+    if kinds and result.measured:
+        words += f" on {' and '.join(kinds)} evidence"
     if criterion.severity == "gate":
         return words
     return f"{words} ({'warning only' if criterion.severity == 'warn' else 'for information'})"
@@ -222,16 +225,21 @@ def _current(current: Current, plan: Experiment) -> Iterator[Block]:
         why = current.error.line if current.error else current.reason
         words = str(current.status).replace("_", " ").capitalize()
         yield Paragraph((Strong(words), f": {why}" if why else "."))
+    for evidence in current.evidence:
+        place = f" at {evidence.place}" if evidence.place else ""
+        yield Paragraph((Strong(f"Evidence: {evidence.kind}"), f" ({evidence.reason}), declared{place}."))
     if current.finding:
         yield Paragraph((current.finding.strip(),))
     judged = {c.metric_name for c in plan.success_criteria.values()}
-    rows = [(name, shown) for name, value in current.metrics.items() if (shown := _shown(value))]
+    tiers = _tiers(plan)
+    shown = ((name, _shown(value, tiers.get(name, ()))) for name, value in current.metrics.items())
+    rows = [(name, value) for name, value in shown if value]
     if rows:
         yield Table(
             ("Metric", "Value"),
             tuple(
-                ((Strong(name),) if name in judged else (Code(name),), (shown,))
-                for name, shown in rows[:_SHOWN_METRICS]
+                ((Strong(name),) if name in judged else (Code(name),), (value,))
+                for name, value in rows[:_SHOWN_METRICS]
             ),
         )
     if len(rows) > _SHOWN_METRICS:
@@ -239,14 +247,22 @@ def _current(current: Current, plan: Experiment) -> Iterator[Block]:
     yield from _artifacts(current)
 
 
-def _shown(value: object) -> str:
+def _tiers(plan: Experiment) -> dict[str, tuple[float, ...]]:
+    """The thresholds of each judged metric: values are shown on the side of them that they are on."""
+    return {
+        c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
+        for c in plan.success_criteria.values()
+    }
+
+
+def _shown(value: object, against: tuple[float, ...]) -> str:
     """Return how a table shows a metric: numbers and short texts; other things are in results.yaml."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return value if len(value) <= _SHOWN_TEXT else ""
     found = number(value)
-    return "" if found is None else number_text(found)
+    return "" if found is None else number_text(found, against)
 
 
 def _artifacts(current: Current) -> Iterator[Block]:
@@ -269,15 +285,20 @@ def _artifacts(current: Current) -> Iterator[Block]:
 
 def _attempts(state: ExperimentState) -> Table:
     rows = tuple(
-        _attempt_row(sub, past) for sub in state.subs.values() for past in sub.history if len(sub.history) > 1
+        _attempt_row(sub, past, _tiers(state.plan))
+        for sub in state.subs.values()
+        for past in sub.history
+        if len(sub.history) > 1
     )
     return Table(("Sub-experiment", "Attempt", "Started", "Status", "Values", "Verdicts"), rows)
 
 
-def _attempt_row(sub: SubState, past: Past) -> tuple[Spans, ...]:
+def _attempt_row(sub: SubState, past: Past, tiers: dict[str, tuple[float, ...]]) -> tuple[Spans, ...]:
     name = sub.id if past.variant is None else f"{sub.id}[{past.variant}]"
     counts = any(c.attempt == past.attempt for c in sub.currents)
-    values = ", ".join(f"{key} {number_text(number(value))}" for key, value in past.values.items())
+    values = ", ".join(
+        f"{key} {number_text(number(value), tiers.get(key, ()))}" for key, value in past.values.items()
+    )
     verdicts = ", ".join(f"{key} {value.replace('_', ' ')}" for key, value in past.verdicts.items())
     return (
         (Code(name),),
@@ -322,12 +343,14 @@ def next_steps(state: ExperimentState) -> list[str]:
     open_ = [s.id for s in state.subs.values() if s.status in (Status.NOT_STARTED, Status.IN_PROGRESS)]
     if open_:
         steps.append(f"Run {sentence_list(open_)}.")
-    elif state.assessment.recommendation is Recommendation.INVESTIGATE:
+    elif state.status is Status.COMPLETED and state.assessment.recommendation is Recommendation.INVESTIGATE:
         steps += [
             f"Return {state.plan.success_criteria[r.name].metric_name!r} from a handler: {r.reason}."
             for r in state.criteria.values()
             if r.verdict is Verdict.NOT_MEASURED
         ]
+    if not steps and state.replaced_by is not None:
+        return [f"Go on with {state.replaced_by}, which replaced it."]
     return steps or [_DEFAULT_STEPS[state.assessment.recommendation]]
 
 

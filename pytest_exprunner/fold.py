@@ -11,16 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_exprunner import criteria as verdicts
-from pytest_exprunner.assessment import assess, experiment_status
+from pytest_exprunner.assessment import assess, doubted, experiment_status
 from pytest_exprunner.criteria import Reading
-from pytest_exprunner.errors import count
-from pytest_exprunner.gates import evaluate_gate
+from pytest_exprunner.errors import closest, count
+from pytest_exprunner.gates import decide, evaluate_gate
 from pytest_exprunner.plan import Experiment, Plan
-from pytest_exprunner.records import AttemptRecord, Status
+from pytest_exprunner.records import AttemptRecord, Recommendation, Status, label
 from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
-from pytest_exprunner.wording import few
+from pytest_exprunner.wording import few, sentence_list
 
 Slot = tuple[str | None, int | None]
+
+REPLACED_BY = "(replaced by)"
+"""Stands among the digests of criteria, for what superseded an experiment when it first ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def fold_experiment(
         for name, criterion in experiment.success_criteria.items()
     }
     registered = _registered(attempts, experiment)
-    if _lacks_attempts(attempts, previous):
+    if lacking(attempts, previous):
         registered = {**registered, **previous.registered}
     replaced_by = plan.replaced.get(experiment.id)
     state = ExperimentState(
@@ -97,8 +100,19 @@ def fold_experiment(
 def fold(plan: Plan, states: Mapping[str, ExperimentState], *, stub: bool = False) -> Results:
     """Return the whole study: experiments in plan order, and where the gates stand."""
     ordered = {name: states[name] for name in plan.experiments}
+    ordered = {name: _with_stale_ground(plan, state, ordered) for name, state in ordered.items()}
     gates = {gate.id: evaluate_gate(gate, ordered) for gate in plan.gates.values()}
     return Results(plan, ordered, gates, stub)
+
+
+def _with_stale_ground(
+    plan: Plan, state: ExperimentState, states: Mapping[str, ExperimentState]
+) -> ExperimentState:
+    """Note where a result rests on something that does not hold, or no longer does."""
+    if state.assessment.recommendation is not Recommendation.PROCEED:
+        return state
+    reasons = decide(plan, state.id, states).reasons
+    return _with_issues(state, [*state.issues, *(f"{r}. Its own result stands alone." for r in reasons)])
 
 
 def _fold_sub(
@@ -110,8 +124,11 @@ def _fold_sub(
 ) -> SubState:
     known = sorted(attempts, key=lambda attempt: attempt.key.sequence)
     currents = dict(_currents(sub, known, previous.currents.get(sub, ())))
+    defined = known[-1].variants if known else None
     for item in waiting:
         slot = (item.variant, item.seed)
+        if defined is not None and item.variant not in defined and known[-1].key.sequence > item.after:
+            continue  # the handler has run since and no longer defines this variant
         last = max((a.key.sequence for a in known if a.key.slot == slot), default=0)
         if last <= item.after:
             currents[slot] = _pending_current(sub, item)
@@ -140,12 +157,21 @@ def _currents(
     for variant in defined:
         slots = [slot for slot in by_slot if slot[0] == variant]
         for slot in slots:
-            yield slot, current_of(deciding(by_slot[slot]))
+            newest = by_slot[slot][-1].key.sequence
+            newer = [c for c in before if (c.variant, c.seed) == slot and _is_newer(c, newest)]
+            yield slot, newer[-1] if newer else current_of(deciding(by_slot[slot]))
         if slots:
             continue
         stand_ins = [current for current in before if current.variant == variant]
         for current in stand_ins or [Current(sub, Status.NOT_STARTED, variant, reason="never run")]:
             yield (variant, current.seed), current
+
+
+def _is_newer(current: Current, sequence: int) -> bool:
+    """Tell whether an earlier results file knew a later attempt, or a run that had not finished."""
+    if current.attempt is not None:
+        return current.attempt > sequence
+    return current.status in (Status.IN_PROGRESS, Status.BLOCKED) and current.after >= sequence
 
 
 def deciding(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
@@ -189,6 +215,7 @@ def _pending_current(sub: str, item: Pending) -> Current:
         variant=item.variant,
         seed=item.seed,
         run=item.run,
+        after=item.after,
         reason=item.blocked or f"run {item.run} selected it and has not finished it",
     )
 
@@ -262,14 +289,15 @@ def _registered(attempts: Mapping[str, Sequence[AttemptRecord]], experiment: Exp
     return {name: first[name] for name in order if name in first}
 
 
-def _lacks_attempts(attempts: Mapping[str, Sequence[AttemptRecord]], previous: Previous) -> bool:
+def lacking(attempts: Mapping[str, Sequence[AttemptRecord]], previous: Previous) -> int:
+    """Return how many attempts only an earlier results file knows."""
     present = {(sub, a.key.sequence) for sub, known in attempts.items() for a in known}
-    return any((sub, p.attempt) not in present for sub, past in previous.history.items() for p in past)
+    return sum((s, past.attempt) not in present for s, known in previous.history.items() for past in known)
 
 
 def _with_issues(state: ExperimentState, issues: Iterable[str]) -> ExperimentState:
     found = tuple(issues)
-    return replace(state, issues=found) if found else state
+    return replace(state, issues=found, assessment=doubted(state.assessment)) if found else state
 
 
 def _issues(state: ExperimentState) -> Iterable[str]:
@@ -285,11 +313,15 @@ def _issues(state: ExperimentState) -> Iterable[str]:
     yield from _moved_goalposts(state)
     for sub in state.subs.values():
         yield from _improved(state, sub)
+        yield from _withdrawn(state, sub)
+        yield from _misspelt(state, sub)
 
 
 def _moved_goalposts(state: ExperimentState) -> Iterable[str]:
     """Criteria that are not what the first attempt was judged by."""
     for name, old in state.registered.items():
+        if name == REPLACED_BY:
+            continue
         criterion = state.plan.success_criteria.get(name)
         if criterion is None:
             yield f"The criterion {name} was judged by earlier attempts and is no longer in the plan."
@@ -298,28 +330,62 @@ def _moved_goalposts(state: ExperimentState) -> Iterable[str]:
     for name in state.plan.success_criteria:
         if state.registered and name not in state.registered:
             yield f"The criterion {name} was added after the first attempt."
+    before = state.registered.get(REPLACED_BY)
+    if before is not None and before != (state.replaced_by or ""):
+        now = f"is replaced by {state.replaced_by}" if state.replaced_by else "is not replaced"
+        yield f"It {now} in the plan now, and was not so when its first attempt ran."
+
+
+_NOT_MET = ("missed", "failure", "inadmissible")
+_NEAR_MISS = 0.8
 
 
 def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
-    """Results that a later attempt replaced by a better one: both are kept, both are told."""
+    """Results that a later attempt, or another plan, replaced by a better one: both are told."""
     for current in sub.currents:
-        earlier = [
-            past
-            for past in sub.history
-            if (past.variant, past.seed) == (current.variant, current.seed)
-            and current.attempt is not None
-            and past.attempt != current.attempt
-        ]
-        for name, criterion in state.plan.success_criteria.items() if earlier else ():
+        own = [past for past in sub.history if (past.variant, past.seed) == (current.variant, current.seed)]
+        for name, criterion in state.plan.success_criteria.items() if own else ():
             if not verdicts.readings_for(criterion, [_reading(current)]):
                 continue
-            now = verdicts.evaluate(criterion, [_reading(current)])
-            bad = [
-                p.attempt for p in earlier if p.verdicts.get(name) in ("missed", "failure", "inadmissible")
-            ]
-            if now.met and bad:
-                numbers = ", ".join(str(number) for number in bad)
+            if not verdicts.evaluate(criterion, [_reading(current)]).met:
+                continue
+            bad = [past.attempt for past in own if past.verdicts.get(name) in _NOT_MET]
+            if current.attempt in bad:
                 yield (
-                    f"{name} was not met in attempt {numbers} of {current.label}; "
-                    f"attempt {current.attempt} meets it. All are kept."
+                    f"{name} was not met when attempt {current.attempt} of {current.label} ran; it is met "
+                    "only because the plan has changed since."
                 )
+            elif bad:
+                yield (
+                    f"{name} was not met in {_attempts(bad)} of {current.label}; attempt {current.attempt} "
+                    "meets it. All are kept."
+                )
+
+
+def _withdrawn(state: ExperimentState, sub: SubState) -> Iterable[str]:
+    """Variants that missed a criterion and that the handler no longer defines."""
+    counting = {(current.variant, current.seed) for current in sub.currents}
+    gone: dict[tuple[str, str], list[int]] = {}
+    for past in sub.history:
+        if (past.variant, past.seed) in counting or (past.variant is None and past.seed is None):
+            continue
+        for name, verdict in past.verdicts.items():
+            if verdict in _NOT_MET and name in state.plan.success_criteria:
+                gone.setdefault((label(sub.id, past.variant, past.seed), name), []).append(past.attempt)
+    for (variant, name), numbers in gone.items():
+        yield f"{variant} did not meet {name} in {_attempts(numbers)} and is no longer part of the study."
+
+
+def _misspelt(state: ExperimentState, sub: SubState) -> Iterable[str]:
+    """Metrics that look like one that a criterion asks for, from a handler that did not return it."""
+    names = {c.metric_name for c in state.plan.success_criteria.values()}
+    for current in sub.currents:
+        for metric in current.metrics if current.status is Status.COMPLETED else ():
+            meant = closest(metric, names - set(current.metrics), _NEAR_MISS)
+            if metric not in names and meant is not None:
+                yield f"{current.label} returned {metric!r}, which no criterion uses; did it mean {meant!r}?"
+
+
+def _attempts(numbers: Sequence[int]) -> str:
+    noun = "attempt" if len(numbers) == 1 else "attempts"
+    return f"{noun} {sentence_list([str(number) for number in numbers])}"

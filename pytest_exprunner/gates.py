@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_exprunner.assessment import assess, miss_text
+from pytest_exprunner.errors import count
 from pytest_exprunner.plan import Gate, Plan
 from pytest_exprunner.records import GateState, Level, Recommendation, Status
 from pytest_exprunner.state import ExperimentState, GateResult
@@ -57,6 +58,8 @@ def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> tuple[Ga
     if state.status is Status.BLOCKED and says is not Recommendation.BLOCK:
         return GateState.PENDING, f"{state.id} is blocked: {blocked_reason(state)}"
     line = f"{state.id} says {says}: {assessment.notes.rstrip('.')}"
+    if state.issues:
+        line += f" ({count(len(state.issues), 'note')} to read in its findings)"
     if says is Recommendation.PROCEED:
         return GateState.PASSED, line
     return (GateState.FAILED if says is Recommendation.PIVOT else GateState.PENDING), line

@@ -6,6 +6,7 @@ line is tolerated, anything else that is broken is reported.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -99,9 +100,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the files; nothing is appended after this."""
-        os.close(self._events)
-        if self._log >= 0:
-            os.close(self._log)
+        for descriptor in (self._events, self._log):
+            with contextlib.suppress(OSError):  # never opened, or closed by the handler
+                os.close(descriptor)
         self._events = self._log = -1
 
 

@@ -73,7 +73,7 @@ def assertion(
     bad = [(c, r) for c, r in pairs if c.severity == "gate" and not level.met_by(r.verdict)]
     if not bad:
         return Assertion("pass")
-    if replaced_by is not None:
+    if replaced_by is not None and all(r.measured for _c, r in bad):
         sentences = " ".join(explain(c, r) for c, r in bad)
         return Assertion("expected", f"{sentences} {experiment.id} was replaced by {replaced_by}.")
     asked = "" if level is Level.ACCEPTABLE else f"This run asks for the {level} tier (--exp-level {level})."
@@ -97,9 +97,23 @@ def _failure_text(
     steps = experiment.next_steps.pivot if measured else experiment.next_steps.investigate
     if steps:
         lines.append(f"The plan suggests: {'; '.join(steps)}")
-    elif not measured:
-        lines.append("Return the metric under the name that the plan uses, measured on the real thing.")
+    lines += [advice for c, r in bad if (advice := _advice(c, r))]
     return "\n".join(lines)
+
+
+def _advice(criterion: Criterion, result: CriterionResult) -> str:
+    """Say what to do about a value that does not count, where the plan does not."""
+    refused = [str(kind) for kind in result.evidence if str(kind) not in criterion.evidence]
+    if result.verdict is Verdict.NOT_MEASURED:
+        return f"Return it as a number: {{'metrics': {{{criterion.metric_name!r}: …}}}}."
+    if result.verdict is not Verdict.INADMISSIBLE:
+        return ""
+    if refused:
+        kinds = ", ".join([*criterion.evidence, *refused])
+        return f"Run it on the real thing, or admit it in the plan: evidence: [{kinds}]."
+    if "bounds" in result.reason:
+        return "Check its unit, or the bounds in the plan."
+    return "Find out where it stops being finite."
 
 
 def judge_experiment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def study_root(plan_file: Path) -> Path:
     """Return the folder that holds ``research/``, or the plan's own where it stands elsewhere."""
     folder = plan_file.parent
     return folder.parent if folder.name == PLAN_PATH.parent.name else folder
+
+
+def absolute(start: Path, name: str) -> Path:
+    """Return an absolute path for a setting; ``~`` is the user's folder, links stay as typed."""
+    return Path(os.path.abspath(start / Path(name).expanduser()))
 
 
 def setting(name: str, option: str | None, environment: Mapping[str, str], ini: str | None) -> str | None:

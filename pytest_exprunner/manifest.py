@@ -54,6 +54,9 @@ def read(folder: Path) -> tuple[dict[str, dict[str, list[Pending]]], list[str]]:
 def _parse(value: Any, run: str) -> dict[str, list[Pending]]:
     found: dict[str, list[Pending]] = {}
     for entry in value["selected"]:
+        texts = (entry["experiment"], entry["sub_experiment"], entry["variant"] or "")
+        if not all(isinstance(text, str) for text in texts) or not isinstance(entry["seed"] or 0, int):
+            raise TypeError("an entry has the wrong types")
         item = Pending(
             sub_experiment=entry["sub_experiment"],
             variant=entry["variant"],

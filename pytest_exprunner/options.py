@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_exprunner.location import ENVIRONMENT_PREFIX, find_plan, setting, study_root
+from pytest_exprunner.location import ENVIRONMENT_PREFIX, absolute, find_plan, setting, study_root
 
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
 _LEVELS = ("target", "acceptable", "failure")
@@ -64,7 +64,7 @@ def _setting(config: pytest.Config, name: str) -> tuple[str, Path] | None:
 
 
 def _path(found: tuple[str, Path]) -> Path:
-    return Path(os.path.abspath(found[1] / Path(found[0]).expanduser()))
+    return absolute(found[1], found[0])
 
 
 def asked_paths(config: pytest.Config) -> list[Path]:
@@ -96,6 +96,18 @@ def plan_path(config: pytest.Config) -> Path | None:
             "name one with --exp-plan FILE"
         )
     return found
+
+
+def _refuse_two_studies(config: pytest.Config, asked: Sequence[Path]) -> None:
+    """Refuse handlers of several plans in one run: only one of them would be judged."""
+    plans: dict[Path, Path] = {}
+    for path in asked:
+        plan = find_plan([path], config.rootpath)
+        if plan is not None and names_folder([path], handler_folders(config, plan)):
+            plans.setdefault(plan, path)
+    if len(plans) > 1:
+        pairs = " and ".join(f"{path} belongs to {plan}" for plan, path in plans.items())
+        raise pytest.UsageError(f"these handlers belong to several plans ({pairs}); run one study at a time")
 
 
 def intent(config: pytest.Config) -> str:

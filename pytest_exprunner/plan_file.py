@@ -103,6 +103,12 @@ _KNOWN: dict[type[Model], frozenset[str]] = {
 }
 
 
+_LATER_ELSEWHERE = {
+    **dict.fromkeys(set(SubExperiment.LATER) - {"data"}, "sub-experiment, and is not supported yet"),
+    **dict.fromkeys(Criterion.LATER, "criterion, and is not supported yet"),
+}
+
+
 class _Reader:
     """Takes a document apart by the models, reporting keys and ids; then lets pydantic judge the rest."""
 
@@ -125,6 +131,9 @@ class _Reader:
                 hint = self.report.suggest(key, _KNOWN[model], _SIMILAR_KEYS)
                 if hint:
                     self.report.warn(here, f"unknown key {quoted(key)}, kept", hint)
+                elif key in _LATER_ELSEWHERE:
+                    text = f"{quoted(key)} has no meaning here, kept"
+                    self.report.warn(here, text, f"; it belongs to a {_LATER_ELSEWHERE[key]}")
             elif item is not None:
                 result[key] = self.inner(model, key, item, here)
         return result
@@ -135,7 +144,7 @@ class _Reader:
 
     def refuse_later(self, path: yaml_nodes.Path, value: object) -> None:
         """Refuse a key of a later version, unless it asks for nothing."""
-        if value not in (None, [], {}, False):
+        if not (value is None or value is False or value in ([], {})):
             text = f"'{path[-1]}' is not supported yet"
             self.report.add(path, text, "; expected a plan without it", at_key=True)
 
@@ -253,6 +262,8 @@ def _words(detail: Any, path: yaml_nodes.Path) -> tuple[str, str]:
         return "this is empty", "; expected at least one entry"
     if kind in _EXPECTED:
         what, instead = _EXPECTED[kind]
+        if len(path) > 1 and path[-2] == "success_criteria" and type(value) in (int, float):
+            instead = f"tiers, such as {{target: {quoted(value)}}}"
         return f"{quoted(value)} is not {what}", f"; expected {instead}"
     return f"{quoted(value)}: {detail['msg']}", ""
 

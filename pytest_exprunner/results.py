@@ -31,6 +31,7 @@ from pytest_exprunner.state import Current, ExperimentState, Past, SubState
 from pytest_exprunner.values import Plain, encode, plain
 
 SCHEMA_VERSION = 1
+_MOST_ATTEMPTS = 10**9
 _HEAD = "# Written by pytest-exprunner from the attempt records; keys that you add are kept. Content: "
 _STUB = "# STUB RUN: no handler was called and nothing was measured. This can never count as a result.\n"
 
@@ -161,6 +162,8 @@ def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
     if unreturned:
         entry["logged"] = unreturned
     entry["attempt"] = current.attempt
+    if current.attempt is None:
+        entry["after"] = current.after
     entry["run"] = current.run
     entry["started_at"] = current.started_at
     entry["completed_at"] = current.finished_at
@@ -363,7 +366,7 @@ def _read_current(
         status=_status(entry.get("status")),
         variant=entry.get("variant") if isinstance(entry.get("variant"), str) else None,
         seed=entry.get("seed") if type(entry.get("seed")) is int else None,
-        attempt=entry.get("attempt") if type(entry.get("attempt")) is int else None,
+        attempt=_count(entry.get("attempt")),
         run=_text(entry.get("run")),
         finding=_text(entry.get("finding")),
         metrics=plain(_mapping(entry.get("metrics"))),  # type: ignore[arg-type]
@@ -381,7 +384,13 @@ def _read_current(
         finished_at=_text(entry.get("completed_at")) or None,
         duration_s=_number(entry.get("duration_s")),
         provenance=provenance,
+        after=_count(entry.get("after")) or 0,
     )
+
+
+def _count(value: object) -> int | None:
+    """A number of attempts as this tool writes it; anything else is None."""
+    return value if type(value) is int and 0 <= value < _MOST_ATTEMPTS else None
 
 
 def _read_error(value: object) -> Failure | None:
@@ -408,8 +417,8 @@ def _read_evidence(value: object) -> Evidence | None:
 
 
 def _read_past(entry: Mapping[str, Any]) -> Past | None:
-    attempt = entry.get("attempt")
-    if type(attempt) is not int:
+    attempt = _count(entry.get("attempt"))
+    if attempt is None:
         return None
     return Past(
         attempt=attempt,

@@ -73,6 +73,8 @@ def configure(
         if sub.id not in handlers
     }
     session = ExperimentSession(settings, loaded.plan, without)
+    if settings.stub and config.pluginmanager.has_plugin("lfplugin"):
+        config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
     plugin = ResearchPlanPlugin(config, session, collecting, folders)
     plugin.remarks += [f"warning: {warning}" for warning in loaded.warnings]
     plugin.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
@@ -81,7 +83,7 @@ def configure(
 
 def _refuse_parallel(config: pytest.Config, asked: Sequence[Path]) -> None:
     workers = getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None)
-    if asked and workers and getattr(config.option, "dist", "no") != "no":
+    if (asked or options.intent(config)) and workers and getattr(config.option, "dist", "no") != "no":
         raise pytest.UsageError(
             "experiments do not run in parallel yet: run 'pytest experiments/' with -n0, "
             "and other tests with -n as you like"
@@ -177,7 +179,8 @@ class ResearchPlanPlugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Mark what was selected as in progress; judge the whole after the last item."""
-        if session.config.option.collectonly:
+        option = session.config.option
+        if option.collectonly or option.setuponly or option.setupplan:
             return (yield)
         if not session.testsfailed or session.config.option.continue_on_collection_errors:
             self._start(session.items)
@@ -270,7 +273,7 @@ class ResearchPlanPlugin:
         attempt = pyfuncitem.stash.get(ATTEMPT, None)
         if attempt is None:
             return None
-        if self._session.settings.stub and EXPLORATORY not in pyfuncitem.stash:
+        if self._session.settings.stub:
             attempt.stub()
             return True
         provenance.seed_everything(attempt.runner.seed)
@@ -455,7 +458,7 @@ def _refuse_async(item: pytest.Function) -> NoReturn:
 
 def _publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     error = call.excinfo.value if call.excinfo is not None else None
-    if report.skipped:
+    if isinstance(error, pytest.skip.Exception):
         attempt.skip(text(getattr(error, "msg", None) or "skipped"))
     elif error is None:
         attempt.fail(Failure("Failed", "the handler was not called"))

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_exprunner import criteria, gates, manifest, provenance
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import ResultsError
-from pytest_exprunner.fold import Pending
+from pytest_exprunner.fold import REPLACED_BY, Pending
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.judging import (
     Assertion,
@@ -186,9 +186,9 @@ class ExperimentSession:
 
     def _spec(self, item: Selected, experiment: Experiment) -> RunSpec:
         if experiment.id not in self._digests:
-            self._digests[experiment.id] = {
-                name: criteria.digest(c) for name, c in experiment.success_criteria.items()
-            }
+            digests = {name: criteria.digest(c) for name, c in experiment.success_criteria.items()}
+            digests[REPLACED_BY] = self.plan.replaced.get(experiment.id, "")
+            self._digests[experiment.id] = digests
         options: dict[str, Plain] = {"level": str(self.settings.level)}
         if self.settings.ignore_dependencies:
             options["ignore_dependencies"] = True

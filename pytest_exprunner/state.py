@@ -49,6 +49,8 @@ class Current:
     finished_at: str | None = None
     duration_s: float | None = None
     provenance: Mapping[str, Plain] = field(default_factory=dict)
+    after: int = 0
+    """For what a run selected and has not finished: the last attempt before it."""
 
     @property
     def label(self) -> str:

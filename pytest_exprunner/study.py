@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_exprunner import manifest, results
-from pytest_exprunner.fold import NOTHING, Pending, Previous, fold, fold_experiment
+from pytest_exprunner.errors import count
+from pytest_exprunner.fold import NOTHING, Pending, Previous, fold, fold_experiment, lacking
 from pytest_exprunner.journal import AttemptLog, read_attempts
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Plan
@@ -24,6 +25,8 @@ class Study:
         self.plan = plan
         self.layout = layout
         self.runs, self.problems = manifest.read(layout.runs)
+        self.unreadable = bool(self.problems)
+        """Some run's state cannot be read, so nobody knows what it has not finished."""
         self.edits: list[str] = []
         """Results files that people changed since they were written."""
         self._logs: dict[str, AttemptLog] = {}
@@ -94,7 +97,15 @@ class Study:
                     f"{self._shown(experiment)} was edited by hand or cut: the attempts count, and what only "
                     "it says is imported; 'exprunner report' keeps a copy and writes it anew"
                 )
-            self._before[experiment] = results.previous(stored) if stored.value else NOTHING
+            before = results.previous(stored) if stored.value else NOTHING
+            self._before[experiment] = before
+            missing = lacking(self.attempts(experiment), before)
+            if missing:
+                number, verb = count(missing, "attempt"), "is" if missing == 1 else "are"
+                self.edits.append(
+                    f"{self._shown(experiment)} tells of {number} that {verb} not on disk; "
+                    "it stands in for what is missing"
+                )
         return self._before[experiment]
 
     def _shown(self, experiment: str) -> str:

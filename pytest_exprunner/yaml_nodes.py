@@ -36,6 +36,7 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
 _MAX_DIGITS = 4000
+_TAB = re.compile(r" *\t")
 _SHOWN = 60
 _FORBIDDEN = re.compile(
     "[^\\x09\\x0a\\x0d\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufeff\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
@@ -151,6 +152,9 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             words = " ".join(part for part in (error.context, error.problem) if part)
+            lines = text.split("\n")
+            if mark and mark.line < len(lines) and _TAB.match(lines[mark.line]):
+                words = "the line is indented with a tab; expected spaces"
             self.stop(place, (), f"not valid YAML: {words}")
         except yaml.reader.ReaderError:
             self.forbidden_character(text)

@@ -213,6 +213,8 @@ def _row(
         )
     elif not result.measured:
         words += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
+    if "[" in result.decided_by:
+        words += f" in {safe(result.decided_by, 60)}"
     return _cells(criterion, result, words), _style(criterion, result)
 
 

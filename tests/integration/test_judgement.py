@@ -382,7 +382,7 @@ def test_a_misspelt_metric_of_the_deciding_sub_experiment_fails_it(study: Study)
     assert run.code == 1, run.text
     assert run.counts(failed=1, deselected=1)
     assert "accuracy was not measured: e_x1_1 returned 'Accuracy'; expected 'accuracy'." in run.out
-    assert "Return the metric under the name that the plan uses, measured on the real thing." in run.out
+    assert "Return it as a number: {'metrics': {'accuracy': …}}." in run.out
 
 
 # --- which value decides ------------------------------------------------------------------------

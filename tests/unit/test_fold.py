@@ -350,7 +350,7 @@ def test_a_miss_that_was_run_again() -> None:
         make_record({"accuracy": 0.8}, sequence=3, verdicts={"accuracy": "target"}),
     ]
     assert fold_one(records).issues == (
-        "accuracy was not met in attempt 1, 2 of e_x1_1; attempt 3 meets it. All are kept.",
+        "accuracy was not met in attempts 1 and 2 of e_x1_1; attempt 3 meets it. All are kept.",
     )
     assert fold_one(records[:2]).issues == ()
 

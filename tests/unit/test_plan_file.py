@@ -535,7 +535,9 @@ SUB_ID_RULE = (
         ),
         (
             with_experiment("success_criteria: {iou: 0.9}"),
-            ("4:29: experiments.x1.success_criteria.iou: 0.9 is not a mapping; expected keys and values"),
+            (
+                "4:29: experiments.x1.success_criteria.iou: 0.9 is not a mapping; expected tiers, such as {target: 0.9}"
+            ),
         ),
         (
             with_experiment("7: seven"),

@@ -136,9 +136,9 @@ def test_the_document() -> None:
     assert document["assessment"] == {
         "success_criteria_met": True,
         "accuracy_achieved": 0.8,
-        "confidence": "medium",
+        "confidence": "low",
         "confidence_notes": "Measured 1 of 1 gating criterion; "
-        "one run each (n = 1), so the spread over seeds is unknown.",
+        "one run each (n = 1), so the spread over seeds is unknown; there are notes to read.",
     }
     entry = document["results"]["experiments"][SUB]
     assert entry["metrics"] == {"accuracy": 0.8}

@@ -77,7 +77,8 @@ class ArtifactStore:
         self._announce = announce
         self._stored: dict[str, Artifact] = {}
         self._names: dict[str, str] = {}
-        self._gave_paths = False
+        self._given: set[str] = set()
+        self._closed = False
 
     def save_artifact(self, name: str, data: bytes | str) -> str:
         """Store bytes or text and return its path. Once this returns, a kill loses nothing of it.
@@ -118,7 +119,7 @@ class ArtifactStore:
         target = self._target(name)
         self._refuse_links(target)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        self._gave_paths = True
+        self._given.add(name)
         return Path(target)
 
     def log_artifact(self, name: str, path: str | os.PathLike[str], type: str = "") -> str:  # noqa: A002
@@ -131,17 +132,34 @@ class ArtifactStore:
         return self._register(name, *_hash_file(Path(target)), type)
 
     def finish(self) -> tuple[Artifact, ...]:
-        """Register files that were written to a given path, and return every artifact."""
-        if self._gave_paths:
-            for root, folders, names in os.walk(self._folder):
-                folders.sort()
-                for file in sorted(Path(root, name) for name in names):
-                    name = file.relative_to(self._folder).as_posix()
-                    if name not in self._stored and not file.is_symlink() and not _is_temporary(file):
-                        self._register(name, *_hash_file(file), "")
+        """Take nothing more; register what was written to given paths; return what is really there."""
+        for name in [*self._given, *self._stored]:
+            if not os.path.isfile(f"{self._folder}/{name}"):
+                self._stored.pop(name, None)
+        for name in sorted(self._given):
+            if os.path.isfile(f"{self._folder}/{name}"):
+                self._register(name, *_hash_file(Path(self._folder, name)), "")
+        if self._given:
+            self._register_strays()
+        self._closed = True
         return tuple(self._stored.values())
 
+    def _register_strays(self) -> None:
+        """Register files that a handler wrote beside the paths that it was given."""
+        for root, folders, names in os.walk(self._folder):
+            folders.sort()
+            for file in sorted(Path(root, name) for name in names):
+                name = file.relative_to(self._folder).as_posix()
+                if (
+                    name not in self._stored
+                    and file.is_file()
+                    and not (file.is_symlink() or _is_temporary(file))
+                ):
+                    self._register(name, *_hash_file(file), "")
+
     def _target(self, name: str) -> str:
+        if self._closed:
+            raise ArtifactError(f"the attempt has ended; {name!r} cannot be stored in it any more")
         checked = check_name(name)
         folded = checked if checked.isascii() else unicodedata.normalize("NFC", checked)
         twin = self._names.setdefault(folded.casefold(), checked)

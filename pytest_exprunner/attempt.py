@@ -29,10 +29,11 @@ from pytest_exprunner.records import (
 )
 from pytest_exprunner.returned import Returned, check
 from pytest_exprunner.runner import ExperimentRunner, event_line
-from pytest_exprunner.values import Plain
+from pytest_exprunner.values import Plain, clipped
 
 _PROGRESS_SECONDS = 1.0
 _LOGGED_NAMES = 10_000
+_MAX_FINDING = 20_000
 
 
 class Attempt:
@@ -88,7 +89,8 @@ class Attempt:
 
     def fail(self, failure: Failure) -> AttemptRecord:
         """Publish an attempt that did not complete; what it logged and saved is kept."""
-        return self._publish(Status.FAILED, error=failure)
+        message = clipped(failure.message, _MAX_FINDING)
+        return self._publish(Status.FAILED, error=replace(failure, message=message))
 
     def skip(self, reason: str) -> AttemptRecord:
         """Publish an attempt that its handler or a marker skipped."""
@@ -135,7 +137,7 @@ class Attempt:
             finished_at=timestamp(finished),
             duration_s=round(time.monotonic() - self._clock, 6),
             rng_seed=spec.rng_seed,
-            finding=parts.finding,
+            finding=clipped(parts.finding, _MAX_FINDING),
             metrics=parts.metrics,
             artifacts=self._store.finish(),
             listed=parts.artifacts,

@@ -107,9 +107,16 @@ def _import_failure(file: Path, error: BaseException) -> str:
     return f"importing {file.name} raised {type(error).__name__}:\n{''.join(lines)}{what}"
 
 
+def only_setup(config: pytest.Config) -> bool:
+    """Tell whether pytest shows fixtures and calls nothing (--setup-only, --setup-plan)."""
+    return bool(config.option.setuponly or config.option.setupplan)
+
+
 def runner(request: pytest.FixtureRequest) -> Any:
     """The `ExperimentRunner` of this attempt; in usual tests of the file, whatever else has the name."""
     attempt = request.node.stash.get(ATTEMPT, None)
+    if attempt is None and SELECTED in request.node.stash and only_setup(request.config):
+        return None
     return request.getfixturevalue(PARAMETER) if attempt is None else attempt.runner
 
 
@@ -133,8 +140,10 @@ class Collecting:
         plan_name: str,
         *,
         exploratory: bool,
+        enabled: bool = True,
     ) -> None:
-        """``plan_name`` is the plan's path as messages show it."""
+        """``plan_name`` is the plan's path as messages show it; only if ``enabled`` are handlers taken."""
+        self.enabled = enabled
         self.plan = plan
         self.scan = scan
         self.plan_name = plan_name
@@ -151,11 +160,13 @@ class Collecting:
         if scanned is None:
             return list(collected)
         names = frozenset(
-            h.name for h in scanned.handlers if h.sub_experiment is not None or self._exploratory
+            h.name
+            for h in scanned.handlers
+            if self.enabled and (h.sub_experiment is not None or self._exploratory)
         )
         usual = [node for node in collected if isinstance(node, pytest.Module)]
         others = [node for node in collected if not isinstance(node, pytest.Module)]
-        if names or (scanned.problem and scanned.suspects):
+        if names or (self.enabled and scanned.is_handler_file):
             module = HandlerModule.from_parent(
                 parent,
                 path=file_path,

@@ -124,6 +124,7 @@ def judge_experiment(
     run: str,
     outcomes: Mapping[str, Outcome],
     blocked: Mapping[Slot, str],
+    uncollected: Mapping[str, str],
     whole: bool,
     without_handler: Mapping[str, str],
     level: Level,
@@ -146,6 +147,9 @@ def judge_experiment(
             told.add(own[-1].key.label)
         elif item.slot not in blocked:
             lines += _item_lines(item, deciding(own) if own else None)
+    for sub, place in uncollected.items():
+        if sub in state.subs:
+            lines.append(f"{sub} has a handler at {place} that pytest did not collect.")
     stopped = any(item.slot in blocked for item in slots)
     if not (stub or stopped):
         lines += _criteria_lines(state, told, level, run, attempts, whole=whole)

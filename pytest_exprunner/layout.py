@@ -79,10 +79,6 @@ class Layout:
         """The folder of one attempt."""
         return self.attempts(key.experiment) / key.sub_experiment / attempt_name(key.sequence)
 
-    def published(self, experiment: str) -> Path:
-        """The folder of the artifacts of the attempts that count."""
-        return self.experiment(experiment) / ARTIFACTS
-
 
 @lru_cache(maxsize=10_000)
 def _experiment_folder(layout: Layout, experiment: str) -> Path:

@@ -84,11 +84,9 @@ def plan_path(config: pytest.Config) -> Path | None:
         if not file.is_file():
             raise pytest.UsageError(f"--exp-plan: there is no plan at {file}")
         return file
-    start = [
-        *(p if p.is_dir() else p.parent for p in asked_paths(config)),
-        config.invocation_params.dir,
-    ]
-    found = find_plan(start, config.rootpath)
+    asked = [p if p.is_dir() else p.parent for p in asked_paths(config)]
+    _refuse_two_studies(config, asked)
+    found = find_plan([*asked, config.invocation_params.dir], config.rootpath)
     if found is None and intent(config):
         raise pytest.UsageError(
             f"{intent(config)} needs a research plan, and there is none: looked for "

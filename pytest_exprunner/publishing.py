@@ -149,13 +149,20 @@ class Publisher:
             if not finished or self._linked.get((state.id, sub.id)) == version:
                 continue
             known = attempts.get(sub.id, ())
-            hashes = {(a.path, a.sha256) for record in known for a in record.artifacts}
+            hashes = {(a.path, a.sha256) for record in known for a in self._own_copies(record)}
             wanted: set[str] = set()
             for current in finished:
                 wanted |= self._link(state.id, current, hashes)
             if any(record.key.sequence > 1 for record in known):
                 self._remove_stale(state.id, sub.id, wanted, hashes)
             self._linked[state.id, sub.id] = version
+
+    def _own_copies(self, record: AttemptRecord) -> list[Artifact]:
+        """The artifacts of an attempt that it still has: in a clone, what is published is the only copy."""
+        key = record.key
+        folder = f"{self._layout.attempt(key)}/{ARTIFACTS}"
+        prefix = artifact_prefix(key.sub_experiment, key.variant, key.seed)
+        return [a for a in record.artifacts if os.path.exists(f"{folder}{a.path[len(prefix) :]}")]
 
     def _link(self, experiment: str, current: Current, hashes: set[tuple[str, str]]) -> set[str]:
         if not current.artifacts:

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_exprunner import options, plan_file, provenance
 from pytest_exprunner.attempt import Attempt
-from pytest_exprunner.collecting import ATTEMPT, EXPLORATORY, SELECTED, Collecting, StubItem
+from pytest_exprunner.collecting import ATTEMPT, EXPLORATORY, SELECTED, Collecting, StubItem, only_setup
 from pytest_exprunner.errors import ExprunnerError, HandlerError, count, did_you_mean
 from pytest_exprunner.gates import Action
 from pytest_exprunner.judging import Judgement, Outcome
@@ -64,6 +64,7 @@ def configure(
         study_root(plan_path),
         shown,
         exploratory=settings.exploratory,
+        enabled=bool(asked) or settings.stub or settings.exploratory,
     )
     collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
     handlers = found.planned()
@@ -179,8 +180,7 @@ class ResearchPlanPlugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Mark what was selected as in progress; judge the whole after the last item."""
-        option = session.config.option
-        if option.collectonly or option.setuponly or option.setupplan:
+        if session.config.option.collectonly or only_setup(session.config):
             return (yield)
         if not session.testsfailed or session.config.option.continue_on_collection_errors:
             self._start(session.items)
@@ -200,11 +200,13 @@ class ResearchPlanPlugin:
             item.stash[SELECTED] = told
         selected = [i.stash[SELECTED] for i in handlers if EXPLORATORY not in i.stash]
         selection = Selection(self._config, self._collecting, self._folders)
-        whole = selection.whole(items)
-        if not (selected or whole or self._session.settings.gates):
+        enabled = self._collecting.enabled
+        whole = selection.whole(items) if enabled else []
+        uncollected = selection.uncollected() if enabled else {}
+        if not (selected or whole or uncollected or self._session.settings.gates):
             return
         try:
-            self._session.start(selected, whole)
+            self._session.start(selected, whole, uncollected)
         except ExprunnerError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -236,19 +238,29 @@ class ResearchPlanPlugin:
         """Refuse what is blocked; mark the attempt started before anything of it runs."""
         __tracebackhide__ = True
         selected = item.stash.get(SELECTED, None)
-        if selected is None:
+        if selected is None or only_setup(self._config):
             return
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        if EXPLORATORY in item.stash:
-            item.stash[ATTEMPT] = self._session.begin_exploratory(selected, params, self._watch())
-            _keep_result(item)
-            return
-        decision = self._session.decide(selected)
-        if decision.action is Action.BLOCK:
-            item.stash[_BLOCKED] = True
-            _fail("blocked: " + "; ".join(decision.reasons))
-        item.stash[ATTEMPT] = self._session.begin(selected, params, self._watch())
+        if EXPLORATORY not in item.stash:
+            decision = self._session.decide(selected)
+            if decision.action is Action.BLOCK:
+                item.stash[_BLOCKED] = True
+                _fail("blocked: " + "; ".join(decision.reasons))
+        item.stash[ATTEMPT] = self._begin(item, selected)
         _keep_result(item)
+        # Here for fixtures, and again for the handler, whatever fixtures drew.
+        provenance.seed_everything(item.stash[ATTEMPT].runner.seed)
+
+    def _begin(self, item: pytest.Item, selected: Selected) -> Attempt:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        exploratory = EXPLORATORY in item.stash
+        begin = self._session.begin_exploratory if exploratory else self._session.begin
+        try:
+            attempt = begin(selected, params, self._watch())
+        except OSError as error:
+            problem = f"the attempt could not be started: {error.strerror or error} ({error.filename})"
+        else:
+            return attempt
+        return _fail(problem)
 
     def _watch(self) -> Callable[[str], None]:
         """Show progress lines: live with ``-v``, else where captured output goes."""

@@ -173,9 +173,21 @@ def _imports(body: Iterable[ast.stmt]) -> Iterator[str]:
 
 
 def _takes_runner(function: _Function) -> bool:
+    """Whether pytest would pass a ``runner``: a parameter with a default gets none."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = positional[: len(positional) - len(arguments.defaults)]
+    named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    required += [argument for argument, default in named if default is None]
+    return any(argument.arg == PARAMETER for argument in required)
+
+
+def _why_none(function: _Function) -> str:
     arguments = function.args
     every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-    return any(argument.arg == PARAMETER for argument in every)
+    if any(argument.arg == PARAMETER for argument in every):
+        return f"gives its parameter '{PARAMETER}' a default, so pytest passes nothing for it"
+    return f"has no parameter named '{PARAMETER}'"
 
 
 def _handler(plan: Plan, function: _Function, shown: Path) -> Handler | None:
@@ -200,7 +212,7 @@ def _suspects(plan: Plan, tree: ast.Module, functions: Sequence[_Function], show
     for function in functions:
         sub = plan.match(function.name)
         if sub is not None and not _takes_runner(function):
-            found[sub] = f"{shown}:{function.lineno}: {function.name} has no parameter named '{PARAMETER}'"
+            found[sub] = f"{shown}:{function.lineno}: {function.name} {_why_none(function)}"
     for node in tree.body:
         if not isinstance(node, ast.ClassDef):
             continue

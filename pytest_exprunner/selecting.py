@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,7 @@ class Selection:
 
     def __init__(self, config: pytest.Config, collecting: Collecting, folders: Sequence[Path]) -> None:
         """Read the selection expressions of the command line."""
+        self._config = config
         self._collecting = collecting
         self._folders = folders
         self._keyword = _compiled(config.getoption("keyword", ""))
@@ -100,8 +102,22 @@ class Selection:
                 found.update(self._collecting.plan.owner(sub).id for sub in subs if sub is not None)
         return found
 
+    def uncollected(self) -> dict[str, str]:
+        """Handlers in named folders that pytest did not collect, though nobody asked to leave them out."""
+        option = self._config.option
+        left_out = option.ignore or option.ignore_glob or option.lf
+        paths = [self._path(arg) for arg in self._args if "::" not in arg]
+        found: dict[str, str] = {}
+        for file, scanned in self._collecting.scan.files.items():
+            if not left_out and any(file.is_relative_to(path) for path in paths):
+                for handler in scanned.handlers:
+                    sub = handler.sub_experiment
+                    if sub is not None and sub not in self._collecting.variants and self.names(sub):
+                        found[sub] = handler.place
+        return found
+
     def _path(self, arg: str) -> Path:
-        return Path(self._start / arg).resolve()
+        return Path(os.path.abspath(self._start / arg))
 
     def whole(self, items: Sequence[pytest.Item]) -> list[str]:
         """Return the experiments none of whose planned sub-experiments, or variants, was left out."""

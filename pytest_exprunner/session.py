@@ -21,7 +21,7 @@ from pytest_exprunner.judging import (
     judge_gate,
 )
 from pytest_exprunner.layout import Layout
-from pytest_exprunner.plan import Experiment, Plan, SubExperiment
+from pytest_exprunner.plan import KEY_ALIAS, Experiment, Plan, SubExperiment
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import AttemptRecord, RunSpec, Status, parse_record
 from pytest_exprunner.render.terminal import Summary
@@ -60,6 +60,7 @@ class _Progress:
 
     selected: Sequence[Selected] = ()
     whole: frozenset[str] = frozenset()
+    uncollected: Mapping[str, str] = field(default_factory=dict)
     blocked: dict[tuple[str, str | None, int | None], str] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     touched: tuple[str, ...] = ()
@@ -96,16 +97,24 @@ class ExperimentSession:
 
     # --- before anything runs -----------------------------------------------------------------
 
-    def start(self, selected: Sequence[Selected], whole: Iterable[str]) -> None:
+    def start(
+        self,
+        selected: Sequence[Selected],
+        whole: Iterable[str],
+        uncollected: Mapping[str, str] | None = None,
+    ) -> None:
         """Mark what was selected as in progress, on disk. Raises `ResultsError` if that fails.
 
-        ``whole`` are the experiments none of whose planned sub-experiments was left out.
+        ``whole`` are the experiments none of whose planned sub-experiments was left out;
+        ``uncollected`` are handlers that should have been found, and their places.
         """
-        wanted = {item.experiment for item in selected}
+        uncollected = uncollected or {}
+        wanted = {item.experiment for item in selected} | {self.plan.owner(sub).id for sub in uncollected}
         whole = frozenset(whole)
         self._progress = _Progress(
             selected=selected,
             whole=whole,
+            uncollected=uncollected,
             touched=tuple(e for e in self.plan.experiments if e in wanted or e in whole),
         )
         self._provenance = provenance.capture(self.settings.root)
@@ -178,7 +187,10 @@ class ExperimentSession:
     ) -> Attempt:
         """Start an attempt that no plan knows: recorded apart, never judged."""
         layout = Layout(self.settings.results_root, EXPLORATORY)
-        sub = SubExperiment.model_validate({"\0key": item.sub_experiment})
+        if not self._provenance:
+            self._publisher.prepare()
+            self._provenance = provenance.capture(self.settings.root)
+        sub = SubExperiment.model_validate({KEY_ALIAS: item.sub_experiment})
         experiment = Experiment.model_construct(
             id=EXPLORATORY, sub_experiments={sub.id: sub}, success_criteria={}, replaces=()
         )
@@ -257,6 +269,7 @@ class ExperimentSession:
                 run=self.run,
                 outcomes=progress.outcomes,
                 blocked=progress.blocked,
+                uncollected=progress.uncollected,
                 whole=experiment in progress.whole,
                 without_handler=self.without_handler,
                 level=self.settings.level,

@@ -109,7 +109,7 @@ def _looked_at(value: object, depth: int, parents: frozenset[int], unboxed: bool
     if value is None or type(value) in (bool, int, float):
         return value  # type: ignore[return-value]
     if isinstance(value, str):
-        return _clipped(text(value))
+        return clipped(text(value))
     value = _item(value, one_is_enough=unboxed)
     if isinstance(value, bool | int | float):
         return bool(value) if isinstance(value, bool) else number(value)
@@ -131,7 +131,7 @@ def _container(value: object, depth: int, parents: frozenset[int], unboxed: bool
         converted = convert(value)
         if converted is not None and type(converted) is not type(value):
             return _plain(converted, depth, parents, unboxed)
-    return _clipped(shown(value, 2000))
+    return clipped(shown(value, 2000))
 
 
 def _from_tensor(value: object) -> object:
@@ -162,10 +162,11 @@ _CONVERSIONS: tuple[Callable[[object], object], ...] = (
 )
 
 
-def _clipped(value: str) -> str:
-    if len(value) <= MAX_TEXT:
+def clipped(value: str, most: int = MAX_TEXT) -> str:
+    """Return a text of bounded length that says how much is left out."""
+    if len(value) <= most:
         return value
-    return f"{value[:MAX_TEXT]}… ({len(value) - MAX_TEXT} more characters left out)"
+    return f"{value[:most]}… ({len(value) - most} more characters left out)"
 
 
 def encode(value: Plain) -> Plain:

@@ -81,7 +81,7 @@ class Study:
         """
         chosen = arguments or ("experiments/",)
         for plugin in plugins:
-            if not entry_points(group="pytest11", name=plugin):
+            if not plugin.startswith("no:") and not entry_points(group="pytest11", name=plugin):
                 pytest.skip(f"the pytest plugin {plugin} is not installed")
         loaded = [part for plugin in plugins for part in ("-p", plugin)]
         only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -23,7 +23,6 @@ def test_where_things_are() -> None:
     assert layout.plan_of("x1") == Path("research/experiments/x1.md")
     assert layout.findings == Path("research/FINDINGS.md")
     assert layout.attempt(KEY) == Path("research/experiments/x1/attempts/e_x1_1/0007")
-    assert layout.published("x1") == Path("research/experiments/x1/artifacts")
     assert layout.runs == Path("research/.exprunner/runs")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pytest_exprunner import criteria
 from pytest_exprunner.artifacts import ArtifactStore
+from pytest_exprunner.criteria import Reading
 from pytest_exprunner.errors import ExprunnerError
-from pytest_exprunner.fold import reading_of
 from pytest_exprunner.journal import Journal, timestamp
 from pytest_exprunner.layout import Layout, artifact_prefix
 from pytest_exprunner.plan import Experiment
@@ -108,12 +108,11 @@ class Attempt:
         """Close the files; the attempt has ended."""
         self._journal.close()
 
-    def _judge(self, record: AttemptRecord) -> list[CriterionResult]:
-        reading = reading_of(record)
+    def _judge(self, reading: Reading) -> list[CriterionResult]:
         found = []
         for criterion in self._experiment.success_criteria.values():
             named = criteria.readings_for(criterion, [reading])
-            if named and (criterion.from_ is not None or criterion.metric_name in record.metrics):
+            if named and (criterion.from_ is not None or criterion.metric_name in reading.metrics):
                 found.append(criteria.evaluate(criterion, [reading]))
         return found
 
@@ -128,6 +127,12 @@ class Attempt:
         parts = parts or Returned()
         spec = self._spec
         finished = time.time()
+        evidence = tuple(self._evidence)
+        logged = {name: Logged(seen[0], seen[1]) for name, seen in self._logged.items()}
+        if status is Status.COMPLETED and not spec.stub:
+            sub, number = spec.sub_experiment, self.key.sequence
+            reading = Reading(spec.label, sub, spec.variant, number, parts.metrics, evidence, logged)
+            self.results = self._judge(reading)
         record = AttemptRecord(
             key=self.key,
             run=spec.run,
@@ -141,19 +146,17 @@ class Attempt:
             metrics=parts.metrics,
             artifacts=self._store.finish(),
             listed=parts.artifacts,
-            evidence=tuple(self._evidence),
-            logged={name: Logged(seen[0], seen[1]) for name, seen in self._logged.items()},
+            evidence=evidence,
+            logged=logged,
             error=error,
             reason=reason,
+            verdicts={result.name: str(result.verdict) for result in self.results},
             variants=spec.variants,
             registered=spec.registered,
             options=spec.options,
             extra=parts.extra,
             provenance=spec.provenance,
         )
-        if status is Status.COMPLETED and not spec.stub:
-            self.results = self._judge(record)
-            record = replace(record, verdicts={r.name: str(r.verdict) for r in self.results})
         self._journal.append(Event("finished", finished, {"status": str(status)}))
         self.published = self._journal.publish(record).decode()
         self.record = record

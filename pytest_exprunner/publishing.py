@@ -6,8 +6,9 @@ told; nothing is overwritten in silence.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,22 @@ _IGNORED = """\
 */attempts/*/*/log.txt
 */attempts/*/*/artifacts/
 """
+
+
+class _Hashes:
+    """Path and hash of every artifact that an attempt still has a copy of; looked at when asked."""
+
+    def __init__(
+        self, copies: Callable[[AttemptRecord], list[Artifact]], known: Sequence[AttemptRecord]
+    ) -> None:
+        self._copies = copies
+        self._known = known
+        self._found: set[tuple[str, str]] | None = None
+
+    def __contains__(self, item: tuple[str, str]) -> bool:
+        if self._found is None:
+            self._found = {(a.path, a.sha256) for record in self._known for a in self._copies(record)}
+        return item in self._found
 
 
 class Publisher:
@@ -149,7 +166,7 @@ class Publisher:
             if not finished or self._linked.get((state.id, sub.id)) == version:
                 continue
             known = attempts.get(sub.id, ())
-            hashes = {(a.path, a.sha256) for record in known for a in self._own_copies(record)}
+            hashes = _Hashes(self._own_copies, known)
             wanted: set[str] = set()
             for current in finished:
                 wanted |= self._link(state.id, current, hashes)
@@ -164,7 +181,7 @@ class Publisher:
         prefix = artifact_prefix(key.sub_experiment, key.variant, key.seed)
         return [a for a in record.artifacts if os.path.exists(f"{folder}{a.path[len(prefix) :]}")]
 
-    def _link(self, experiment: str, current: Current, hashes: set[tuple[str, str]]) -> set[str]:
+    def _link(self, experiment: str, current: Current, hashes: _Hashes) -> set[str]:
         if not current.artifacts:
             return set()
         assert current.attempt is not None
@@ -176,7 +193,7 @@ class Publisher:
             self._link_one(source, f"{root}/{artifact.path}", artifact, hashes)
         return {artifact.path for artifact in current.artifacts}
 
-    def _link_one(self, source: str, target: str, artifact: Artifact, hashes: set[tuple[str, str]]) -> None:
+    def _link_one(self, source: str, target: str, artifact: Artifact, hashes: _Hashes) -> None:
         try:
             os.link(source, target)
             return
@@ -185,6 +202,9 @@ class Publisher:
             if not os.path.exists(source):
                 return
             os.makedirs(os.path.dirname(target), exist_ok=True)
+            with contextlib.suppress(OSError):
+                os.link(source, target)
+                return
         except OSError:
             if os.path.exists(target) and os.path.samefile(source, target):
                 return
@@ -194,9 +214,7 @@ class Publisher:
             self._note(f"{self._shown(path)} had been changed by hand; it was kept as {kept.name}.")
         files.link_or_copy(Path(source), path)
 
-    def _remove_stale(
-        self, experiment: str, sub: str, wanted: Iterable[str], hashes: set[tuple[str, str]]
-    ) -> None:
+    def _remove_stale(self, experiment: str, sub: str, wanted: Iterable[str], hashes: _Hashes) -> None:
         """Take away what an earlier attempt published and this one did not; it stays in its attempt."""
         root = self._layout.experiment(experiment)
         keep = set(wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import inspect
 import os
 import signal
@@ -205,6 +206,7 @@ class ResearchPlanPlugin:
         uncollected = selection.uncollected() if enabled else {}
         if not (selected or whole or uncollected or self._session.settings.gates):
             return
+        gc.freeze()  # what was collected lives as long as the run: looking through it again is waste
         try:
             self._session.start(selected, whole, uncollected)
         except ExprunnerError as error:
@@ -354,6 +356,7 @@ class ResearchPlanPlugin:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
         self._session.finish()
+        gc.unfreeze()
         if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -139,13 +139,17 @@ def scan_file(plan: Plan, file: Path, relative_to: Path) -> ScannedFile:
         reason = getattr(error, "msg", None) or str(error)
         problem = f"{shown}:{line}: cannot be parsed: {reason}"
         return ScannedFile(file, problem=problem, suspects=_text_suspects(plan, source, problem))
-    functions = list(_functions(tree.body))
+    statements = list(_statements(tree.body))
+    functions = [node for node in statements if isinstance(node, _Function)]
+    handlers = [(f, h) for f in functions if (h := _as_handler(plan, f, shown)) is not None]
+    taken = {id(function) for function, _handler in handlers}
+    others = [function for function in functions if id(function) not in taken]
     return ScannedFile(
         file,
-        handlers=tuple(h for f in functions if (h := _handler(plan, f, shown)) is not None),
-        tests=_defines_tests(tree.body),
-        imports=frozenset(_imports(tree.body)),
-        suspects=_suspects(plan, tree, functions, shown),
+        handlers=tuple(handler for _f, handler in handlers),
+        tests=_defines_tests(statements),
+        imports=frozenset(_imports(statements)),
+        suspects=_suspects(plan, tree, others, shown),
     )
 
 
@@ -164,8 +168,8 @@ def _functions(body: Iterable[ast.stmt]) -> Iterator[_Function]:
     return (node for node in _statements(body) if isinstance(node, _Function))
 
 
-def _imports(body: Iterable[ast.stmt]) -> Iterator[str]:
-    for node in _statements(body):
+def _imports(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    for node in statements:
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -190,7 +194,7 @@ def _why_none(function: _Function) -> str:
     return f"has no parameter named '{PARAMETER}'"
 
 
-def _handler(plan: Plan, function: _Function, shown: Path) -> Handler | None:
+def _as_handler(plan: Plan, function: _Function, shown: Path) -> Handler | None:
     if not _takes_runner(function):
         return None
     sub = plan.match(function.name)
@@ -199,12 +203,15 @@ def _handler(plan: Plan, function: _Function, shown: Path) -> Handler | None:
     return Handler(function.name, shown, function.lineno, sub)
 
 
-def _defines_tests(body: Sequence[ast.stmt]) -> bool:
-    return any(function.name.startswith("test") for function in _functions(body)) or any(
-        isinstance(node, ast.ClassDef)
-        and (node.name.startswith("Test") or any("TestCase" in ast.unparse(base) for base in node.bases))
-        for node in body
-    )
+def _defines_tests(statements: Iterable[ast.stmt]) -> bool:
+    for node in statements:
+        if isinstance(node, _Function) and node.name.startswith("test"):
+            return True
+        if isinstance(node, ast.ClassDef) and (
+            node.name.startswith("Test") or any("TestCase" in ast.unparse(base) for base in node.bases)
+        ):
+            return True
+    return False
 
 
 def _suspects(plan: Plan, tree: ast.Module, functions: Sequence[_Function], shown: Path) -> dict[str, str]:

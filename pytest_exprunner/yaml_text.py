@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -16,6 +17,7 @@ from pytest_exprunner.values import special_name
 from pytest_exprunner.yaml_nodes import NUMBER_LIKE
 
 _WIDTH = 100
+_REPEATED = 60  # characters of a text that is likely to stand there again
 _MAX_BITS = 13_000  # about as many digits as readers take for a number
 _EMITTER: Any = getattr(yaml, "CDumper", yaml.Dumper)
 # Texts that a reader of YAML 1.1 takes for something else; the emitter itself quotes what has
@@ -65,13 +67,25 @@ def _add(events: list[yaml.Event], value: Any) -> None:
 
 
 def _scalar(value: Any) -> yaml.ScalarEvent:
+    if type(value) is str and len(value) <= _REPEATED:
+        return _short_text(value)
     if type(value) is int and value.bit_length() > _MAX_BITS:
         value = hex(value)
     if isinstance(value, str):
-        plain = not (value[:1] in _FIRST or not value) or not _means_something_else(value)
-        # implicit = (may be written plain, may be written quoted)
-        return yaml.ScalarEvent(None, None, (plain, True), value)
+        return _text(value)
     return yaml.ScalarEvent(None, None, (True, False), _plain_text(value))
+
+
+@lru_cache(maxsize=8192)
+def _short_text(value: str) -> yaml.ScalarEvent:
+    # Keys, words and run ids stand in a file over and over; the emitter does not change an event.
+    return _text(value)
+
+
+def _text(value: str) -> yaml.ScalarEvent:
+    plain = not (value[:1] in _FIRST or not value) or not _means_something_else(value)
+    # implicit = (may be written plain, may be written quoted)
+    return yaml.ScalarEvent(None, None, (plain, True), value)
 
 
 def _means_something_else(text: str) -> bool:

@@ -19,6 +19,8 @@ from pytest_exprunner.findings import (
     Table,
 )
 
+# Words, numbers and plain punctuation, single spaces between them: most of what is written.
+_HARMLESS = re.compile(r" ?(?:[A-Za-z0-9.,:;()%/'\"≥≤–-]+(?: [A-Za-z0-9.,:;()%/'\"≥≤–-]+)*)? ?")
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~$])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LINE_START = re.compile(r"^(\s*)([#+=-]|\d+[.)])")
@@ -89,6 +91,8 @@ def _span(span: Span) -> str:
 
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is, on one line and in one table cell."""
+    if _HARMLESS.fullmatch(text):
+        return text
     flat = " ".join(_CONTROL.sub(_visible, text).split())
     padded = _keep_edges(text, flat)
     escaped = _SPECIAL.sub(r"\\\1", _ENTITY.sub("&amp;", padded))

@@ -91,17 +91,16 @@ def test_the_handlers_on_the_page_about_the_runner(study: Study) -> None:
         """\
         experiments:
           p2:
-            sub_experiments: [e_p2_1]
+            sub_experiments: [e_p2_1, e_p2_2]
             success_criteria:
               spatial_iou: {target: 0.7}
         """
     )
     plain, fallback = blocks(ROOT / "docs" / "runner.md", "python")
-    study.handlers(plain)
-    assert study.pytest().code == 0
-    study.handlers(f"def call_the_model():\n    raise ConnectionError('refused')\n\n{fallback}")
+    study.handlers(f"{plain}\n\ndef ask_the_model():\n    raise ConnectionError('refused')\n\n{fallback}")
     run = study.pytest()
     assert run.code == 1
+    assert run.counts(passed=1, failed=1)
     assert "cached scores used" in run.out
 
 

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import gc
-import inspect
-import os
-import signal
-import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
-from pytest_exprunner import options, plan_file, provenance
+from pytest_exprunner import calling, options, plan_file, provenance
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.collecting import ATTEMPT, EXPLORATORY, SELECTED, Collecting, StubItem, only_setup
-from pytest_exprunner.errors import ExprunnerError, HandlerError, count, did_you_mean
+from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.gates import Action
 from pytest_exprunner.judging import Judgement, Outcome
 from pytest_exprunner.location import study_root
 from pytest_exprunner.plan import Plan
-from pytest_exprunner.records import Failure, Level
+from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.scan import scan
 from pytest_exprunner.selecting import Selection, in_order, with_variants
 from pytest_exprunner.session import ExperimentSession, Selected
 from pytest_exprunner.settings import Settings
-from pytest_exprunner.values import text
 
 _BLOCKED = pytest.StashKey[bool]()
-_RESULT = pytest.StashKey[object]()
-_KEPT = pytest.StashKey[bool]()
 _RECORD = "exprunner_record"
-_MAX_TRACEBACK = 50_000
 _MARKUP: dict[terminal.Style, dict[str, bool]] = {
     "good": {"green": True},
     "bad": {"red": True},
@@ -216,7 +206,7 @@ class ResearchPlanPlugin:
         """Let pytest count a failure that belongs to no item."""
         plan_name = self._collecting.plan_name
         try:
-            _fail(self._printable(judgement.text))
+            calling.fail(self._printable(judgement.text))
         except pytest.fail.Exception as error:
             longrepr = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
         nodeid = f"{plan_name}::{judgement.subject}"
@@ -246,9 +236,9 @@ class ResearchPlanPlugin:
             decision = self._session.decide(selected)
             if decision.action is Action.BLOCK:
                 item.stash[_BLOCKED] = True
-                _fail("blocked: " + "; ".join(decision.reasons))
+                calling.fail("blocked: " + "; ".join(decision.reasons))
         item.stash[ATTEMPT] = self._begin(item, selected)
-        _keep_result(item)
+        calling.keep_result(item)
         # Here for fixtures, and again for the handler, whatever fixtures drew.
         provenance.seed_everything(item.stash[ATTEMPT].runner.seed)
 
@@ -262,7 +252,7 @@ class ResearchPlanPlugin:
             problem = f"the attempt could not be started: {error.strerror or error} ({error.filename})"
         else:
             return attempt
-        return _fail(problem)
+        return calling.fail(problem)
 
     def _watch(self) -> Callable[[str], None]:
         """Show progress lines: live with ``-v``, else where captured output goes."""
@@ -292,14 +282,14 @@ class ResearchPlanPlugin:
             return True
         provenance.seed_everything(attempt.runner.seed)
         try:
-            with _process_kept():
-                returned = _call(pyfuncitem)
+            with calling.process_kept():
+                returned = calling.call(pyfuncitem)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             self._session.interrupted(attempt, f"{type(error).__name__} stopped it")
             raise
-        problem = _complete(attempt, returned)
+        problem = calling.complete(attempt, returned)
         if problem:
-            _fail(problem)
+            calling.fail(problem)
         if EXPLORATORY not in pyfuncitem.stash:
             self._assert(attempt)
         return True
@@ -307,7 +297,7 @@ class ResearchPlanPlugin:
     def _assert(self, attempt: Attempt) -> None:
         assertion = self._session.assertion(attempt)
         if assertion.kind == "fail":
-            _fail(self._printable(assertion.text))
+            calling.fail(self._printable(assertion.text))
         if assertion.kind == "expected":
             pytest.xfail(self._printable(assertion.text))
 
@@ -325,14 +315,14 @@ class ResearchPlanPlugin:
             return report
         if attempt.record is None and (call.when == "call" or not report.passed):
             try:
-                _publish_incomplete(attempt, call, report)
+                calling.publish_incomplete(attempt, call, report)
             except OSError as error:
                 report.outcome = "failed"
                 report.longrepr = f"the record of {item.name} could not be written: {error}"
         if attempt.record is not None and (call.when in {"call", "setup"}):
             setattr(report, _RECORD, attempt.published)
         if call.when == "teardown":
-            _write_log(attempt, report)
+            calling.write_log(attempt, report)
             attempt.close()
             del item.stash[ATTEMPT]
         return report
@@ -399,106 +389,6 @@ class ResearchPlanPlugin:
         except (UnicodeEncodeError, LookupError):
             return terminal.ascii_only(line)
         return line
-
-
-def _fail(message: str) -> NoReturn:
-    """Fail with a message alone. This frame stays visible, or pytest says that all were hidden."""
-    pytest.fail(message, pytrace=False)
-
-
-@contextlib.contextmanager
-def _process_kept() -> Generator[None]:
-    """Give the next handler the working folder, umask and Ctrl-C that this one found."""
-    folder, mask, handler = os.getcwd(), os.umask(0o077), signal.getsignal(signal.SIGINT)  # noqa: PTH109
-    os.umask(mask)
-    streams = sys.stdout, sys.stderr
-    try:
-        yield
-    finally:
-        os.umask(mask)
-        sys.stdout, sys.stderr = streams
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
-        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
-            signal.signal(signal.SIGINT, handler)
-
-
-def _call(item: pytest.Function) -> object:
-    __tracebackhide__ = True
-    arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001
-    returned = item.obj(**arguments)
-    if _RESULT in item.stash:
-        result = item.stash[_RESULT]
-        del item.stash[_RESULT]
-        return result
-    if inspect.isawaitable(returned) or inspect.isasyncgen(returned):
-        close = getattr(returned, "close", None)
-        if close is not None:
-            close()
-        _refuse_async(item)
-    return returned
-
-
-def _keep_result(item: pytest.Item) -> None:
-    """Keep what an async handler returns: plugins that run coroutines throw it away."""
-    function = getattr(item, "obj", None)
-    if not inspect.iscoroutinefunction(function) or _KEPT in item.stash:
-        return
-
-    @functools.wraps(function)
-    async def kept(*args: Any, **kwargs: Any) -> object:
-        item.stash[_RESULT] = await function(*args, **kwargs)
-        return item.stash[_RESULT]
-
-    item.obj = kept  # type: ignore[attr-defined]
-    item.stash[_KEPT] = True
-
-
-def _complete(attempt: Attempt, returned: object) -> str:
-    """Publish what was returned; return what is wrong with its shape, if anything is."""
-    try:
-        attempt.complete(returned)
-    except HandlerError as error:
-        attempt.fail(Failure("HandlerError", str(error)))
-        return str(error)
-    return ""
-
-
-def _refuse_async(item: pytest.Function) -> NoReturn:
-    _fail(
-        f"{item.originalname} is async, and nothing here runs async handlers: install pytest-asyncio and "
-        "mark it with @pytest.mark.asyncio, or make it a plain function"
-    )
-
-
-def _publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    error = call.excinfo.value if call.excinfo is not None else None
-    if isinstance(error, pytest.skip.Exception):
-        attempt.skip(text(getattr(error, "msg", None) or "skipped"))
-    elif error is None:
-        attempt.fail(Failure("Failed", "the handler was not called"))
-    else:
-        where = " (in a fixture)" if call.when == "setup" else ""
-        attempt.fail(
-            Failure(
-                type(error).__name__,
-                text(error) + where,
-                text(report.longreprtext)[-_MAX_TRACEBACK:],
-            )
-        )
-
-
-def _write_log(attempt: Attempt, report: pytest.TestReport) -> None:
-    with contextlib.suppress(OSError):  # where the folder is gone, the record's failure has said so
-        _write_sections(attempt, report)
-
-
-def _write_sections(attempt: Attempt, report: pytest.TestReport) -> None:
-    for name, content in report.sections:
-        if content.strip():
-            attempt.log(f"--- {name} ---\n{content.rstrip()}\n")
-    if report.failed:
-        attempt.log(f"--- teardown failed ---\n{report.longreprtext}\n")
 
 
 def _outcome(report: pytest.TestReport) -> Outcome:

@@ -18,7 +18,7 @@ STRUCTURE = PACKAGE.parent / "docs" / "structure.md"
 ENTRIES = ("__init__", "__main__")
 TOP_LAYER = 6
 ONLY_IN = {
-    "pytest": {"options", "importing", "collecting", "selecting", "running", "plugin"},
+    "pytest": {"options", "importing", "collecting", "selecting", "calling", "running", "plugin"},
     "_pytest": {"selecting"},
     "yaml": {"yaml_nodes", "yaml_text"},
     "click": {"cli"},

@@ -1,0 +1,129 @@
+"""A handler's call, and what becomes of it: the process it leaves behind, its result, its record, its log."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Generator
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_exprunner.attempt import Attempt
+from pytest_exprunner.errors import HandlerError
+from pytest_exprunner.records import Failure
+from pytest_exprunner.values import text
+
+_RESULT = pytest.StashKey[object]()
+_KEPT = pytest.StashKey[bool]()
+_MAX_TRACEBACK = 50_000
+
+
+def fail(message: str) -> NoReturn:
+    """Fail with a message alone. This frame stays visible, or pytest says that all were hidden."""
+    pytest.fail(message, pytrace=False)
+
+
+@contextlib.contextmanager
+def process_kept() -> Generator[None]:
+    """Give the next handler the working folder, umask and Ctrl-C that this one found."""
+    mask, handler = os.umask(0o077), signal.getsignal(signal.SIGINT)
+    os.umask(mask)
+    folder = os.open(".", os.O_RDONLY | os.O_CLOEXEC)  # by descriptor: it may be renamed meanwhile
+    streams = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        sys.stdout, sys.stderr = streams
+        with contextlib.suppress(OSError):
+            os.fchdir(folder)
+            os.close(folder)
+        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
+            with contextlib.suppress(ValueError):  # only the main thread may
+                signal.signal(signal.SIGINT, handler)
+
+
+def call(item: pytest.Function) -> object:
+    """Call a handler with its fixtures; return what it returns, also where a plugin awaits it."""
+    __tracebackhide__ = True
+    arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001
+    returned = item.obj(**arguments)
+    if _RESULT in item.stash:
+        result = item.stash[_RESULT]
+        del item.stash[_RESULT]
+        return result
+    if inspect.isawaitable(returned) or inspect.isasyncgen(returned):
+        close = getattr(returned, "close", None)
+        if close is not None:
+            close()
+        _refuse_async(item)
+    return returned
+
+
+def keep_result(item: pytest.Item) -> None:
+    """Keep what an async handler returns: plugins that run coroutines throw it away."""
+    function = getattr(item, "obj", None)
+    if not inspect.iscoroutinefunction(function) or _KEPT in item.stash:
+        return
+
+    @functools.wraps(function)
+    async def kept(*args: Any, **kwargs: Any) -> object:
+        item.stash[_RESULT] = await function(*args, **kwargs)
+        return item.stash[_RESULT]
+
+    item.obj = kept  # type: ignore[attr-defined]
+    item.stash[_KEPT] = True
+
+
+def _refuse_async(item: pytest.Function) -> NoReturn:
+    fail(
+        f"{item.originalname} is async, and nothing here runs async handlers: install pytest-asyncio and "
+        "mark it with @pytest.mark.asyncio, or make it a plain function"
+    )
+
+
+def complete(attempt: Attempt, returned: object) -> str:
+    """Publish what was returned; return what is wrong with its shape, if anything is."""
+    try:
+        attempt.complete(returned)
+    except HandlerError as error:
+        attempt.fail(Failure("HandlerError", str(error)))
+        return str(error)
+    return ""
+
+
+def publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Publish an attempt that was skipped, or that failed before it returned anything."""
+    error = call.excinfo.value if call.excinfo is not None else None
+    if isinstance(error, pytest.skip.Exception):
+        attempt.skip(text(getattr(error, "msg", None) or "skipped"))
+    elif error is None:
+        attempt.fail(Failure("Failed", "the handler was not called"))
+    else:
+        where = " (in a fixture)" if call.when == "setup" else ""
+        attempt.fail(
+            Failure(
+                type(error).__name__,
+                text(error) + where,
+                text(report.longreprtext)[-_MAX_TRACEBACK:],
+            )
+        )
+
+
+def write_log(attempt: Attempt, report: pytest.TestReport) -> None:
+    """Append what was captured to the attempt's log."""
+    with contextlib.suppress(OSError):  # where the folder is gone, the record's failure has said so
+        _write_sections(attempt, report)
+
+
+def _write_sections(attempt: Attempt, report: pytest.TestReport) -> None:
+    for name, content in report.sections:
+        if content.strip():
+            attempt.log(f"--- {name} ---\n{content.rstrip()}\n")
+    if report.failed:
+        attempt.log(f"--- teardown failed ---\n{report.longreprtext}\n")

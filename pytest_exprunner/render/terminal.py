@@ -155,10 +155,15 @@ def _tone(state: ExperimentState) -> Style:
 
 
 def _remarks(state: ExperimentState, verbosity: int) -> Iterator[Line]:
-    if state.assessment.recommendation is not Recommendation.PROCEED or verbosity > 0:
+    recommendation = state.assessment.recommendation
+    proceeds = recommendation is Recommendation.PROCEED
+    failed = any(sub.status is Status.FAILED for sub in state.subs.values())
+    # Notes that only name what failed say less than the lines below, which give the cause.
+    # A blocker is said in any case.
+    told_below = failed and recommendation is Recommendation.INVESTIGATE
+    if verbosity > 0 or not (proceeds or told_below):
         yield Line(f"  {safe(state.assessment.notes)}")
     if state.replaced_by is not None:
-        proceeds = state.assessment.recommendation is Recommendation.PROCEED
         also = "; it now meets all its criteria, and still does not count as met" if proceeds else ""
         yield Line(f"  replaced by {state.replaced_by}: its misses are expected{also}")
     for issue in state.issues:

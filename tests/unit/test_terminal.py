@@ -115,11 +115,19 @@ def test_colours() -> None:
 
 
 def test_a_crash() -> None:
-    """A crash is named with the first line of its message."""
+    """A crash is named once, with the first line of its message."""
     record = failed(sub="e_p2_6", experiment=P2, message="no GPU\nsecond line")
     found = lines(summary(example(record), without_handler={}))
     assert "  e_p2_6 failed: ValueError: no GPU" in found
-    assert "  e_p2_6 failed." in found
+    assert sum("e_p2_6 failed" in line for line in found) == 1
+
+
+def test_a_crash_hides_no_blocker() -> None:
+    """What holds an experiment up is said beside what failed in it."""
+    record = failed(sub="e_p2_6", experiment=P2, message="no GPU")
+    found = lines(summary(example(record, blockers=["licence"]), without_handler={}))
+    assert "  Blocked by: licence." in found
+    assert "  e_p2_6 failed: ValueError: no GPU" in found
 
 
 def test_a_stub_run_shows_no_numbers() -> None:

@@ -88,15 +88,6 @@ class _Opened:
         """The stored results."""
         return Study(self.loaded.plan, Layout(self.settings.results_root))
 
-    def without_handler(self, found: Scan) -> dict[str, str]:
-        """Planned sub-experiments that have no handler, with a hint where something looks like one."""
-        handlers = found.planned()
-        return {
-            sub.id: next(iter(found.suspects(sub.id)), "")
-            for _experiment, sub in self.loaded.plan.sub_experiments()
-            if sub.id not in handlers
-        }
-
 
 def _say(lines: list[Line]) -> None:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -151,7 +142,7 @@ def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
         raise SystemExit(EXIT_USAGE) from None
     found = opened.scan()
     found.check()
-    without = opened.without_handler(found)
+    without = found.without_handler(opened.loaded.plan)
     if as_json:
         _print_json("check", _check_json(opened, found, without))
         return
@@ -206,7 +197,7 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
     opened = _Opened(plan, results)
     study = opened.study()
     stored = study.results()
-    without = opened.without_handler(opened.scan())
+    without = opened.scan().without_handler(opened.loaded.plan)
     if as_json:
         _print_json("status", _status_json(stored, study, without))
         return

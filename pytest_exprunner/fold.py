@@ -174,6 +174,13 @@ def _is_newer(current: Current, sequence: int) -> bool:
     return current.status in (Status.IN_PROGRESS, Status.BLOCKED) and current.after >= sequence
 
 
+def of_run(
+    attempts: Mapping[str, Sequence[AttemptRecord]], run: str, sub_experiment: str, slot: Slot
+) -> list[AttemptRecord]:
+    """Return what a run recorded for one (variant, seed) of a sub-experiment, oldest first."""
+    return [a for a in attempts.get(sub_experiment, ()) if a.run == run and a.key.slot == slot]
+
+
 def deciding(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
     """Return the attempt that counts: of the latest run, the first that completed, else the last."""
     latest = [a for a in attempts if a.run == attempts[-1].run]
@@ -265,11 +272,6 @@ def _reading(current: Current) -> Reading:
         evidence=current.evidence,
         logged=current.logged,
     )
-
-
-def reading_of(record: AttemptRecord) -> Reading:
-    """Return what criteria look at in one attempt."""
-    return _reading(current_of(record))
 
 
 def _registered(attempts: Mapping[str, Sequence[AttemptRecord]], experiment: Experiment) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pytest_exprunner.fold import deciding
+from pytest_exprunner.fold import deciding, of_run
 from pytest_exprunner.plan import Criterion, Experiment
 from pytest_exprunner.records import (
     AttemptRecord,
@@ -138,11 +138,7 @@ def judge_experiment(
     lines: list[str] = []
     told: set[str] = set()
     for item in slots:
-        own = [
-            a
-            for a in attempts.get(item.sub_experiment, ())
-            if a.run == run and a.key.slot == (item.variant, item.seed)
-        ]
+        own = of_run(attempts, run, item.sub_experiment, (item.variant, item.seed))
         if own and own[-1].nodeid in failed_nodes:
             told.add(own[-1].key.label)
         elif item.slot not in blocked:

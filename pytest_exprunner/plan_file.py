@@ -42,6 +42,13 @@ class LoadedPlan:
     file: Path
     digest: str
 
+    def is_current(self) -> bool:
+        """Tell whether the file is still what was read from it."""
+        try:
+            return hashlib.sha256(_read_bounded(self.file)).hexdigest() == self.digest
+        except (OSError, ValueError):
+            return False
+
 
 def load(file: Path, shown_as: str = "") -> LoadedPlan:
     """Read and check a plan. Raises `PlanError` with every problem in it."""

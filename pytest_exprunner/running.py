@@ -58,13 +58,7 @@ def configure(
         enabled=bool(asked) or settings.stub or settings.exploratory,
     )
     collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
-    handlers = found.planned()
-    without = {
-        sub.id: next(iter(found.suspects(sub.id)), "")
-        for _experiment, sub in loaded.plan.sub_experiments()
-        if sub.id not in handlers
-    }
-    session = ExperimentSession(settings, loaded.plan, without)
+    session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan))
     if settings.stub and config.pluginmanager.has_plugin("lfplugin"):
         config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
     plugin = ResearchPlanPlugin(config, session, collecting, folders)

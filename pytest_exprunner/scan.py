@@ -83,6 +83,15 @@ class Scan:
         """Why something that looks like the handler of a sub-experiment is none."""
         return [s.suspects[sub_experiment] for s in self.files.values() if sub_experiment in s.suspects]
 
+    def without_handler(self, plan: Plan) -> dict[str, str]:
+        """Planned sub-experiments that have no handler, and why what looks like one is none."""
+        handlers = self.planned()
+        return {
+            sub.id: next(iter(self.suspects(sub.id)), "")
+            for _experiment, sub in plan.sub_experiments()
+            if sub.id not in handlers
+        }
+
     def problems(self) -> list[str]:
         """Files that could not be parsed."""
         return [s.problem for s in self.files.values() if s.problem]

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_exprunner import criteria, gates, manifest, provenance
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import ResultsError
-from pytest_exprunner.fold import REPLACED_BY, Pending
+from pytest_exprunner.fold import REPLACED_BY, Pending, deciding, of_run
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.judging import (
     Assertion,
@@ -21,7 +21,8 @@ from pytest_exprunner.judging import (
     judge_gate,
 )
 from pytest_exprunner.layout import Layout
-from pytest_exprunner.plan import KEY_ALIAS, Experiment, Plan, SubExperiment
+from pytest_exprunner.plan import KEY_ALIAS, Experiment, SubExperiment
+from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import AttemptRecord, RunSpec, Status, parse_record
 from pytest_exprunner.render.terminal import Summary
@@ -72,13 +73,14 @@ class ExperimentSession:
     def __init__(
         self,
         settings: Settings,
-        plan: Plan,
+        loaded: LoadedPlan,
         without_handler: Mapping[str, str],
         run: str = "",
     ) -> None:
         """Open the study under ``settings.results_root``; nothing is written yet."""
         self.settings = settings
-        self.plan = plan
+        self.plan = plan = loaded.plan
+        self._loaded = loaded
         self.run = run or provenance.new_run_id()
         self.layout = Layout(settings.results_root, "stub" if settings.stub else "")
         self.study = Study(plan, self.layout)
@@ -146,10 +148,7 @@ class ExperimentSession:
         manifest.write(self.layout.runs, self.run, pending)
 
     def _ended(self, item: Selected) -> bool:
-        attempts = self.study.attempts(item.experiment).get(item.sub_experiment, ())
-        return any(
-            a.run == self.run and a.key.slot == (item.variant, item.seed) and a.finished_at for a in attempts
-        )
+        return any(attempt.finished_at for attempt in self._own(item))
 
     # --- one item -----------------------------------------------------------------------------
 
@@ -357,7 +356,7 @@ class ExperimentSession:
         """Return what the end of the run shows."""
         progress = self._progress
         results = self.study.results()
-        notes = [*self.damage, *self._publisher.notes, *self.study.problems]
+        notes = [*self.damage, *self._plan_edited(), *self._publisher.notes, *self.study.problems]
         return Summary(
             results=results,
             touched=progress.touched,
@@ -370,6 +369,12 @@ class ExperimentSession:
             notes=notes,
             gates=self.settings.gates,
         )
+
+    def _plan_edited(self) -> list[str]:
+        if self._loaded.is_current():
+            return []
+        name = self.settings.shown(self._loaded.file)
+        return [f"{name} was edited during the run; this run was judged by it as it was at the start."]
 
     def _counts(self) -> dict[str, int]:
         progress = self._progress
@@ -386,17 +391,10 @@ class ExperimentSession:
         return {**counts, "Unfinished": unfinished} if unfinished else counts
 
     def _status(self, item: Selected) -> Status | None:
-        current = current_of_run(self.study.attempts(item.experiment), item, self.run)
-        return current.status if current else None
+        own = self._own(item)
+        return deciding(own).status if own else None
 
-
-def current_of_run(
-    attempts: Mapping[str, Sequence[AttemptRecord]], item: Selected, run: str
-) -> AttemptRecord | None:
-    """Return the attempt of a run that counts for an item."""
-    own = [
-        a
-        for a in attempts.get(item.sub_experiment, ())
-        if a.run == run and a.key.slot == (item.variant, item.seed)
-    ]
-    return next((a for a in own if a.status is Status.COMPLETED), own[-1] if own else None)
+    def _own(self, item: Selected) -> list[AttemptRecord]:
+        """What this run has recorded for an item."""
+        attempts = self.study.attempts(item.experiment)
+        return of_run(attempts, self.run, item.sub_experiment, (item.variant, item.seed))

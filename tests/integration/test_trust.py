@@ -285,3 +285,22 @@ def test_the_committed_results_are_what_the_attempts_say(study: Study) -> None:
     before = {file: file.read_bytes() for file in written}
     assert study.exprunner("report").code == 0
     assert {file: file.read_bytes() for file in written} == before
+
+
+def test_a_plan_edited_during_the_run_is_told(study: Study) -> None:
+    """The run is judged by the plan that it started with, and says that there is another now."""
+    study.plan()
+    study.handlers(
+        """\
+        from pathlib import Path
+
+        def e_x1_1(runner):
+            plan = Path("research/research_plan.yaml")
+            plan.write_text(plan.read_text().replace("0.8", "0.99").replace("0.9,", "0.995,"))
+            return {"metrics": {"accuracy": 0.95}}
+        """
+    )
+    run = study.pytest()
+    assert run.code == 0, run.text
+    note = "research/research_plan.yaml was edited during the run; this run was judged by it as it was at the start."
+    assert note in run.out

@@ -104,8 +104,7 @@ class Selection:
 
     def uncollected(self) -> dict[str, str]:
         """Handlers in named folders that pytest did not collect, though nobody asked to leave them out."""
-        option = self._config.option
-        left_out = option.ignore or option.ignore_glob or option.lf
+        left_out = any(self._config.getoption(name, None) for name in ("ignore", "ignore_glob", "lf"))
         paths = [self._path(arg) for arg in self._args if "::" not in arg]
         found: dict[str, str] = {}
         for file, scanned in self._collecting.scan.files.items():

@@ -154,6 +154,21 @@ def test_the_plugin_can_be_turned_off(study: Study) -> None:
     assert "research plan" not in run.text
 
 
+@pytest.mark.parametrize(
+    "name", ["cacheprovider", "capture", "logging", "setuponly", "setupplan", "skipping", "terminal"]
+)
+def test_parts_of_pytest_that_are_turned_off(study: Study, name: str) -> None:
+    """A study runs, and is judged, without what ``-p no:NAME`` takes away from pytest."""
+    study.plan()
+    study.handlers(
+        "def e_x1_1(runner):\n    runner.stage('here')\n    return {'metrics': {'accuracy': 0.4}}\n"
+    )
+    run = study.pytest("-p", f"no:{name}", "experiments/")
+    assert run.code == 1, run.text
+    assert "INTERNALERROR" not in run.text
+    assert study.results("x1-first")["recommendation"] == "pivot"
+
+
 def test_all_installed_plugins_together(study: Study) -> None:
     """Loaded by its entry point, in the company of every installed plugin, it does its work."""
     study.plan()

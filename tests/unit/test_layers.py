@@ -20,7 +20,7 @@ TOP_LAYER = 6
 ONLY_IN = {
     "pytest": {"options", "importing", "collecting", "selecting", "calling", "running", "plugin"},
     "_pytest": {"selecting"},
-    "yaml": {"yaml_nodes", "yaml_text"},
+    "yaml": {"yaml_nodes"},
     "click": {"cli"},
     "pydantic": {"plan", "plan_file"},
     "pydantic_core": {"plan", "plan_file"},

@@ -44,7 +44,7 @@ PROVENANCE: dict[str, Any] = {"commit": "abc", "dirty": False, "packages": {"num
 # What YAML readers of one version or the other take for something else than text.
 TRICKY = [
     "", " ", "~", "null", "no", "No", "yes", "on", "off", "y", "n", "true", "FALSE", "1e-3", "1e3", "1_000",
-    "010", "0o7", "0x1F", "-0x1F", "0b11", "+1", "-1", "1.", ".5", "-.5", "+.inf", "-.INF", ".nan", ".NaN",
+    "010", "0o7", "0o_", "+_", "+_59", "0x1F", "-0x1F", "0b11", "+1", "-1", "1.", ".5", "-.5", "+.inf", "-.INF", ".nan", ".NaN",
     "12:30", "190:20:30", "190:20:30.15", "2026-01-22", "2026-01-20T16:31:40Z", "2026-1-2 3:04:05", "=", "<<",
     "- a", "-", "?", ": ", "a: b", "a #b", "#", "&a", "*a", "!a", "!!str a", "%a", "@a", "`a`", "|", ">",
     "[a]", "{a}", "'", '"', "''", '""', "\\", "\\n", "a\nb", "a\n\nb\n", "\n", "\na", "a\r\nb", "\ta",
@@ -58,6 +58,8 @@ texts = st.one_of(
     st.text("-+0123456789.:eExXoOb_ T", max_size=10),
     st.text("#:-?{}[],&*!|>'\"%@` \n\tab", max_size=8),
 )
+long_texts = st.lists(st.one_of(texts, st.just("several words")), min_size=8, max_size=40).map(" ".join)
+lines = st.lists(texts, min_size=2, max_size=6).map("\n".join)
 plain_values = st.recursive(
     st.one_of(
         st.none(),
@@ -67,6 +69,8 @@ plain_values = st.recursive(
         st.integers(20, 2000).map(lambda digits: -(10**digits)),
         st.floats(),
         texts,
+        long_texts,
+        lines,
     ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,

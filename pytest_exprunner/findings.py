@@ -17,6 +17,7 @@ from pytest_exprunner.values import number
 from pytest_exprunner.wording import (
     DASH,
     explain,
+    failure_text,
     number_text,
     sentence_list,
     tier_text,
@@ -157,18 +158,13 @@ def criteria_table(state: ExperimentState, *, stub: bool = False) -> Table:
                 (DASH if stub else value_text(criterion, result.value),),
                 (tier_text(criterion, criterion.target),),
                 (tier_text(criterion, criterion.acceptable),),
-                (tier_text(_opposite(criterion), criterion.failure),),
+                (failure_text(criterion),),
                 (Strong("stub" if stub else verdict_words(criterion, result)),),
                 _decided_by(result),
             )
         )
     header = ("Criterion", "Value", "Target", "Acceptable", "Failure", "Verdict", "Measured in")
     return Table(header, tuple(rows))
-
-
-def _opposite(criterion: Criterion) -> Criterion:
-    flipped = "lower" if criterion.better == "higher" else "higher"
-    return criterion.model_copy(update={"direction": flipped})
 
 
 def verdict_words(criterion: Criterion, result: CriterionResult) -> str:
@@ -265,21 +261,19 @@ def _shown(value: object, against: tuple[float, ...]) -> str:
     return "" if found is None else number_text(found, against)
 
 
+_IMAGES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
+
+
 def _artifacts(current: Current) -> Iterator[Block]:
+    files: list[Span] = []
     for artifact in current.artifacts:
-        if artifact.type == "image" or PurePosixPath(artifact.path).suffix.lower() in (
-            ".png",
-            ".svg",
-            ".jpg",
-        ):
-            yield Paragraph((Link(PurePosixPath(artifact.path).name, artifact.path, image=True),))
-    others = [
-        a for a in current.artifacts if PurePosixPath(a.path).suffix.lower() not in (".png", ".svg", ".jpg")
-    ]
-    if others:
-        links: list[Span] = ["Files: "]
-        for artifact in others:
-            links += [Link(PurePosixPath(artifact.path).name, artifact.path), ", "]
+        name = artifact.path.rpartition("/")[2]
+        if artifact.type == "image" or name.lower().endswith(_IMAGES):
+            yield Paragraph((Link(name, artifact.path, image=True),))
+        else:
+            files += [Link(name, artifact.path), ", "]
+    if files:
+        links: list[Span] = ["Files: ", *files]
         yield Paragraph((*links[:-1], "."))
 
 

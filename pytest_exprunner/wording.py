@@ -67,6 +67,13 @@ def tier_text(criterion: Criterion, tier: float | None) -> str:
     return f"{'≥' if criterion.better == 'higher' else '≤'} {threshold_text(tier)}"
 
 
+def failure_text(criterion: Criterion) -> str:
+    """``≤ 0.50``: what the failure tier states, at or beyond which a value is a failure."""
+    if criterion.failure is None:
+        return DASH
+    return f"{'≤' if criterion.better == 'higher' else '≥'} {threshold_text(criterion.failure)}"
+
+
 def verdict_text(result: CriterionResult) -> str:
     """``acceptable, borderline``: a verdict in one or two words."""
     words = str(result.verdict).replace("_", " ")

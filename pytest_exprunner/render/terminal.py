@@ -19,7 +19,7 @@ from pytest_exprunner.records import (
     Verdict,
 )
 from pytest_exprunner.state import ExperimentState, GateResult, Results
-from pytest_exprunner.wording import explain, tier_text, value_text
+from pytest_exprunner.wording import explain, failure_text, tier_text, value_text
 
 Style = Literal["", "good", "bad", "warn", "bold"]
 
@@ -213,9 +213,7 @@ def _row(
     if result.borderline:
         words += " — human review"
     elif result.verdict is Verdict.FAILURE:
-        words += (
-            f" ({'≤' if criterion.better == 'higher' else '≥'} {tier_text(criterion, criterion.failure)[2:]})"
-        )
+        words += f" ({failure_text(criterion)})"
     elif not result.measured:
         words += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
     if "[" in result.decided_by:

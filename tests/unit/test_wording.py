@@ -15,6 +15,7 @@ from pytest_exprunner.records import CriterionResult, Verdict
 from pytest_exprunner.wording import (
     DASH,
     explain,
+    failure_text,
     few,
     number_text,
     sentence_list,
@@ -163,6 +164,13 @@ def test_tier_text() -> None:
     assert tier_text(make_criterion(**TIERS), 0.7) == "≥ 0.70"
     assert tier_text(make_criterion(**LOWER), 0.25) == "≤ 0.25"
     assert tier_text(make_criterion(target=1), None) == DASH
+
+
+def test_failure_text() -> None:
+    """The failure tier is read from the other side."""
+    assert failure_text(make_criterion(**TIERS)) == "≤ 0.50"
+    assert failure_text(make_criterion(**LOWER)) == "≥ 0.45"
+    assert failure_text(make_criterion(target=1)) == DASH
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 Both write the same artifact and one JSON file; the plain functions by hand, the handlers through
 the runner (which also records the attempt, its evidence, results and findings). Runs alternate, the
-best of each counts, and the result is a ratio.
+best of each counts, and the result is a ratio. *Cold* is a fresh folder, as in CI, where Python and
+pytest compile the files first; *warm* is the same folder again, results removed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,6 +66,7 @@ def seconds(root: Path, arguments: list[str], *, plugin: bool) -> float:
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     load = ["-p", "pytest_exprunner.plugin"] if plugin else []
     command = [sys.executable, "-m", "pytest", "-q", *load, *arguments]
+    os.sync()  # what earlier runs wrote and removed is not this one's cost
     began = time.perf_counter()
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     elapsed = time.perf_counter() - began
@@ -72,26 +75,46 @@ def seconds(root: Path, arguments: list[str], *, plugin: bool) -> float:
     return elapsed
 
 
+def remove_output(root: Path) -> None:
+    """Remove what a run wrote, but not what it compiled."""
+    for folder in ("out", "research/experiments", "research/.exprunner"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+    (root / "research" / "FINDINGS.md").unlink(missing_ok=True)
+
+
+def measure(number: int, per_experiment: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Return the best (plain, ours) seconds, cold and warm."""
+    times: dict[str, list[tuple[float, float]]] = {"cold": [], "warm": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+            plain, ours = Path(first), Path(second)
+            plain_arguments = write_plain(plain, number)
+            our_arguments = write_handlers(ours, number, per_experiment)
+            for pairs in times.values():
+                pair = (
+                    seconds(plain, plain_arguments, plugin=False),
+                    seconds(ours, our_arguments, plugin=True),
+                )
+                pairs.append(pair)
+                remove_output(plain)
+                remove_output(ours)
+    return {state: (min(p for p, _ in pairs), min(o for _, o in pairs)) for state, pairs in times.items()}
+
+
 def main() -> None:
-    """Measure and print one line per size."""
+    """Measure and print one line per size and state."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--numbers", type=int, nargs="+", default=[1000])
     parser.add_argument("--per-experiment", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     for number in options.numbers:
-        plain: list[float] = []
-        ours: list[float] = []
-        for _ in range(options.rounds):
-            with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-                arguments = write_plain(Path(first), number)
-                plain.append(seconds(Path(first), arguments, plugin=False))
-                arguments = write_handlers(Path(second), number, options.per_experiment)
-                ours.append(seconds(Path(second), arguments, plugin=True))
-        print(
-            f"{number} trivial sub-experiments: plain pytest {min(plain):.2f} s, "
-            f"pytest-exprunner {min(ours):.2f} s, ratio {min(ours) / min(plain):.2f}"
-        )
+        best = measure(number, options.per_experiment, options.rounds)
+        for state, (plain, ours) in best.items():
+            print(
+                f"{number} trivial sub-experiments, {state}: plain pytest {plain:.2f} s, "
+                f"pytest-exprunner {ours:.2f} s, ratio {ours / plain:.2f}"
+            )
 
 
 if __name__ == "__main__":

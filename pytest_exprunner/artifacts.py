@@ -213,7 +213,7 @@ class ArtifactStore:
             path=f"{self._prefix}/{text(name)}",
             sha256=sha256,
             bytes=size,
-            type=kind or _TYPES.get(PurePosixPath(name).suffix.lower(), "file"),
+            type=kind or _TYPES.get(os.path.splitext(name)[1].lower(), "file"),
         )
         self._stored[name] = artifact
         self._announce(artifact)

@@ -109,7 +109,7 @@ def _import_failure(file: Path, error: BaseException) -> str:
 
 def only_setup(config: pytest.Config) -> bool:
     """Tell whether pytest shows fixtures and calls nothing (--setup-only, --setup-plan)."""
-    return bool(config.option.setuponly or config.option.setupplan)
+    return any(config.getoption(name, None) for name in ("setuponly", "setupplan"))
 
 
 def runner(request: pytest.FixtureRequest) -> Any:
@@ -118,6 +118,16 @@ def runner(request: pytest.FixtureRequest) -> Any:
     if attempt is None and SELECTED in request.node.stash and only_setup(request.config):
         return None
     return request.getfixturevalue(PARAMETER) if attempt is None else attempt.runner
+
+
+def offer_runner(item: pytest.Item, attempt: Attempt) -> None:
+    """Hand a handler its runner at once: resolving a fixture costs a tenth of a trivial attempt.
+
+    Fixtures that ask for the runner still get it as the fixture that it is.
+    """
+    arguments: dict[str, object] | None = getattr(item, "funcargs", None)
+    if arguments is not None and PARAMETER not in getattr(getattr(item, "callspec", None), "params", ()):
+        arguments[PARAMETER] = attempt.runner
 
 
 def _register_runner(module: pytest.Module) -> None:

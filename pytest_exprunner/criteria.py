@@ -11,7 +11,7 @@ import orjson
 
 from pytest_exprunner.errors import closest
 from pytest_exprunner.plan import Criterion
-from pytest_exprunner.records import CriterionResult, Evidence, EvidenceKind, Logged, Verdict
+from pytest_exprunner.records import CriterionResult, Evidence, EvidenceKind, Logged, Verdict, kinds_of
 from pytest_exprunner.values import Plain, as_float, number, shown
 
 # From worst to best: of several values that must all meet a criterion, the worst decides.
@@ -42,7 +42,7 @@ class Reading:
     @property
     def kinds(self) -> tuple[EvidenceKind, ...]:
         """The kinds of evidence declared; real where nothing was."""
-        return tuple(dict.fromkeys(e.kind for e in self.evidence)) or (EvidenceKind.REAL,)
+        return kinds_of(self.evidence)
 
 
 def digest(criterion: Criterion) -> str:
@@ -122,6 +122,8 @@ def evaluate(criterion: Criterion, readings: Sequence[Reading]) -> CriterionResu
             reason=_unknown_variant(criterion, readings) or _absence(criterion, deciding),
         )
     results = [_evaluate_one(criterion, reading) for reading in candidates]
+    if len(results) == 1:
+        return results[0]
     return min(results, key=lambda result: _badness(criterion, result))
 
 

@@ -68,6 +68,8 @@ class ResultsError(ExprunnerError):
 def closest(word: object, known: Iterable[str], similarity: float = 0.6) -> str | None:
     """Return the known word that a misspelt one most likely means, or None."""
     candidates = {name.casefold(): name for name in known}
+    if not candidates:
+        return None
     close = difflib.get_close_matches(str(word).casefold()[:200], candidates, n=1, cutoff=similarity)
     return candidates[close[0]] if close else None
 

@@ -15,7 +15,7 @@ from pytest_exprunner.assessment import assess, doubted, experiment_status
 from pytest_exprunner.criteria import Reading
 from pytest_exprunner.errors import closest, count
 from pytest_exprunner.gates import decide, evaluate_gate
-from pytest_exprunner.plan import Experiment, Plan
+from pytest_exprunner.plan import Criterion, Experiment, Plan
 from pytest_exprunner.records import AttemptRecord, Recommendation, Status, label
 from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
 from pytest_exprunner.wording import few, sentence_list
@@ -347,21 +347,24 @@ def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
     for current in sub.currents:
         own = [past for past in sub.history if (past.variant, past.seed) == (current.variant, current.seed)]
         for name, criterion in state.plan.success_criteria.items() if own else ():
-            if not verdicts.readings_for(criterion, [_reading(current)]):
-                continue
-            if not verdicts.evaluate(criterion, [_reading(current)]).met:
-                continue
             bad = [past.attempt for past in own if past.verdicts.get(name) in _NOT_MET]
+            if not (bad and _meets(criterion, current)):
+                continue
             if current.attempt in bad:
                 yield (
                     f"{name} was not met when attempt {current.attempt} of {current.label} ran; it is met "
                     "only because the plan has changed since."
                 )
-            elif bad:
+            else:
                 yield (
                     f"{name} was not met in {_attempts(bad)} of {current.label}; attempt {current.attempt} "
                     "meets it. All are kept."
                 )
+
+
+def _meets(criterion: Criterion, current: Current) -> bool:
+    readings = verdicts.readings_for(criterion, [_reading(current)])
+    return bool(readings) and verdicts.evaluate(criterion, readings).met
 
 
 def _withdrawn(state: ExperimentState, sub: SubState) -> Iterable[str]:

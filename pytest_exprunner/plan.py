@@ -242,7 +242,7 @@ class Criterion(Model):
         )
         return ", ".join(f"{name} {value}" for name, value in tiers if value is not None)
 
-    @property
+    @cached_property
     def better(self) -> Direction:
         """Which way is better, given or implied by the tiers."""
         return self.direction or self._implied() or "higher"

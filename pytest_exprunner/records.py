@@ -167,6 +167,14 @@ class Evidence:
     place: str
 
 
+_REAL = (EvidenceKind.REAL,)
+
+
+def kinds_of(evidence: tuple[Evidence, ...]) -> tuple[EvidenceKind, ...]:
+    """Return the kinds among some declarations; real where nothing was declared."""
+    return tuple(dict.fromkeys(e.kind for e in evidence)) if evidence else _REAL
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A stored file: ``path`` as handlers return it, size in bytes, hash, kind."""
@@ -233,11 +241,11 @@ class AttemptRecord:
     @property
     def kinds(self) -> tuple[EvidenceKind, ...]:
         """The kinds of evidence behind its numbers; real where nothing was declared."""
-        return tuple(dict.fromkeys(e.kind for e in self.evidence)) or (EvidenceKind.REAL,)
+        return kinds_of(self.evidence)
 
 
-# Fields that may hold anything that code produced.
-_ENCODED = ("metrics", "extra", "options", "provenance")
+# Fields that may hold anything that a handler produced.
+_ENCODED = ("metrics", "extra")
 
 
 def dump_record(record: AttemptRecord) -> bytes:
@@ -249,7 +257,7 @@ def dump_record(record: AttemptRecord) -> bytes:
 def as_plain(record: AttemptRecord) -> dict[str, Any]:
     """Return the fields of a record; values that code produced in a form that JSON can carry.
 
-    Everything else in it is text and finite numbers, which orjson writes from dataclasses as they are.
+    Everything else in it is ours: text and small finite numbers, which orjson writes as they are.
     """
     value: dict[str, Any] = {name: getattr(record, name) for name in AttemptRecord.__slots__}
     for name in _ENCODED:

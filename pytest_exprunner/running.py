@@ -11,7 +11,15 @@ import pytest
 
 from pytest_exprunner import calling, options, plan_file, provenance
 from pytest_exprunner.attempt import Attempt
-from pytest_exprunner.collecting import ATTEMPT, EXPLORATORY, SELECTED, Collecting, StubItem, only_setup
+from pytest_exprunner.collecting import (
+    ATTEMPT,
+    EXPLORATORY,
+    SELECTED,
+    Collecting,
+    StubItem,
+    offer_runner,
+    only_setup,
+)
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.gates import Action
 from pytest_exprunner.judging import Judgement, Outcome
@@ -231,10 +239,11 @@ class ResearchPlanPlugin:
             if decision.action is Action.BLOCK:
                 item.stash[_BLOCKED] = True
                 calling.fail("blocked: " + "; ".join(decision.reasons))
-        item.stash[ATTEMPT] = self._begin(item, selected)
+        attempt = item.stash[ATTEMPT] = self._begin(item, selected)
+        offer_runner(item, attempt)
         calling.keep_result(item)
         # Here for fixtures, and again for the handler, whatever fixtures drew.
-        provenance.seed_everything(item.stash[ATTEMPT].runner.seed)
+        provenance.seed_everything(attempt.runner.seed)
 
     def _begin(self, item: pytest.Item, selected: Selected) -> Attempt:
         params = getattr(getattr(item, "callspec", None), "params", {})

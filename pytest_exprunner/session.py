@@ -92,6 +92,7 @@ class ExperimentSession:
         self._published = time.monotonic()
         self._cost_of_one = _FIRST_GUESS_SECONDS
         self._dirty: set[str] = set()
+        self._latest: Attempt | None = None
         self.started = False
         self.damage: list[str] = []
         """What could not be written."""
@@ -179,7 +180,8 @@ class ExperimentSession:
         """Start an attempt: it is marked on disk before anything of it runs."""
         experiment = self.plan.experiments[item.experiment]
         after = self.study.last_sequence(item.experiment, item.sub_experiment)
-        return Attempt(self.layout, self._spec(item, experiment), experiment, params, watch, after)
+        self._latest = Attempt(self.layout, self._spec(item, experiment), experiment, params, watch, after)
+        return self._latest
 
     def begin_exploratory(
         self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]
@@ -234,13 +236,18 @@ class ExperimentSession:
 
     def record(self, text: str, outcome: Outcome) -> None:
         """Take in the record that came with an item's report, and publish now and then."""
-        record = parse_record(text)
+        record = self._own_record(text) or parse_record(text)
         self._progress.outcomes[record.nodeid] = outcome
         if record.key.experiment not in self.plan.experiments:
             return
         self.study.add(record)
         self._dirty.add(record.key.experiment)
         self._publish_if_due()
+
+    def _own_record(self, text: str) -> AttemptRecord | None:
+        """Return the record behind a text that this very process has just written."""
+        latest = self._latest
+        return latest.record if latest is not None and latest.published == text else None
 
     def interrupted(self, attempt: Attempt, reason: str) -> None:
         """Publish an attempt that was stopped from outside; no report will bring its record."""

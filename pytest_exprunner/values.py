@@ -171,9 +171,11 @@ def clipped(value: str, most: int = MAX_TEXT) -> str:
 
 def encode(value: Plain) -> Plain:
     """Return a plain value in which nothing is left that JSON cannot carry."""
+    if value is None or isinstance(value, str | bool):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": special_name(value)}
-    if type(value) is int:
+    if isinstance(value, int):
         return value if value in _INT64 else {"$int": hex(value)}
     if isinstance(value, dict):
         encoded = {key: encode(item) for key, item in value.items()}

@@ -43,6 +43,7 @@ plain = st.recursive(
 )
 metrics = st.dictionaries(texts, plain, max_size=3)
 names = st.dictionaries(texts, texts, max_size=2)
+facts = st.dictionaries(texts, st.none() | st.booleans() | st.integers(0, 2**62) | texts | names, max_size=3)
 records = st.builds(
     AttemptRecord,
     key=st.builds(
@@ -70,9 +71,9 @@ records = st.builds(
     verdicts=names,
     variants=st.lists(st.none() | texts, max_size=3).map(tuple),
     registered=names,
-    options=metrics,
+    options=facts,
     extra=metrics,
-    provenance=metrics,
+    provenance=facts,
 )
 
 

@@ -29,6 +29,7 @@ from pytest_exprunner.records import (
 )
 from pytest_exprunner.returned import Returned, check
 from pytest_exprunner.runner import ExperimentRunner, event_line
+from pytest_exprunner.upstream import Upstream
 from pytest_exprunner.values import Plain, clipped
 
 _PROGRESS_SECONDS = 1.0
@@ -46,6 +47,7 @@ class Attempt:
         experiment: Experiment,
         params: Mapping[str, Any],
         watch: Callable[[str], None],
+        needs: Mapping[str, Upstream],
         after: int = 0,
     ) -> None:
         """Mark the attempt started on disk; ``watch`` receives lines for a person.
@@ -74,7 +76,7 @@ class Attempt:
         """The record as it was written, once the attempt has ended."""
         sub = experiment.sub_experiments[spec.sub_experiment]
         self.runner = ExperimentRunner(
-            spec, self._emit, self._store, MappingProxyType(dict(params)), _config(sub)
+            spec, self._emit, self._store, needs, MappingProxyType(dict(params)), _config(sub)
         )
 
     def complete(self, returned: object) -> AttemptRecord:
@@ -156,6 +158,7 @@ class Attempt:
             options=spec.options,
             extra=parts.extra,
             provenance=spec.provenance,
+            upstream=spec.upstream,
         )
         self._journal.append(Event("finished", finished, {"status": str(status)}))
         self.published = self._journal.publish(record).decode()

@@ -61,6 +61,10 @@ class ArtifactError(ExprunnerError):
     """An artifact cannot be stored under the name that was given."""
 
 
+class NeedsError(ExprunnerError, LookupError):
+    """What another sub-experiment should have left is not there, or not what it was."""
+
+
 class ResultsError(ExprunnerError):
     """A stored results file cannot be read; nothing in it is used and nothing in it is lost."""
 

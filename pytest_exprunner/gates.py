@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_exprunner.assessment import assess, miss_text
 from pytest_exprunner.errors import count
-from pytest_exprunner.plan import Gate, Plan
+from pytest_exprunner.plan import Gate, Plan, SubExperiment
 from pytest_exprunner.records import GateState, Level, Recommendation, Status
 from pytest_exprunner.state import ExperimentState, GateResult
 
@@ -77,8 +77,12 @@ def decide(
     experiment: str,
     experiments: Mapping[str, ExperimentState],
     level: Level = Level.ACCEPTABLE,
+    sub_experiment: str = "",
 ) -> Decision:
-    """Decide whether an experiment may run: every dependency must have said proceed."""
+    """Decide whether an experiment may run: every dependency must have said proceed.
+
+    For a sub-experiment of it, those that it needs must have completed, too.
+    """
     blockers = plan.experiments[experiment].blockers
     reasons = [f"{experiment} is blocked by: {'; '.join(blockers)}"] if blockers else []
     for requirement in plan.requirements(experiment):
@@ -89,7 +93,17 @@ def decide(
         )
         if reason:
             reasons.append(f"{experiment} needs {reason}")
+    if sub_experiment:
+        reasons += _lacking(plan, plan.experiments[experiment].sub_experiments[sub_experiment], experiments)
     return Decision(Action.BLOCK if reasons else Action.RUN, tuple(reasons))
+
+
+def _lacking(plan: Plan, sub: SubExperiment, experiments: Mapping[str, ExperimentState]) -> Iterator[str]:
+    for needed in sub.needs:
+        state = experiments[plan.owner(needed).id].subs[needed]
+        if state.status is not Status.COMPLETED:
+            why = f" ({state.reason})" if state.reason else ""
+            yield f"{sub.id} needs {needed}, which is {str(state.status).replace('_', ' ')}{why}"
 
 
 def _dependency_reason(state: ExperimentState, level: Level) -> str:

@@ -266,12 +266,12 @@ class Criterion(Model):
 class SubExperiment(Model):
     """One planned step of an experiment, carried out by one handler."""
 
-    LATER: ClassVar = ("needs", "seeds", "timeout", "resources", "data", "isolate")
+    LATER: ClassVar = ("seeds", "timeout", "resources", "data", "isolate")
 
     id: str = _KEY
     name: str | None = Field(None, description="Title for people.")
     objective: str | None = Field(None, description="What it is meant to find out.")
-    needs: Ids = Field((), description="Sub-experiments whose results it reads.")
+    needs: Ids = Field((), description="Sub-experiments, also of other experiments, whose results it reads.")
     seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = Field(
         (), description="One attempt per seed."
     )

@@ -27,6 +27,7 @@ def check(value: Table, report: Report) -> None:
     _check_distinct(experiments, gates, report)
     known = {"experiment": frozenset(experiments), "gate": frozenset(gates)}
     either = known["experiment"] | known["gate"]
+    owned = frozenset(sub for experiment in experiments.values() for sub in _subs(experiment))
     replaced: dict[str, str] = {}
     for name, experiment in experiments.items():
         path: Path = ("experiments", name)
@@ -41,6 +42,7 @@ def check(value: Table, report: Report) -> None:
         for index, needed in texts(experiment.get("dependencies")):
             _known(report, (*path, "dependencies", index), needed, "experiment or gate", either)
         _check_sources(path, experiment, report)
+        _check_needs(path, experiment, owned, report)
     for name, gate in gates.items():
         for field in ("experiments", "unlocks"):
             for index, member in texts(gate.get(field)):
@@ -118,6 +120,13 @@ def _check_sources(path: Path, experiment: Table, report: Report) -> None:
             report.add((*path, "success_criteria", name, "from"), text, report.suggest(sub, subs))
 
 
+def _check_needs(path: Path, experiment: Table, known: frozenset[str], report: Report) -> None:
+    for sub, entry in entries(experiment.get("sub_experiments")).items():
+        for index, needed in texts(entry.get("needs")):
+            place = (*path, "sub_experiments", sub, "needs", index)
+            _known(report, place, needed, "sub-experiment", known)
+
+
 # --- cycles -----------------------------------------------------------------------------------
 
 
@@ -134,20 +143,39 @@ def _check_cycles(experiments: Table, gates: Table, report: Report) -> None:
         for _index, unlocked in texts(gate.get("unlocks")):
             if unlocked in experiments:
                 waits[unlocked].setdefault(name, ("gates", name, "unlocks"))
-    _report_cycles(waits, "depend on", report)
+    if not _report_cycles(waits, "no experiment to depend on itself", report):
+        _report_cycles(_sub_waits(experiments, waits), "no sub-experiment to need itself", report)
     old: dict[str, dict[str, Path]] = {
         name: dict.fromkeys((o for _i, o in texts(e.get("replaces"))), ("experiments", name, "replaces"))
         for name, e in experiments.items()
     }
-    _report_cycles(old, "replace", report)
+    _report_cycles(old, "no experiment to replace itself", report)
 
 
-def _report_cycles(edges: Mapping[str, dict[str, Path]], verb: str, report: Report) -> None:
-    """Report cycles that share no step, each where its first step is written."""
-    for _ in range(_MAX_CYCLES):
+_SUB = "\0"  # in front of an id of a sub-experiment, which may also be an experiment's
+
+
+def _sub_waits(experiments: Table, waits: Mapping[str, dict[str, Path]]) -> dict[str, dict[str, Path]]:
+    """Return what waits for what down to sub-experiments; empty where none needs another."""
+    found: dict[str, dict[str, Path]] = {name: dict(edges) for name, edges in waits.items()}
+    needed = False
+    for name, experiment in experiments.items():
+        inside: Path = ("experiments", name, "sub_experiments")
+        for sub, entry in entries(experiment.get("sub_experiments")).items():
+            needs = [other for _index, other in texts(entry.get("needs"))]
+            needed = needed or bool(needs)
+            edges = found[_SUB + sub] = dict.fromkeys((_SUB + n for n in needs), (*inside, sub, "needs"))
+            edges.update(waits[name])
+            found[name][_SUB + sub] = (*inside, sub)
+    return found if needed else {}
+
+
+def _report_cycles(edges: Mapping[str, dict[str, Path]], expected: str, report: Report) -> bool:
+    """Report cycles that share no step, each where its first step is written; tell whether any was."""
+    for found in range(_MAX_CYCLES):
         loop = list(graph.cycle(edges))
         if not loop:
-            return
+            return found > 0
         steps = loop[:-1]
         first = min(range(len(steps)), key=lambda i: _order(report, edges, steps, i))
         steps = [*steps[first:], *steps[:first]]
@@ -155,11 +183,12 @@ def _report_cycles(edges: Mapping[str, dict[str, Path]], verb: str, report: Repo
         shown = [*steps, steps[0]]
         if len(shown) > _SHOWN_STEPS:
             shown = [*shown[: _SHOWN_STEPS - 1], f"… {len(shown) - _SHOWN_STEPS} more …", shown[-1]]
-        way = " → ".join(printable(step) for step in shown)
-        report.add(path, f"cycle: {way}", f"; expected no experiment to {verb} itself")
+        way = " → ".join(printable(step.removeprefix(_SUB)) for step in shown)
+        report.add(path, f"cycle: {way}", f"; expected {expected}")
         for step in steps:
             for other in steps:
                 edges[step].pop(other, None)
+    return True
 
 
 def _order(report: Report, edges: Mapping[str, dict[str, Path]], steps: list[str], i: int) -> tuple[int, int]:

@@ -142,6 +142,8 @@ class RunSpec:
     """Digest of each criterion of the experiment, as it stood when the attempt began."""
     options: Mapping[str, Plain] = field(default_factory=dict)
     provenance: Mapping[str, Plain] = field(default_factory=dict)
+    upstream: Mapping[str, int] = field(default_factory=dict)
+    """Which attempts of others it can read, by label."""
 
     @property
     def label(self) -> str:
@@ -237,6 +239,8 @@ class AttemptRecord:
     options: Mapping[str, Plain] = field(default_factory=dict)
     extra: Mapping[str, Plain] = field(default_factory=dict)
     provenance: Mapping[str, Plain] = field(default_factory=dict)
+    upstream: Mapping[str, int] = field(default_factory=dict)
+    """Which attempts of others it could read, by label."""
 
     @property
     def kinds(self) -> tuple[EvidenceKind, ...]:
@@ -289,7 +293,8 @@ _MAYBE_TEXT = (str, type(None))
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(("run", "nodeid", "status", "started_at", "finding", "reason"), str),
     **dict.fromkeys(
-        ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance"), dict
+        ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance", "upstream"),
+        dict,
     ),
     **dict.fromkeys(("artifacts", "listed", "evidence", "variants"), list),
     "finished_at": _MAYBE_TEXT,
@@ -305,6 +310,7 @@ _ITEM_TYPES: dict[str, Any] = {
     "logged": dict,
     "verdicts": str,
     "registered": str,
+    "upstream": int,
 }
 
 
@@ -336,6 +342,7 @@ def _key(value: dict[str, Any]) -> AttemptKey:
 
 
 def _record(value: dict[str, Any]) -> AttemptRecord:
+    value.setdefault("upstream", {})  # not in records of the first versions
     _check_types(value)
     error = value.pop("error")
     for name in _ENCODED:

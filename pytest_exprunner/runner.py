@@ -12,13 +12,13 @@ from pytest_exprunner.artifacts import ArtifactStore
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.records import Event, EvidenceKind, RunSpec
 from pytest_exprunner.returned import bare_names
+from pytest_exprunner.upstream import Upstream
 from pytest_exprunner.values import Plain, number, shown, text, unbox
 
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_LINES = 5.0
 _LATER = {
-    "needs": "results of other sub-experiments",
     "log_samples": "per-sample values",
     "checkpoint_dir": "checkpoints",
 }
@@ -32,6 +32,7 @@ class ExperimentRunner:
         spec: RunSpec,
         emit: Callable[[Event], None],
         results: ArtifactStore,
+        needs: Mapping[str, Upstream],
         params: Mapping[str, Any],
         config: Mapping[str, Any],
     ) -> None:
@@ -40,6 +41,8 @@ class ExperimentRunner:
         self._emit = emit
         self.results = results
         """Stores artifacts: `save_artifact`, `save_json_artifact`, `save_figure` and others."""
+        self.needs = needs
+        """What needed sub-experiments left: ``needs["e_p2_1"].metrics``, ``.artifact("encoder.pt")``."""
         self.params = params
         """The parameters of this variant, by name; empty where the handler has none."""
         self.config = config
@@ -161,7 +164,7 @@ class ExperimentRunner:
         if name in _LATER:
             raise AttributeError(f"runner.{name} ({_LATER[name]}) is not supported yet in this version")
         members = [member for member in dir(type(self)) if not member.startswith("_")]
-        hint = did_you_mean(name, [*members, "results", "params", "config"])
+        hint = did_you_mean(name, [*members, "results", "needs", "params", "config"])
         raise AttributeError(f"the runner has no {name!r}{hint}")
 
 

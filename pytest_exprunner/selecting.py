@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from _pytest.mark.expression import Expression
 
-from pytest_exprunner import graph
+from pytest_exprunner import schedule
 from pytest_exprunner.collecting import SELECTED, Collecting
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.session import Selected
@@ -20,32 +20,24 @@ if TYPE_CHECKING:
 
 
 def in_order(items: list[pytest.Item], plan: Plan) -> list[pytest.Item]:
-    """Return the items with every experiment after those it depends on, otherwise as they stand.
+    """Return the items with every handler after those it waits for, otherwise as they stand.
 
     Ordinary tests keep their places.
     """
     handlers = [item for item in items if SELECTED in item.stash]
-    present = dict.fromkeys(item.stash[SELECTED].experiment for item in handlers)
-    edges = {e: _prerequisites(plan, e) for e in present if e in plan.experiments}
-    if not any(set(needed) & set(present) for needed in edges.values()):
+    if not waits_for_anything(plan):
         return items
-    rank = {experiment: place for place, experiment in enumerate(graph.order(edges))}
-    ordered = iter(sorted(handlers, key=lambda item: rank.get(item.stash[SELECTED].experiment, -1)))
+    subs = ((i, item.stash[SELECTED]) for i, item in enumerate(handlers))
+    planned = schedule.of_plan(plan, {i: (s.experiment, s.sub_experiment) for i, s in subs}, len(handlers))
+    ordered = iter([handlers[index] for index in schedule.in_order(planned) if isinstance(index, int)])
     return [next(ordered) if SELECTED in item.stash else item for item in items]
 
 
-def _prerequisites(plan: Plan, experiment: str) -> list[str]:
-    """The experiments that must be settled first, gates taken apart, also over several steps."""
-    found: dict[str, None] = {}
-    pending = list(plan.requirements(experiment))
-    while pending:
-        needed = pending.pop()
-        if needed in plan.gates:
-            pending.extend(plan.gates[needed].experiments)
-        elif needed not in found:
-            found[needed] = None
-            pending.extend(plan.requirements(needed))
-    return list(found)
+def waits_for_anything(plan: Plan) -> bool:
+    """Tell whether a plan gives any order at all."""
+    return any(plan.requirements(experiment) for experiment in plan.experiments) or any(
+        sub.needs for _experiment, sub in plan.sub_experiments()
+    )
 
 
 def with_variants(

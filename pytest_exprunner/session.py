@@ -27,7 +27,9 @@ from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import AttemptRecord, RunSpec, Status, parse_record
 from pytest_exprunner.render.terminal import Summary
 from pytest_exprunner.settings import Settings
+from pytest_exprunner.state import Current
 from pytest_exprunner.study import Study
+from pytest_exprunner.upstream import Needs
 from pytest_exprunner.values import Plain
 
 # Results are written while the run goes on, as often as takes this part of its time.
@@ -157,20 +159,22 @@ class ExperimentSession:
         """Decide whether an item may run, from what finished attempts say now."""
         if self.settings.stub or self.settings.ignore_dependencies:
             return Decision(Action.RUN)
-        needed = self._needed(item.experiment)
+        needed = self._needed(item)
         if not needed:
             return Decision(Action.RUN)
         states = {experiment: self.study.state(experiment) for experiment in needed}
-        decision = gates.decide(self.plan, item.experiment, states, self.settings.level)
+        decision = gates.decide(self.plan, item.experiment, states, self.settings.level, item.sub_experiment)
         if decision.action is Action.BLOCK:
             self._progress.blocked[item.slot] = "; ".join(decision.reasons)
         return decision
 
-    def _needed(self, experiment: str) -> set[str]:
-        requirements = self.plan.requirements(experiment)
-        if not requirements and not self.plan.experiments[experiment].blockers:
-            return set()
-        needed = {experiment}
+    def _needed(self, item: Selected) -> set[str]:
+        """The experiments whose state decides whether an item may run."""
+        experiment = self.plan.experiments[item.experiment]
+        requirements = self.plan.requirements(experiment.id)
+        needed = {self.plan.owner(sub).id for sub in experiment.sub_experiments[item.sub_experiment].needs}
+        if requirements or experiment.blockers:
+            needed.add(experiment.id)
         for requirement in requirements:
             gate = self.plan.gates.get(requirement)
             needed.update(gate.experiments if gate else [requirement])
@@ -180,8 +184,16 @@ class ExperimentSession:
         """Start an attempt: it is marked on disk before anything of it runs."""
         experiment = self.plan.experiments[item.experiment]
         after = self.study.last_sequence(item.experiment, item.sub_experiment)
-        self._latest = Attempt(self.layout, self._spec(item, experiment), experiment, params, watch, after)
+        needs = self._upstream(experiment.sub_experiments[item.sub_experiment])
+        spec = self._spec(item, experiment, needs.used())
+        self._latest = Attempt(self.layout, spec, experiment, params, watch, needs, after)
         return self._latest
+
+    def _upstream(self, sub: SubExperiment) -> Needs:
+        def currents(needed: str) -> Sequence[Current]:
+            return self.study.state(self.plan.owner(needed).id).subs[needed].currents
+
+        return Needs(sub.id, sub.needs, self.plan, self.layout, currents)
 
     def begin_exploratory(
         self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]
@@ -195,9 +207,10 @@ class ExperimentSession:
         experiment = Experiment.model_construct(
             id=EXPLORATORY, sub_experiments={sub.id: sub}, success_criteria={}, replaces=()
         )
-        return Attempt(layout, self._spec(item, experiment), experiment, params, watch)
+        spec = self._spec(item, experiment, {})
+        return Attempt(layout, spec, experiment, params, watch, self._upstream(sub))
 
-    def _spec(self, item: Selected, experiment: Experiment) -> RunSpec:
+    def _spec(self, item: Selected, experiment: Experiment, upstream: Mapping[str, int]) -> RunSpec:
         if experiment.id not in self._digests:
             digests = {name: criteria.digest(c) for name, c in experiment.success_criteria.items()}
             digests[REPLACED_BY] = self.plan.replaced.get(experiment.id, "")
@@ -218,6 +231,7 @@ class ExperimentSession:
             registered=self._digests[experiment.id],
             options=options,
             provenance=self._provenance,
+            upstream=upstream,
         )
 
     def assertion(self, attempt: Attempt) -> Assertion:

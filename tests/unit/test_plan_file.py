@@ -1005,7 +1005,6 @@ def test_every_cycle_is_reported() -> None:
                 f"4:13: experiments.x1.sub_experiments.e_1.{key}: '{key}'",
             )
             for key, value in (
-                ("needs", "[e_2]"),
                 ("seeds", "[0, 1, 2]"),
                 ("timeout", "3600"),
                 ("resources", "{gpu: 1, gpu_type: A100}"),

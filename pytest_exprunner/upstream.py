@@ -1,0 +1,145 @@
+"""What an attempt reads of others: ``runner.needs["e_p2_1"].metrics`` and their artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_exprunner import files
+from pytest_exprunner.errors import NeedsError, did_you_mean
+from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
+from pytest_exprunner.plan import Plan, split_source
+from pytest_exprunner.records import AttemptKey, Status
+from pytest_exprunner.state import Current
+from pytest_exprunner.values import Plain, shown
+from pytest_exprunner.wording import few
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A completed attempt of a needed sub-experiment: what it returned and saved."""
+
+    label: str
+    attempt: int | None
+    finding: str
+    metrics: Mapping[str, Plain]
+    artifacts: tuple[str, ...]
+    """Names under which it saved artifacts, such as ``encoder.pt``."""
+    _locate: Callable[[str], Path]
+
+    def artifact(self, name: str) -> Path:
+        """Return the file that it saved under a name, checked against the hash in its record.
+
+        Raises `NeedsError` if it saved none, or if the file is gone or not what was saved.
+        """
+        return self._locate(name)
+
+
+class Needs(Mapping[str, Upstream]):
+    """The needed sub-experiments by id, or by ``e_p2_1[lr=0.1]`` where there are variants."""
+
+    def __init__(
+        self,
+        sub_experiment: str,
+        needed: Sequence[str],
+        plan: Plan,
+        layout: Layout,
+        currents: Callable[[str], Sequence[Current]],
+    ) -> None:
+        """``currents`` gives the attempts of a sub-experiment that count now."""
+        self._owner = sub_experiment
+        self._needed = needed
+        self._plan = plan
+        self._layout = layout
+        self._currents = currents
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the ids that the plan lists."""
+        return iter(self._needed)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether the plan lists an id."""
+        return name in self._needed
+
+    def __len__(self) -> int:
+        """Return how many sub-experiments are needed."""
+        return len(self._needed)
+
+    def __getitem__(self, name: str) -> Upstream:
+        """Return what a needed sub-experiment left. Raises `NeedsError` if there is nothing."""
+        sub, variant = split_source(name) if isinstance(name, str) else ("", None)
+        if sub not in self._needed:
+            hint = did_you_mean(sub, self._needed)
+            listed = ", ".join(self._needed) or "nothing"
+            raise NeedsError(
+                f"the plan does not say that {self._owner} needs {shown(name, 60)}{hint}; it needs {listed}. "
+                f"Add it there: {self._owner}: {{needs: [{', '.join([*self._needed, sub or '…'])}]}}"
+            )
+        return self._upstream(self._choose(name, sub, variant))
+
+    def used(self) -> dict[str, int]:
+        """Return which attempts stand behind the needed sub-experiments now, by label."""
+        return {
+            current.label: current.attempt
+            for sub in self._needed
+            for current in self._currents(sub)
+            if current.status is Status.COMPLETED and current.attempt is not None
+        }
+
+    def _choose(self, name: str, sub: str, variant: str | None) -> Current:
+        currents = self._currents(sub)
+        if variant is None and len(currents) > 1:
+            raise NeedsError(
+                f"{sub} has several variants; expected one of them: "
+                f"{few([f'runner.needs[{c.label!r}]' for c in currents])}"
+            )
+        found = [c for c in currents if variant is None or c.variant == variant]
+        if not found:
+            known = few([c.label for c in currents]) if currents else f"no attempt of {sub}"
+            raise NeedsError(f"{self._owner} needs {name}, and there is {known}; run {sub} first")
+        if found[0].status is not Status.COMPLETED:
+            status = str(found[0].status).replace("_", " ")
+            raise NeedsError(f"{self._owner} needs {name}, which is {status}; run {sub} first")
+        return found[0]
+
+    def _upstream(self, current: Current) -> Upstream:
+        prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed) + "/"
+        return Upstream(
+            label=current.label,
+            attempt=current.attempt,
+            finding=current.finding,
+            metrics=current.metrics,
+            artifacts=tuple(a.path.removeprefix(prefix) for a in current.artifacts),
+            _locate=lambda name: self._locate(current, prefix, name),
+        )
+
+    def _locate(self, current: Current, prefix: str, name: str) -> Path:
+        bare = name.removeprefix(prefix)
+        artifact = next((a for a in current.artifacts if a.path == prefix + bare), None)
+        if artifact is None:
+            names = [a.path.removeprefix(prefix) for a in current.artifacts]
+            saved = f"it saved {few(names)}" if names else "it saved none"
+            raise NeedsError(
+                f"{current.label} saved no artifact {shown(name, 60)}{did_you_mean(bare, names)}; {saved}"
+            )
+        experiment = self._plan.owner(current.sub_experiment).id
+        for file in self._places(experiment, current, bare, artifact.path):
+            if file.is_file():
+                if artifact.sha256 and files.digest(file) != artifact.sha256:
+                    raise NeedsError(
+                        f"{file} is not what {current.label} saved in attempt {current.attempt}: its content "
+                        f"has changed since; run {current.sub_experiment} again"
+                    )
+                return file
+        raise NeedsError(
+            f"the artifact {bare!r} of {current.label} is missing (it was {artifact.path} of attempt "
+            f"{current.attempt}); run {current.sub_experiment} again"
+        )
+
+    def _places(self, experiment: str, current: Current, name: str, path: str) -> Iterator[Path]:
+        """The attempt's own copy; in a clone, what is published is the only one."""
+        if current.attempt is not None:
+            key = AttemptKey(experiment, current.sub_experiment, current.attempt)
+            yield self._layout.attempt(key) / ARTIFACTS / name
+        yield self._layout.experiment(experiment) / path

@@ -16,6 +16,7 @@ from pytest_exprunner import __version__, ini, plan_file
 from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute, find_plan, setting, study_root
+from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import json_schema
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
@@ -258,16 +259,22 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
 def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Write results.yaml and FINDINGS.md anew from the stored attempts."""
     opened = _Opened(plan, results)
-    study = opened.study()
-    stored = study.results()
-    publisher = Publisher(study.layout)
-    written = [e for e, state in stored.experiments.items() if state.started]
+    layout = Layout(opened.settings.results_root)
+    publisher = Publisher(layout)
     publisher.prepare()
-    for experiment in written:
-        publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment))
-    publisher.project(stored)
-    publisher.flush(durable=True)
-    findings = opened.settings.shown(study.layout.findings)
+    lock = RunLock(layout.lock_folder)
+    lock.acquire("'exprunner report'", 0, opened.settings.shown(layout.root))
+    try:
+        study = opened.study()
+        stored = study.results()
+        written = [e for e, state in stored.experiments.items() if state.started]
+        for experiment in written:
+            publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment))
+        publisher.project(stored)
+        publisher.flush(durable=True)
+    finally:
+        lock.release()
+    findings = opened.settings.shown(layout.findings)
     if as_json:
         value = {
             "experiments": written,

@@ -61,6 +61,10 @@ class ArtifactError(ExprunnerError):
     """An artifact cannot be stored under the name that was given."""
 
 
+class LockedError(ExprunnerError):
+    """Another run is at work on the same results folder."""
+
+
 class NeedsError(ExprunnerError, LookupError):
     """What another sub-experiment should have left is not there, or not what it was."""
 

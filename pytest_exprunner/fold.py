@@ -63,12 +63,12 @@ def fold_experiment(
     for item in pending:
         waiting.setdefault(item.sub_experiment, []).append(item)
     subs = {
-        sub: _fold_sub(sub, experiment, attempts.get(sub, ()), waiting.get(sub, ()), previous)
+        sub: fold_sub(sub, experiment, attempts.get(sub, ()), waiting.get(sub, ()), previous)
         for sub in experiment.sub_experiments
     }
     gone = dict.fromkeys((*attempts, *previous.currents, *previous.history))
     departed = tuple(
-        _fold_sub(sub, experiment, attempts.get(sub, ()), (), previous) for sub in gone if sub not in subs
+        fold_sub(sub, experiment, attempts.get(sub, ()), (), previous) for sub in gone if sub not in subs
     )
     readings = [
         _reading(current)
@@ -115,13 +115,14 @@ def _with_stale_ground(
     return _with_issues(state, [*state.issues, *(f"{r}. Its own result stands alone." for r in reasons)])
 
 
-def _fold_sub(
+def fold_sub(
     sub: str,
     experiment: Experiment,
     attempts: Sequence[AttemptRecord],
     waiting: Sequence[Pending],
     previous: Previous,
 ) -> SubState:
+    """Return the state of one sub-experiment; ``waiting`` and ``attempts`` are its own alone."""
     known = sorted(attempts, key=lambda attempt: attempt.key.sequence)
     currents = dict(_currents(sub, known, previous.currents.get(sub, ())))
     defined = known[-1].variants if known else None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_exprunner.assessment import assess, miss_text
 from pytest_exprunner.errors import count
-from pytest_exprunner.plan import Gate, Plan, SubExperiment
+from pytest_exprunner.plan import Gate, Plan
 from pytest_exprunner.records import GateState, Level, Recommendation, Status
-from pytest_exprunner.state import ExperimentState, GateResult
+from pytest_exprunner.state import ExperimentState, GateResult, SubState
 
 
 class Action(StrEnum):
@@ -77,11 +77,11 @@ def decide(
     experiment: str,
     experiments: Mapping[str, ExperimentState],
     level: Level = Level.ACCEPTABLE,
-    sub_experiment: str = "",
+    needs: Iterable[SubState] = (),
 ) -> Decision:
     """Decide whether an experiment may run: every dependency must have said proceed.
 
-    For a sub-experiment of it, those that it needs must have completed, too.
+    What a sub-experiment of it needs must have completed, too.
     """
     blockers = plan.experiments[experiment].blockers
     reasons = [f"{experiment} is blocked by: {'; '.join(blockers)}"] if blockers else []
@@ -93,17 +93,17 @@ def decide(
         )
         if reason:
             reasons.append(f"{experiment} needs {reason}")
-    if sub_experiment:
-        reasons += _lacking(plan, plan.experiments[experiment].sub_experiments[sub_experiment], experiments)
+    reasons += [f"it needs {state.id}, which is {_how(state)}" for state in needs if not _is_there(state)]
     return Decision(Action.BLOCK if reasons else Action.RUN, tuple(reasons))
 
 
-def _lacking(plan: Plan, sub: SubExperiment, experiments: Mapping[str, ExperimentState]) -> Iterator[str]:
-    for needed in sub.needs:
-        state = experiments[plan.owner(needed).id].subs[needed]
-        if state.status is not Status.COMPLETED:
-            why = f" ({state.reason})" if state.reason else ""
-            yield f"{sub.id} needs {needed}, which is {str(state.status).replace('_', ' ')}{why}"
+def _is_there(state: SubState) -> bool:
+    return state.status is Status.COMPLETED
+
+
+def _how(state: SubState) -> str:
+    why = f" ({state.reason})" if state.reason else ""
+    return f"{str(state.status).replace('_', ' ')}{why}"
 
 
 def _dependency_reason(state: ExperimentState, level: Level) -> str:

@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from pytest_exprunner import files
 from pytest_exprunner.layout import ARTIFACTS, EVENTS, LOG, RECORD, Layout, attempt_name
 from pytest_exprunner.records import (
+    Artifact,
     AttemptKey,
     AttemptRecord,
     Event,
+    Evidence,
+    EvidenceKind,
+    Failure,
+    Logged,
     RunSpec,
     Status,
     dump_record,
     parse_record,
 )
-from pytest_exprunner.values import encode
+from pytest_exprunner.values import decode, encode
 
+_TAIL_BYTES = 20_000
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -157,12 +164,16 @@ class AttemptLog:
         return attempts[-1].key.sequence if attempts else 0
 
 
-def read_attempts(layout: Layout, experiment: str) -> AttemptLog:
-    """Read all attempts of an experiment. Never raises on their content."""
+def read_attempts(layout: Layout, experiment: str, subs: Collection[str] | None = None) -> AttemptLog:
+    """Read all attempts of an experiment, or of some sub-experiments. Never raises on their content."""
     log = AttemptLog()
     root = layout.attempts(experiment)
     try:
-        folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+        folders = sorted(
+            entry.name
+            for entry in os.scandir(root)
+            if (subs is None or entry.name in subs) and entry.is_dir()
+        )
     except FileNotFoundError:
         return log
     except OSError as error:
@@ -218,6 +229,64 @@ def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
         reason=reason,
         variants=tuple(variants) if known and isinstance(variants, list) else (None,),
     )
+
+
+def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, cause: str, now: float) -> str:
+    """Publish the record of an attempt whose process is gone, from its events; return it as written.
+
+    What it had logged, saved and declared is in it: once acknowledged, nothing is lost.
+    """
+    artifacts: dict[str, Artifact] = {}
+    evidence: list[Evidence] = []
+    logged: dict[str, Logged] = {}
+    began = now
+    for event in read_events(folder / EVENTS):
+        kind = event.get("event")
+        if kind == "started":
+            began = float(event["time"])
+        elif kind == "artifact":
+            artifacts[event["path"]] = Artifact(event["path"], event["sha256"], event["bytes"])
+        elif kind == "evidence":
+            evidence.append(Evidence(EvidenceKind(event["kind"]), event["reason"], event["place"]))
+        elif kind == "metrics":
+            for name, value in event["metrics"].items():
+                seen = logged.get(name)
+                logged[name] = Logged(seen.count + 1 if seen else 1, decode(value))
+    record = replace(
+        started,
+        status=Status.FAILED,
+        finished_at=timestamp(now),
+        duration_s=round(max(now - began, 0.0), 6),
+        rng_seed=spec.rng_seed,
+        artifacts=tuple(artifacts.values()),
+        evidence=tuple(evidence),
+        logged=logged,
+        error=Failure("ProcessLost", cause),
+        reason="",
+        registered=spec.registered,
+        options=spec.options,
+        provenance=spec.provenance,
+    )
+    written = dump_record(record)
+    files.replace(folder / RECORD, written)
+    return written.decode()
+
+
+def last_lines(folder: Path, most: int) -> list[str]:
+    """Return the end of an attempt's log, and the metrics that it logged last."""
+    try:
+        with (folder / LOG).open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(stream.tell() - _TAIL_BYTES, 0))
+            lines = stream.read().decode("utf-8", "replace").splitlines()[-most:]
+    except OSError:
+        lines = []
+    metrics = [event for event in read_events(folder / EVENTS) if event.get("event") == "metrics"]
+    if metrics:
+        values = ", ".join(f"{name} {value}" for name, value in metrics[-1]["metrics"].items())
+        step = metrics[-1].get("step")
+        lines.append(f"metrics{'' if step is None else f' of step {step}'}: {values}")
+    return lines
 
 
 def _readable_time(seconds: object) -> str:

@@ -51,6 +51,11 @@ class Layout:
         return (self.base if self.branch else self.state) / "runs"
 
     @property
+    def lock_folder(self) -> Path:
+        """The folder of the lock that a run holds."""
+        return self.runs.parent
+
+    @property
     def findings(self) -> Path:
         """The findings of the whole project."""
         return self.base / "FINDINGS.md"

@@ -21,9 +21,11 @@ def declare(parser: pytest.Parser) -> None:
         ("plan", "FILE", "the research plan (default: research/research_plan.yaml)"),
         ("results", "DIR", "folder for results and findings (default: the plan's folder)"),
         ("paths", "DIRS", "folders with handlers, separated by spaces (default: experiments)"),
+        ("lock-timeout", "SECONDS", "wait this long for another run on the same results folder (default: 0)"),
     ):
         group.addoption(f"--exp-{name}", metavar=metavar, default=None, help=text)
-        parser.addini(f"exp_{name}", f"{text}; also {ENVIRONMENT_PREFIX}{name.upper()}", default=None)
+        key = name.replace("-", "_")
+        parser.addini(f"exp_{key}", f"{text}; also {ENVIRONMENT_PREFIX}{key.upper()}", default=None)
     group.addoption(
         "--exp-level",
         choices=_LEVELS,
@@ -65,6 +67,21 @@ def _setting(config: pytest.Config, name: str) -> tuple[str, Path] | None:
 
 def _path(found: tuple[str, Path]) -> Path:
     return absolute(found[1], found[0])
+
+
+def lock_timeout(config: pytest.Config) -> float:
+    """Return how many seconds to wait for another run."""
+    found = _setting(config, "lock_timeout")
+    text = found[0] if found else "0"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise pytest.UsageError(
+            f"--exp-lock-timeout: {text!r} is not a number of seconds; expected one such as 60"
+        )
+    return seconds
 
 
 def asked_paths(config: pytest.Config) -> list[Path]:

@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look for a plan; load the rest of the package only where handlers are asked for."""
-    if config.option.help or hasattr(config, "workerinput"):
+    if config.option.help:
         return
     plan_file = options.plan_path(config)
     if plan_file is None:

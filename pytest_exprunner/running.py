@@ -1,39 +1,27 @@
-"""The hooks of a run that includes handlers. Each translates, and calls one verb of the session."""
+"""The hooks around a run as a whole. Each translates, and calls one verb of the session."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_exprunner import calling, options, plan_file, provenance
-from pytest_exprunner.attempt import Attempt
-from pytest_exprunner.collecting import (
-    ATTEMPT,
-    EXPLORATORY,
-    SELECTED,
-    Collecting,
-    StubItem,
-    offer_runner,
-    only_setup,
-)
+from pytest_exprunner import calling, options, plan_file
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
-from pytest_exprunner.gates import Action
+from pytest_exprunner.items import BLOCKED, RECORD, ItemHooks, printable
 from pytest_exprunner.judging import Judgement, Outcome
 from pytest_exprunner.location import study_root
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.scan import scan
-from pytest_exprunner.selecting import Selection, in_order, with_variants
-from pytest_exprunner.session import ExperimentSession, Selected
+from pytest_exprunner.selecting import Selection
+from pytest_exprunner.session import ExperimentSession, Selected, SharedRun
 from pytest_exprunner.settings import Settings
 
-_BLOCKED = pytest.StashKey[bool]()
-_RECORD = "exprunner_record"
 _MARKUP: dict[terminal.Style, dict[str, bool]] = {
     "good": {"green": True},
     "bad": {"red": True},
@@ -55,7 +43,6 @@ def configure(
         found.check()
     except ExprunnerError as error:
         raise pytest.UsageError(str(error)) from None
-    _refuse_parallel(config, asked)
     settings = _settings(config, loaded.plan, plan_path, folders)
     collecting = Collecting(
         loaded.plan,
@@ -66,22 +53,43 @@ def configure(
         enabled=bool(asked) or settings.stub or settings.exploratory,
     )
     collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
-    session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan))
+    shared = _shared_run(config)
+    session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan), shared)
     if settings.stub and config.pluginmanager.has_plugin("lfplugin"):
         config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
-    plugin = ResearchPlanPlugin(config, session, collecting, folders)
-    plugin.remarks += [f"warning: {warning}" for warning in loaded.warnings]
-    plugin.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
-    config.pluginmanager.register(plugin, "exprunner-research-plan")
+    manager = config.pluginmanager
+    manager.register(ItemHooks(config, session, collecting, folders), "exprunner-items")
+    if shared is not None:
+        from pytest_exprunner.distributed import WorkerHooks  # noqa: PLC0415 - needs xdist
+
+        manager.register(WorkerHooks(collecting), "exprunner-worker")
+        return
+    parallel = _is_distributed(config)
+    run = RunHooks(config, session, collecting, folders, parallel=parallel)
+    run.remarks += [f"warning: {warning}" for warning in loaded.warnings]
+    run.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
+    manager.register(run, "exprunner-run")
+    if parallel:
+        from pytest_exprunner import distributed  # noqa: PLC0415 - needs xdist
+
+        refusal = distributed.refusal(config)
+        if refusal:
+            raise pytest.UsageError(refusal)
+        manager.register(distributed.ControllerHooks(session, collecting, run.begin), "exprunner-controller")
 
 
-def _refuse_parallel(config: pytest.Config, asked: Sequence[Path]) -> None:
-    workers = getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None)
-    if (asked or options.intent(config)) and workers and getattr(config.option, "dist", "no") != "no":
-        raise pytest.UsageError(
-            "experiments do not run in parallel yet: run 'pytest experiments/' with -n0, "
-            "and other tests with -n as you like"
-        )
+def _is_distributed(config: pytest.Config) -> bool:
+    """Tell whether xdist is going to run the items in workers."""
+    option = config.option
+    return bool(getattr(option, "tx", None)) and option.dist != "no" and not option.collectonly
+
+
+def _shared_run(config: pytest.Config) -> SharedRun | None:
+    if not hasattr(config, "workerinput"):
+        return None
+    from pytest_exprunner.distributed import shared_run  # noqa: PLC0415 - needs xdist
+
+    return shared_run(config)
 
 
 def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple[Path, ...]) -> Settings:
@@ -109,11 +117,12 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         gates=tuple(dict.fromkeys(gates)),
         exploratory=config.getoption("exp_exploratory"),
         ignore_dependencies=config.getoption("exp_ignore_dependencies"),
+        lock_timeout=options.lock_timeout(config),
     )
 
 
-class ResearchPlanPlugin:
-    """Hooks around one `ExperimentSession`."""
+class RunHooks:
+    """Hooks around the run as a whole, in the process that leads it."""
 
     def __init__(
         self,
@@ -121,52 +130,18 @@ class ResearchPlanPlugin:
         session: ExperimentSession,
         collecting: Collecting,
         folders: tuple[Path, ...],
+        *,
+        parallel: bool,
     ) -> None:
-        """Built once per run, after the plan was read."""
+        """Built once per run, after the plan was read; in a ``parallel`` run items are elsewhere."""
         self.remarks: list[str] = []
         self._config = config
         self._session = session
         self._collecting = collecting
         self._folders = folders
+        self._parallel = parallel
         self._judged: set[str] = set()
         self._emitting = False
-
-    # --- collection ---------------------------------------------------------------------------
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_collect_file(
-        self, file_path: Path, parent: pytest.Collector
-    ) -> Generator[None, list[Any], list[Any]]:
-        """Handlers are collected once, whatever ``python_files`` says."""
-        collected = yield
-        return self._collecting.file(file_path, parent, collected)
-
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Give a handler the names that select it."""
-        self._collecting.item(item)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """Put what is left after deselection into order; in a stub run, add what has no handler."""
-        if self._session.settings.stub:
-            items.extend(self._stub_items(session))
-        items[:] = in_order(items, self._session.plan)
-
-    def _stub_items(self, session: pytest.Session) -> list[pytest.Item]:
-        selection = Selection(self._config, self._collecting, self._folders)
-        if not selection.covers_all():
-            return []
-        made: list[pytest.Item] = []
-        for sub in self._session.without_handler:
-            if selection.names(sub):
-                nodeid = f"{self._collecting.plan_name}::{sub}"
-                item = StubItem.from_parent(
-                    session, name=sub, nodeid=nodeid, plan_name=self._collecting.plan_name
-                )
-                experiment = self._session.plan.owner(sub)
-                item.stash[SELECTED] = Selected(experiment.id, sub, None, None, nodeid)
-                made.append(item)
-        return made
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -175,26 +150,21 @@ class ResearchPlanPlugin:
         """Mark what was selected as in progress; judge the whole after the last item."""
         if session.config.option.collectonly or only_setup(session.config):
             return (yield)
-        if not session.testsfailed or session.config.option.continue_on_collection_errors:
-            self._start(session.items)
+        stopped = session.testsfailed and not session.config.option.continue_on_collection_errors
+        if not (stopped or self._parallel):
+            handlers = (i for i in session.items if SELECTED in i.stash and EXPLORATORY not in i.stash)
+            self.begin([item.stash[SELECTED] for item in handlers])
         result = yield
         if self._session.started:
             for judgement in self._session.judge():
                 self._report(judgement)
         return result
 
-    def _start(self, items: Sequence[pytest.Item]) -> None:
-        handlers = [i for i in items if SELECTED in i.stash]
-        for item, told in zip(
-            handlers,
-            with_variants((i.stash[SELECTED] for i in handlers), self._collecting.variants),
-            strict=True,
-        ):
-            item.stash[SELECTED] = told
-        selected = [i.stash[SELECTED] for i in handlers if EXPLORATORY not in i.stash]
+    def begin(self, selected: Sequence[Selected]) -> None:
+        """Start the run over what was selected. Raises `pytest.UsageError` if nothing can be written."""
         selection = Selection(self._config, self._collecting, self._folders)
         enabled = self._collecting.enabled
-        whole = selection.whole(items) if enabled else []
+        whole = selection.whole(item.sub_experiment for item in selected) if enabled else []
         uncollected = selection.uncollected() if enabled else {}
         if not (selected or whole or uncollected or self._session.settings.gates):
             return
@@ -208,7 +178,7 @@ class ResearchPlanPlugin:
         """Let pytest count a failure that belongs to no item."""
         plan_name = self._collecting.plan_name
         try:
-            calling.fail(self._printable(judgement.text))
+            calling.fail(printable(self._config, judgement.text))
         except pytest.fail.Exception as error:
             longrepr = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
         nodeid = f"{plan_name}::{judgement.subject}"
@@ -225,117 +195,14 @@ class ResearchPlanPlugin:
         self._config.hook.pytest_runtest_logreport(report=report)
         self._emitting = False
 
-    # --- one item -----------------------------------------------------------------------------
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Refuse what is blocked; mark the attempt started before anything of it runs."""
-        __tracebackhide__ = True
-        selected = item.stash.get(SELECTED, None)
-        if selected is None or only_setup(self._config):
-            return
-        if EXPLORATORY not in item.stash:
-            decision = self._session.decide(selected)
-            if decision.action is Action.BLOCK:
-                item.stash[_BLOCKED] = True
-                calling.fail("blocked: " + "; ".join(decision.reasons))
-        attempt = item.stash[ATTEMPT] = self._begin(item, selected)
-        offer_runner(item, attempt)
-        calling.keep_result(item)
-        # Here for fixtures, and again for the handler, whatever fixtures drew.
-        provenance.seed_everything(attempt.runner.seed)
-
-    def _begin(self, item: pytest.Item, selected: Selected) -> Attempt:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        exploratory = EXPLORATORY in item.stash
-        begin = self._session.begin_exploratory if exploratory else self._session.begin
-        try:
-            attempt = begin(selected, params, self._watch())
-        except OSError as error:
-            problem = f"the attempt could not be started: {error.strerror or error} ({error.filename})"
-        else:
-            return attempt
-        return calling.fail(problem)
-
-    def _watch(self) -> Callable[[str], None]:
-        """Show progress lines: live with ``-v``, else where captured output goes."""
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        capture = self._config.pluginmanager.get_plugin("capturemanager")
-
-        def watch(line: str) -> None:
-            shown = terminal.safe(line)
-            if capture is None or not capture.is_globally_capturing():
-                print(self._printable(shown))  # noqa: T201 - with -s this is where a person looks
-            elif reporter is not None and self._config.get_verbosity() > 0:
-                with capture.global_and_fixture_disabled():
-                    reporter.ensure_newline()
-                    reporter.write_line(f"  {self._printable(shown)}")
-
-        return watch
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        """Call a handler, record what it returns, and assert the criteria that it alone decides."""
-        __tracebackhide__ = True
-        attempt = pyfuncitem.stash.get(ATTEMPT, None)
-        if attempt is None:
-            return None
-        if self._session.settings.stub:
-            attempt.stub()
-            return True
-        provenance.seed_everything(attempt.runner.seed)
-        try:
-            with calling.process_kept():
-                returned = calling.call(pyfuncitem)
-        except (KeyboardInterrupt, pytest.exit.Exception) as error:
-            self._session.interrupted(attempt, f"{type(error).__name__} stopped it")
-            raise
-        problem = calling.complete(attempt, returned)
-        if problem:
-            calling.fail(problem)
-        if EXPLORATORY not in pyfuncitem.stash:
-            self._assert(attempt)
-        return True
-
-    def _assert(self, attempt: Attempt) -> None:
-        assertion = self._session.assertion(attempt)
-        if assertion.kind == "fail":
-            calling.fail(self._printable(assertion.text))
-        if assertion.kind == "expected":
-            pytest.xfail(self._printable(assertion.text))
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Publish the outcome of an attempt that did not complete; send its record along."""
-        report = yield
-        if item.stash.get(_BLOCKED, False) and report.when == "setup":
-            report.when = "call"  # it was not run: a failure of the item, not of a fixture
-            item.stash[_BLOCKED] = False
-        attempt = item.stash.get(ATTEMPT, None)
-        if attempt is None:
-            return report
-        if attempt.record is None and (call.when == "call" or not report.passed):
-            try:
-                calling.publish_incomplete(attempt, call, report)
-            except OSError as error:
-                report.outcome = "failed"
-                report.longrepr = f"the record of {item.name} could not be written: {error}"
-        if attempt.record is not None and (call.when in {"call", "setup"}):
-            setattr(report, _RECORD, attempt.published)
-        if call.when == "teardown":
-            calling.write_log(attempt, report)
-            attempt.close()
-            del item.stash[ATTEMPT]
-        return report
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a record, wherever its item ran."""
-        record = getattr(report, _RECORD, None)
+        record, blocked = getattr(report, RECORD, None), getattr(report, BLOCKED, None)
         if record is not None:
             self._session.record(record, _outcome(report))
+        elif blocked is not None:
+            self._session.blocked(report.nodeid, blocked)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Count the failure of an experiment as a whole, and leave it out of the progress of items."""
@@ -361,7 +228,7 @@ class ResearchPlanPlugin:
             f"research plan: {self._collecting.plan_name} ({count(len(plan.experiments), 'experiment')}, "
             f"{count(handlers, 'handler')})"
         )
-        return [self._printable(text) for text in (line, *map(terminal.safe, self.remarks))]
+        return [printable(self._config, text) for text in (line, *map(terminal.safe, self.remarks))]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """What was found, in a short table."""
@@ -370,28 +237,18 @@ class ResearchPlanPlugin:
             names = ", ".join(f"{h.name} ({h.place})" for h in exploratory[:5])
             more = f" and {len(exploratory) - 5} more" if len(exploratory) > 5 else ""
             terminalreporter.write_line(
-                self._printable(f"exploratory, not run (--exp-exploratory runs them): {names}{more}")
+                printable(self._config, f"exploratory, not run (--exp-exploratory runs them): {names}{more}")
             )
         if not self._session.started:
             return
         summary = self._session.summary()
         verbosity = self._config.get_verbosity()
         if verbosity >= 0:
-            terminalreporter.write_sep("=", self._printable(terminal.heading(summary.results)))
+            terminalreporter.write_sep("=", printable(self._config, terminal.heading(summary.results)))
         for line in terminal.render(summary, verbosity):
-            terminalreporter.write_line(self._printable(line.text), **_MARKUP[line.style])
+            terminalreporter.write_line(printable(self._config, line.text), **_MARKUP[line.style])
         if verbosity > 0:
             terminalreporter.write_line(f"Findings: {self._session.findings_shown}")
-
-    def _printable(self, line: str) -> str:
-        """Return text that the console can show: ASCII where it knows nothing else."""
-        writer = self._config.get_terminal_writer()
-        encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public way
-        try:
-            line.encode(encoding)
-        except (UnicodeEncodeError, LookupError):
-            return terminal.ascii_only(line)
-        return line
 
 
 def _outcome(report: pytest.TestReport) -> Outcome:

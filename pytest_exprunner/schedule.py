@@ -87,10 +87,10 @@ class Schedule(Generic[N]):
         self._running.remove(node)
         self._offer(node)
 
-    @property
-    def running(self) -> frozenset[N]:
-        """What was started and has not ended."""
-        return frozenset(self._running)
+    def again(self, node: N) -> None:
+        """Say that work which has ended is to be done once more; what waited for it is not held back."""
+        self._left += 1
+        self._offer(node)
 
     @property
     def finished(self) -> bool:

@@ -110,13 +110,14 @@ class Selection:
     def _path(self, arg: str) -> Path:
         return Path(os.path.abspath(self._start / arg))
 
-    def whole(self, items: Sequence[pytest.Item]) -> list[str]:
-        """Return the experiments none of whose planned sub-experiments, or variants, was left out."""
+    def whole(self, selected: Iterable[str]) -> list[str]:
+        """Return the experiments none of whose planned sub-experiments, or variants, was left out.
+
+        ``selected`` has a sub-experiment as often as it has selected variants.
+        """
         kept: dict[str, int] = {}
-        for item in items:
-            selected = item.stash.get(SELECTED, None)
-            if selected is not None:
-                kept[selected.sub_experiment] = kept.get(selected.sub_experiment, 0) + 1
+        for sub in selected:
+            kept[sub] = kept.get(sub, 0) + 1
         handlers, defined = self._collecting.scan.planned(), self._collecting.variants
         covered, covers_all = self.covered(), self.covers_all()
         found = []

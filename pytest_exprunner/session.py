@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_exprunner import criteria, gates, manifest, provenance
+from pytest_exprunner import criteria, gates, journal, manifest, provenance
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import ResultsError
 from pytest_exprunner.fold import REPLACED_BY, Pending, deciding, of_run
@@ -21,13 +21,14 @@ from pytest_exprunner.judging import (
     judge_gate,
 )
 from pytest_exprunner.layout import Layout
+from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import KEY_ALIAS, Experiment, SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import AttemptRecord, RunSpec, Status, parse_record
 from pytest_exprunner.render.terminal import Summary
 from pytest_exprunner.settings import Settings
-from pytest_exprunner.state import Current
+from pytest_exprunner.state import ExperimentState
 from pytest_exprunner.study import Study
 from pytest_exprunner.upstream import Needs
 from pytest_exprunner.values import Plain
@@ -37,6 +38,7 @@ _SHARE_FOR_PUBLISHING = 0.05
 _LEAST_SECONDS = 1.0
 _FIRST_GUESS_SECONDS = 0.005
 EXPLORATORY = "exploratory"
+_LAST_LINES = 10
 _ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
 
 
@@ -67,6 +69,15 @@ class _Progress:
     blocked: dict[tuple[str, str | None, int | None], str] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     touched: tuple[str, ...] = ()
+    by_node: dict[str, Selected] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """What the processes of a parallel run have in common."""
+
+    run: str
+    provenance: Mapping[str, Plain]
 
 
 class ExperimentSession:
@@ -77,19 +88,25 @@ class ExperimentSession:
         settings: Settings,
         loaded: LoadedPlan,
         without_handler: Mapping[str, str],
-        run: str = "",
+        shared: SharedRun | None = None,
     ) -> None:
-        """Open the study under ``settings.results_root``; nothing is written yet."""
+        """Open the study under ``settings.results_root``; nothing is written yet.
+
+        ``shared`` is given in a worker: another process leads the run, starts and publishes it.
+        """
         self.settings = settings
         self.plan = plan = loaded.plan
         self._loaded = loaded
-        self.run = run or provenance.new_run_id()
+        self.run = shared.run if shared else provenance.new_run_id()
+        self._leads = shared is None
         self.layout = Layout(settings.results_root, "stub" if settings.stub else "")
         self.study = Study(plan, self.layout)
         self.without_handler = without_handler
         self._publisher = Publisher(self.layout)
+        self._lock = RunLock(self.layout.lock_folder)
         self._progress = _Progress()
-        self._provenance: Mapping[str, Plain] = {}
+        self._provenance: Mapping[str, Plain] = shared.provenance if shared else {}
+        self._settled: set[str] = set()
         self._digests: dict[str, dict[str, str]] = {}
         self._published = time.monotonic()
         self._cost_of_one = _FIRST_GUESS_SECONDS
@@ -121,10 +138,12 @@ class ExperimentSession:
             whole=whole,
             uncollected=uncollected,
             touched=tuple(e for e in self.plan.experiments if e in wanted or e in whole),
+            by_node={item.nodeid: item for item in selected},
         )
-        self._provenance = provenance.capture(self.settings.root)
+        self.share()
         try:
             self._publisher.prepare()
+            self._take_lock()
             for experiment in self._progress.touched:
                 self.layout.experiment(experiment).mkdir(parents=True, exist_ok=True)
             self._mark_pending()
@@ -133,11 +152,23 @@ class ExperimentSession:
             if stale:
                 self._publish(stale, durable=False)
         except OSError as error:
+            self._lock.release()
             raise ResultsError(
                 f"the results folder {self.layout.root} cannot be written: {error.strerror or error} "
                 f"({error.filename}); expected a folder that this user can write to (--exp-results)"
             ) from error
         self.started = True
+
+    def _take_lock(self) -> None:
+        shown = self.settings.shown(self.layout.root)
+        if self._lock.acquire(self.run, self.settings.lock_timeout, shown):
+            self.study = Study(self.plan, self.layout)  # the other run has written since it was read
+
+    def share(self) -> SharedRun:
+        """Return what workers have to know of this run."""
+        if not self._provenance:
+            self._provenance = provenance.capture(self.settings.root)
+        return SharedRun(self.run, self._provenance)
 
     def _mark_pending(self) -> None:
         pending: dict[str, list[Pending]] = {}
@@ -159,23 +190,28 @@ class ExperimentSession:
         """Decide whether an item may run, from what finished attempts say now."""
         if self.settings.stub or self.settings.ignore_dependencies:
             return Decision(Action.RUN)
-        needed = self._needed(item)
-        if not needed:
-            return Decision(Action.RUN)
-        states = {experiment: self.study.state(experiment) for experiment in needed}
-        decision = gates.decide(self.plan, item.experiment, states, self.settings.level, item.sub_experiment)
-        if decision.action is Action.BLOCK:
-            self._progress.blocked[item.slot] = "; ".join(decision.reasons)
-        return decision
-
-    def _needed(self, item: Selected) -> set[str]:
-        """The experiments whose state decides whether an item may run."""
         experiment = self.plan.experiments[item.experiment]
-        requirements = self.plan.requirements(experiment.id)
-        needed = {self.plan.owner(sub).id for sub in experiment.sub_experiments[item.sub_experiment].needs}
-        if requirements or experiment.blockers:
-            needed.add(experiment.id)
-        for requirement in requirements:
+        needed = self._required(item.experiment)
+        needs = experiment.sub_experiments[item.sub_experiment].needs
+        if not (needed or needs or experiment.blockers):
+            return Decision(Action.RUN)
+        if not self._leads:
+            self.study.reread(needed - self._settled, needs)
+        states = {experiment: self.study.state(experiment) for experiment in needed}
+        self._settled |= {name for name, state in states.items() if _is_settled(state)}
+        subs = [self.study.sub(sub) for sub in needs]
+        return gates.decide(self.plan, item.experiment, states, self.settings.level, subs)
+
+    def blocked(self, nodeid: str, reason: str) -> None:
+        """Take in that an item was not run, wherever that was decided."""
+        item = self._progress.by_node.get(nodeid)
+        if item is not None:
+            self._progress.blocked[item.slot] = reason
+
+    def _required(self, experiment: str) -> set[str]:
+        """The experiments whose state decides whether this one may run."""
+        needed: set[str] = set()
+        for requirement in self.plan.requirements(experiment):
             gate = self.plan.gates.get(requirement)
             needed.update(gate.experiments if gate else [requirement])
         return needed
@@ -183,17 +219,25 @@ class ExperimentSession:
     def begin(self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]) -> Attempt:
         """Start an attempt: it is marked on disk before anything of it runs."""
         experiment = self.plan.experiments[item.experiment]
-        after = self.study.last_sequence(item.experiment, item.sub_experiment)
+        after = self._last_sequence(item)
         needs = self._upstream(experiment.sub_experiments[item.sub_experiment])
         spec = self._spec(item, experiment, needs.used())
         self._latest = Attempt(self.layout, spec, experiment, params, watch, needs, after)
         return self._latest
 
-    def _upstream(self, sub: SubExperiment) -> Needs:
-        def currents(needed: str) -> Sequence[Current]:
-            return self.study.state(self.plan.owner(needed).id).subs[needed].currents
+    def _last_sequence(self, item: Selected) -> int:
+        if self._leads:
+            return self.study.last_sequence(item.experiment, item.sub_experiment)
+        # Who leads the run has looked, and wrote it down.
+        if self.run not in self.study.runs:
+            self.study.reread(())
+        pending = self.study.runs.get(self.run, {}).get(item.experiment, ())
+        return max((p.after for p in pending if p.sub_experiment == item.sub_experiment), default=0)
 
-        return Needs(sub.id, sub.needs, self.plan, self.layout, currents)
+    def _upstream(self, sub: SubExperiment) -> Needs:
+        return Needs(
+            sub.id, sub.needs, self.plan, self.layout, lambda needed: self.study.sub(needed).currents
+        )
 
     def begin_exploratory(
         self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]
@@ -263,6 +307,26 @@ class ExperimentSession:
         latest = self._latest
         return latest.record if latest is not None and latest.published == text else None
 
+    def lost(self, nodeid: str, cause: str) -> tuple[str, str]:
+        """Record the attempt of an item whose process is gone; return its record and words for people.
+
+        Both are empty where the attempt had not started.
+        """
+        item = self._progress.by_node.get(nodeid)
+        if item is None:
+            return "", ""
+        self.study.reread((), [item.sub_experiment])
+        own = [a for a in self._own(item) if a.nodeid == nodeid and a.finished_at is None]
+        if not own:
+            return "", ""
+        spec = self._spec(item, self.plan.experiments[item.experiment], {})
+        folder = self.layout.attempt(own[-1].key)
+        text = journal.close_lost(folder, own[-1], spec, cause, time.time())
+        tail = journal.last_lines(folder, _LAST_LINES)
+        shown = [f"{item.sub_experiment} failed: {cause}.", *(["The last it logged:"] if tail else [])]
+        shown += [f"  {line}" for line in tail]
+        return text, "\n".join([*shown, f"Its files are in {self.settings.shown(folder)}"])
+
     def interrupted(self, attempt: Attempt, reason: str) -> None:
         """Publish an attempt that was stopped from outside; no report will bring its record."""
         record = attempt.interrupt(reason)
@@ -322,6 +386,8 @@ class ExperimentSession:
             self._publish(self._progress.touched, durable=True)
         except OSError as error:
             self._note_damage("results and findings", error)
+        finally:
+            self._lock.release()
 
     def _note_damage(self, what: str, error: OSError) -> None:
         where = f" ({error.filename})" if error.filename else ""
@@ -340,6 +406,15 @@ class ExperimentSession:
                 kept = {experiment: items for experiment, items in left.items() if items}
                 self.study.set_pending(run, kept)
                 manifest.write(self.layout.runs, run, kept)
+
+    def durations(self, selected: Sequence[Selected]) -> list[float]:
+        """Return how long each of them took when it last completed; 0 where it never did."""
+        found = []
+        for item in selected:
+            known = self.study.attempts(item.experiment).get(item.sub_experiment, ())
+            own = [a for a in known if a.key.slot == item.slot[1:] and a.status is Status.COMPLETED]
+            found.append(own[-1].duration_s or 0.0 if own else 0.0)
+        return found
 
     def _still_pending(self, experiment: str, item: Pending) -> bool:
         if experiment not in self.plan.experiments:
@@ -419,3 +494,9 @@ class ExperimentSession:
         """What this run has recorded for an item."""
         attempts = self.study.attempts(item.experiment)
         return of_run(attempts, self.run, item.sub_experiment, (item.variant, item.seed))
+
+
+def _is_settled(state: ExperimentState) -> bool:
+    """Tell whether nothing of an experiment is going to end in this run any more."""
+    ended = {Status.BLOCKED, *_ENDED}
+    return all(sub.currents and {c.status for c in sub.currents} <= ended for sub in state.subs.values())

@@ -23,6 +23,8 @@ class Settings:
     gates: tuple[str, ...] = ()
     exploratory: bool = False
     ignore_dependencies: bool = False
+    lock_timeout: float = 0.0
+    """Seconds to wait for another run on the same results folder."""
 
     def shown(self, path: Path) -> str:
         """Return a path as messages show it: relative to the root where it is inside."""

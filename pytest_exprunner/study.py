@@ -5,16 +5,16 @@ Everything that looks at results, a run or a command, looks through this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pytest_exprunner import manifest, results
 from pytest_exprunner.errors import count
-from pytest_exprunner.fold import NOTHING, Pending, Previous, fold, fold_experiment, lacking
+from pytest_exprunner.fold import NOTHING, Pending, Previous, fold, fold_experiment, fold_sub, lacking
 from pytest_exprunner.journal import AttemptLog, read_attempts
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import AttemptRecord
-from pytest_exprunner.state import ExperimentState, Results
+from pytest_exprunner.state import ExperimentState, Results, SubState
 
 
 class Study:
@@ -86,6 +86,29 @@ class Study:
                 log.problems,
             )
         return self._states[experiment]
+
+    def sub(self, sub_experiment: str) -> SubState:
+        """Return where one sub-experiment stands, without folding its whole experiment."""
+        experiment = self.plan.owner(sub_experiment)
+        if experiment.id in self._states:
+            return self._states[experiment.id].subs[sub_experiment]
+        attempts = self.attempts(experiment.id).get(sub_experiment, ())
+        waiting = [item for item in self.pending(experiment.id) if item.sub_experiment == sub_experiment]
+        before = NOTHING if attempts else self._previous(experiment.id)
+        return fold_sub(sub_experiment, experiment, attempts, waiting, before)
+
+    def reread(self, experiments: Collection[str], subs: Collection[str] = ()) -> None:
+        """Read again what other processes wrote: manifests, and attempts of experiments or subs."""
+        self.runs, self.problems = manifest.read(self.layout.runs)
+        for experiment in experiments:
+            self._logs.pop(experiment, None)
+            self._states.pop(experiment, None)
+        for sub_experiment in subs:
+            experiment = self.plan.owner(sub_experiment).id
+            if experiment in self._logs:
+                fresh = read_attempts(self.layout, experiment, [sub_experiment])
+                self._logs[experiment].attempts |= fresh.attempts
+                self._states.pop(experiment, None)
 
     def _previous(self, experiment: str) -> Previous:
         if experiment not in self._before:

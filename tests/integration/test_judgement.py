@@ -1027,18 +1027,6 @@ def test_what_a_handler_leaves_behind_does_not_reach_the_next(study: Study) -> N
     assert (study.root / "relative").stat().st_mode & 0o400
 
 
-def test_parallel_runs_are_refused(study: Study) -> None:
-    """``-n`` with experiments is refused with what to do instead, before anything runs."""
-    study.plan()
-    study.handlers(returns(0.95))
-    run = study.pytest("experiments/", "-n", "2", plugins=("exprunner", "xdist"))
-    assert run.code == 4
-    assert run.err.strip() == (
-        "ERROR: experiments do not run in parallel yet: run 'pytest experiments/' with -n0, "
-        "and other tests with -n as you like"
-    )
-
-
 # --- variants -----------------------------------------------------------------------------------
 
 VARIANTS = """\

@@ -58,7 +58,7 @@ def test_nothing_to_read(needing: Study) -> None:
     """Without anything upstream a dependent is blocked, and says by what."""
     run = needing.pytest("experiments", "-k", "e_x1_2")
     assert run.code == 1
-    assert "blocked: e_x1_2 needs e_x1_1, which is not started" in run.out
+    assert "blocked: it needs e_x1_1, which is not started" in run.out
 
 
 def test_upstream_failed(needing: Study) -> None:
@@ -67,7 +67,7 @@ def test_upstream_failed(needing: Study) -> None:
     run = needing.pytest()
     assert run.code == 1
     assert run.counts(failed=2)
-    assert "blocked: e_x1_2 needs e_x1_1, which is failed (ValueError: no data)" in run.out
+    assert "blocked: it needs e_x1_1, which is failed (ValueError: no data)" in run.out
     assert not needing.attempt("e_x1_2").exists()
 
 

@@ -38,6 +38,7 @@ def test_the_files_of_a_run(study: Study) -> None:
     assert run.code == 0, run.text
     assert study.files() - before == {
         "research/.exprunner/.gitignore",
+        "research/.exprunner/lock",
         "research/FINDINGS.md",
         "research/experiments/.gitignore",
         f"{FOLDER}/FINDINGS.md",

@@ -18,7 +18,12 @@ STRUCTURE = PACKAGE.parent / "docs" / "structure.md"
 ENTRIES = ("__init__", "__main__")
 TOP_LAYER = 6
 ONLY_IN = {
-    "pytest": {"options", "importing", "collecting", "selecting", "calling", "running", "plugin"},
+    "pytest": {
+        *("options", "importing", "collecting", "selecting", "calling"),
+        *("items", "distributed", "running", "plugin"),
+    },
+    "xdist": {"distributed"},
+    "filelock": {"lock"},
     "_pytest": {"selecting"},
     "yaml": {"yaml_nodes"},
     "click": {"cli"},

@@ -1,0 +1,402 @@
+"""A run over several xdist workers: what waits for what is respected, nothing waits without need.
+
+A worker of xdist starts no item until it holds the next one, so every item is sent with a barrier
+behind it: an item that stands at the end of each worker's collection, does nothing and may be sent
+any number of times.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from xdist.report import report_collection_diff
+from xdist.workermanage import parse_tx_spec_config
+
+from pytest_exprunner import schedule
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
+from pytest_exprunner.items import RECORD
+from pytest_exprunner.schedule import Schedule
+from pytest_exprunner.session import ExperimentSession, Selected, SharedRun
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
+
+_INPUT = "exprunner"
+_BARRIER = "between items"
+_DISTRIBUTIONS = ("load", "worksteal")
+
+
+# --- what both sides know -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Which of a worker's items are planned handlers, and every variant that handlers define."""
+
+    handlers: Mapping[int, Selected]
+    variants: Mapping[str, tuple[str | None, ...]]
+
+    def dump(self) -> str:
+        """Return it as text."""
+        rows = [
+            [index, s.experiment, s.sub_experiment, s.variant, s.seed] for index, s in self.handlers.items()
+        ]
+        return orjson.dumps([rows, self.variants]).decode()
+
+    @classmethod
+    def parse(cls, text: str, ids: Sequence[str]) -> Collected:
+        """Read what `dump` wrote, given the node ids of the items."""
+        rows, defined = orjson.loads(text)
+        variants = {sub: tuple(names) for sub, names in defined.items()}
+        handlers = {
+            index: Selected(experiment, sub, variant, seed, ids[index], variants.get(sub, (None,)))
+            for index, experiment, sub, variant, seed in rows
+        }
+        return cls(handlers, variants)
+
+
+def refusal(config: pytest.Config) -> str:
+    """Say why experiments cannot be distributed as was asked, or return an empty text."""
+    if config.option.dist not in _DISTRIBUTIONS:
+        return (
+            f"--dist {config.option.dist} cannot keep the order that dependencies ask for; "
+            "run experiments with -n N alone, which starts each of them as soon as it may"
+        )
+    if any(not str(spec).startswith("popen") for spec in config.option.tx or ()):
+        return "experiments run in parallel on one machine only: use -n N instead of --tx"
+    return ""
+
+
+def shared_run(config: pytest.Config) -> SharedRun | None:
+    """Return what a worker was told of its run; None in any other process."""
+    given = getattr(config, "workerinput", {}).get(_INPUT)
+    return SharedRun(*orjson.loads(given)) if given else None
+
+
+# --- a worker -----------------------------------------------------------------------------------
+
+
+class Barrier(pytest.Item):
+    """Stands between items that are sent one by one."""
+
+    after: pytest.Item | None = None
+    news: str = ""
+    """What its node id tells the controller in the place of an id."""
+
+    @property
+    def nodeid(self) -> str:
+        """The news while there are any; then a name for reports."""
+        return self.news or _BARRIER
+
+    def runtest(self) -> None:
+        """Do nothing."""
+
+    def listchain(self) -> list[Any]:
+        """Stand beside the item before it, so that fixtures of its module or class go on living."""
+        if self.after is None:
+            return super().listchain()
+        return [*self.after.listchain()[:-1], self]
+
+    def failed_teardown(self) -> pytest.TestReport:
+        """Return a report of the exception that is being handled."""
+        text = str(pytest.ExceptionInfo.from_current().getrepr(style="long"))
+        where = str(self.after.path.name if self.after else self.path), None, _BARRIER
+        return pytest.TestReport(self.nodeid, where, {}, "failed", text, "teardown")
+
+
+class WorkerHooks:
+    """Tells the controller what was collected, and takes the barrier for what it is."""
+
+    def __init__(self, collecting: Collecting) -> None:
+        """``collecting`` knows the variants."""
+        self._collecting = collecting
+        self._barrier: Barrier | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Put the barrier behind everything, after whoever sorts and selects; its id carries the news."""
+        handlers = {
+            index: item.stash[SELECTED]
+            for index, item in enumerate(session.items)
+            if SELECTED in item.stash and EXPLORATORY not in item.stash
+        }
+        news = Collected(handlers, self._collecting.variants).dump()
+        self._barrier = barrier = Barrier.from_parent(session, name=_BARRIER)
+        barrier.news = news
+        session.items.append(barrier)
+        result = yield
+        barrier.news = ""
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Tear down at the barrier what the next item does not share with the last one."""
+        barrier = self._barrier
+        if item is not barrier or barrier is None:
+            if barrier is not None:
+                barrier.after = item
+            return None
+        try:
+            item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001 - what pytest's own hook calls
+        except Exception:  # noqa: BLE001 - a fixture may raise anything
+            barrier.config.hook.pytest_runtest_logreport(report=barrier.failed_teardown())
+        return True
+
+
+# --- the controller -----------------------------------------------------------------------------
+
+
+class PlanScheduling:
+    """A scheduler of xdist over one `Schedule`: an item to every worker that is free, and one ahead.
+
+    The one ahead saves the worker from waiting for the next; where another worker has nothing to do
+    it is taken back and given to that one.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        begin: Callable[[Sequence[str]], Schedule[schedule.Node]],
+        crashed: Callable[[WorkerController, str], None],
+    ) -> None:
+        """``begin`` is called once, with all node ids; ``crashed`` before anything follows a crash."""
+        self.config = config
+        self._begin = begin
+        self._crashed = crashed
+        self._expected = len(parse_tx_spec_config(config))
+        self._ids: list[str] | None = None
+        self._collections: dict[WorkerController, list[str]] = {}
+        self._given: dict[WorkerController, list[int]] = {}
+        self._asked: set[WorkerController] = set()
+        self._schedule: Schedule[schedule.Node] | None = None
+        self._given_up = False
+
+    @property
+    def nodes(self) -> list[WorkerController]:
+        """The workers that are alive."""
+        return list(self._given)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        """Whether as many workers as were asked for have collected."""
+        return len(self._collections) >= self._expected
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether everything has ended."""
+        if self._given_up:
+            return True
+        return self._schedule is not None and self._schedule.finished
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self._schedule is not None and not self._schedule.finished
+
+    def add_node(self, node: WorkerController) -> None:
+        """Take a worker into account that has just come up."""
+        self._given[node] = []
+
+    def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
+        """Take in what a worker collected."""
+        self._collections[node] = list(collection)
+
+    def schedule(self) -> None:
+        """Start the run once all have collected; later, give a new worker something to do."""
+        if self._schedule is None and not self._given_up:
+            if not self._collected_alike():
+                self._given_up = True
+                return
+            self._ids = next(iter(self._collections.values()))
+            self._schedule = self._begin(self._ids)
+        self._hand_out()
+        self._refuse_useless()
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Go on with what an item that has ended made possible."""
+        del duration
+        given = self._given.get(node)
+        if self._schedule is None or not given or given[0] != item_index:
+            return  # a barrier
+        del given[0]
+        self._schedule.done(item_index)
+        self._hand_out()
+
+    def mark_test_pending(self, item: str) -> None:
+        """Start an item again that was lost with its worker, where a plugin asks for it."""
+        assert self._schedule is not None
+        assert self._ids is not None
+        self._schedule.again(self._ids.index(item))
+        self._hand_out()
+
+    def remove_pending_tests_from_node(self, node: WorkerController, indices: Sequence[int]) -> None:
+        """Give to others what a worker handed back; nothing, if it had started it already."""
+        self._asked.discard(node)
+        for index in indices:
+            self._given[node].remove(index)
+            self._give_back(index)
+        self._hand_out()
+
+    def _give_back(self, index: int) -> None:
+        assert self._schedule is not None
+        self._schedule.give_back(index)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Return the item that a worker was at when it ended, if any."""
+        given = self._given.pop(node)
+        self._asked.discard(node)
+        if self._schedule is None or self._ids is None:
+            self._collections.pop(node, None)
+            return None
+        for index in given[1:]:
+            self._give_back(index)
+        if given:
+            self._crashed(node, self._ids[given[0]])
+            self._schedule.done(given[0])
+        self._hand_out()
+        return self._ids[given[0]] if given else None
+
+    def _hand_out(self) -> None:
+        free = [node for node, given in self._given.items() if not given and self._is_useful(node)]
+        for node in free:
+            self._give(node)
+        for node, given in self._given.items():
+            if len(given) == 1 and self._is_useful(node):
+                self._give(node)
+        idle = sum(not self._given[node] for node in free) - len(self._asked)
+        for node, given in self._given.items():
+            if idle > 0 and len(given) > 1 and node not in self._asked and not node.shutting_down:
+                self._asked.add(node)
+                node.send_steal(given[1:])
+                idle -= 1
+
+    def _is_useful(self, node: WorkerController) -> bool:
+        return not node.shutting_down and self._ids is not None and self._collections.get(node) == self._ids
+
+    def _give(self, node: WorkerController) -> None:
+        index = self._schedule.start() if self._schedule is not None else None
+        if isinstance(index, int):
+            assert self._ids is not None
+            self._given[node].append(index)
+            node.send_runtest_some([index, len(self._ids)])
+
+    def _refuse_useless(self) -> None:
+        """Give up where every worker that is left collected something else than the first ones."""
+        if self._ids is None or any(self._collections.get(n, self._ids) == self._ids for n in self._given):
+            return
+        node = next(iter(self._given))
+        text = "this worker, which replaced one that crashed, collected other tests; the run cannot go on"
+        report = pytest.CollectReport(node.gateway.id, "failed", longrepr=text, result=[])
+        self.config.hook.pytest_collectreport(report=report)
+        self._given_up = True
+
+    def _collected_alike(self) -> bool:
+        (first, ids), *others = self._collections.items()
+        alike = True
+        for node, collection in others:
+            difference = report_collection_diff(ids, collection, first.gateway.id, node.gateway.id)
+            if difference:
+                alike = False
+                report = pytest.CollectReport(node.gateway.id, "failed", longrepr=difference, result=[])
+                self.config.hook.pytest_collectreport(report=report)
+        return alike
+
+
+class ControllerHooks:
+    """Shares the run with its workers and reads what they tell."""
+
+    def __init__(
+        self,
+        session: ExperimentSession,
+        collecting: Collecting,
+        begin: Callable[[Sequence[Selected]], None],
+    ) -> None:
+        """``begin`` starts the run, given what was selected."""
+        self._session = session
+        self._collecting = collecting
+        self._begin_run = begin
+        self._news = ""
+        self._lost: dict[str, tuple[str, str]] = {}
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker which run it belongs to."""
+        shared = self._session.share()
+        node.workerinput[_INPUT] = orjson.dumps([shared.run, shared.provenance]).decode()
+
+    def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
+        """Take the barrier out of what was collected, and keep the news."""
+        del node
+        self._news = ids.pop()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> PlanScheduling:
+        """Schedule by the plan."""
+        del log
+        return PlanScheduling(config, self._begin, self._crashed)
+
+    def _begin(self, ids: Sequence[str]) -> Schedule[schedule.Node]:
+        collected = Collected.parse(self._news, ids)
+        self._collecting.variants.update(collected.variants)
+        selected = list(collected.handlers.values())
+        self._begin_run(selected)
+        durations: dict[schedule.Node, float] = {}
+        durations.update(zip(collected.handlers, self._session.durations(selected), strict=True))
+        items = {index: (s.experiment, s.sub_experiment) for index, s in collected.handlers.items()}
+        return schedule.of_plan(self._session.plan, items, len(ids), durations)
+
+    def _crashed(self, node: WorkerController, nodeid: str) -> None:
+        """Record what a worker left behind, before anything that waits for it is looked at."""
+        self._lost[nodeid] = self._session.lost(nodeid, _cause(node))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: object) -> None:
+        """Say what is known of a crash, in the place of "worker crashed"."""
+        del sched
+        record, words = self._lost.pop(crashitem, ("", ""))
+        if record:
+            report.longrepr = words
+            report.location = (report.location[0], None, crashitem.partition("::")[2])
+            setattr(report, RECORD, record)
+
+
+def _cause(node: WorkerController) -> str:
+    """Return how a worker ended: ``crashed: SIGSEGV``, ``exited with code 0``."""
+    process = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    if process is None:
+        return "its worker is gone"
+    try:
+        code = process.wait(timeout=5)
+    except Exception:  # noqa: BLE001 - the process of a gateway is not a public thing
+        return "its worker is gone"
+    return cause_of(code)
+
+
+def cause_of(code: int) -> str:
+    """Return how a process with this exit code ended, in words."""
+    if code >= 0:
+        return f"its process exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if name == "SIGKILL":
+        return "its process was killed (SIGKILL), by somebody or for lack of memory"
+    return f"its process crashed: {name}"
+
+
+def end_workers(nodes: Sequence[Any]) -> None:
+    """Ask workers to stop at once; each marks what it is at as interrupted."""
+    for node in nodes:
+        pid = getattr(node, "workerinfo", {}).get("pid")
+        if isinstance(pid, int):
+            try:
+                os.kill(pid, signal.SIGINT)
+            except OSError:
+                continue

@@ -1,0 +1,207 @@
+"""The hooks around single items: found, started, called, recorded; where items run, they work alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_exprunner import calling, provenance
+from pytest_exprunner.attempt import Attempt
+from pytest_exprunner.collecting import (
+    ATTEMPT,
+    EXPLORATORY,
+    SELECTED,
+    Collecting,
+    StubItem,
+    offer_runner,
+    only_setup,
+)
+from pytest_exprunner.gates import Action
+from pytest_exprunner.render import terminal
+from pytest_exprunner.selecting import Selection, in_order, with_variants
+from pytest_exprunner.session import ExperimentSession, Selected
+
+RECORD = "exprunner_record"
+"""Attribute of a report: the record of the attempt, as it was written."""
+BLOCKED = "exprunner_blocked"
+"""Attribute of a report: why the item was not run."""
+_BLOCKED = pytest.StashKey[str]()
+
+
+def printable(config: pytest.Config, line: str) -> str:
+    """Return text that the console can show: ASCII where it knows nothing else."""
+    if not config.pluginmanager.has_plugin("terminalreporter"):
+        return line
+    writer = config.get_terminal_writer()
+    encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public way
+    try:
+        line.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return terminal.ascii_only(line)
+    return line
+
+
+class ItemHooks:
+    """Hooks around one `ExperimentSession`, in every process that runs items."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        session: ExperimentSession,
+        collecting: Collecting,
+        folders: tuple[Path, ...],
+    ) -> None:
+        """Built once per process, after the plan was read."""
+        self._config = config
+        self._session = session
+        self._collecting = collecting
+        self._folders = folders
+
+    # --- collection ---------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> Generator[None, list[Any], list[Any]]:
+        """Handlers are collected once, whatever ``python_files`` says."""
+        collected = yield
+        return self._collecting.file(file_path, parent, collected)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Give a handler the names that select it."""
+        self._collecting.item(item)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Put what is left after deselection into order; in a stub run, add what has no handler."""
+        if self._session.settings.stub:
+            items.extend(self._stub_items(session))
+        items[:] = in_order(items, self._session.plan)
+        handlers = [item for item in items if SELECTED in item.stash]
+        selected = (item.stash[SELECTED] for item in handlers)
+        for item, told in zip(handlers, with_variants(selected, self._collecting.variants), strict=True):
+            item.stash[SELECTED] = told
+
+    def _stub_items(self, session: pytest.Session) -> list[pytest.Item]:
+        selection = Selection(self._config, self._collecting, self._folders)
+        if not selection.covers_all():
+            return []
+        made: list[pytest.Item] = []
+        for sub in self._session.without_handler:
+            if selection.names(sub):
+                nodeid = f"{self._collecting.plan_name}::{sub}"
+                item = StubItem.from_parent(
+                    session, name=sub, nodeid=nodeid, plan_name=self._collecting.plan_name
+                )
+                experiment = self._session.plan.owner(sub)
+                item.stash[SELECTED] = Selected(experiment.id, sub, None, None, nodeid)
+                made.append(item)
+        return made
+
+    # --- one item -----------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Refuse what is blocked; mark the attempt started before anything of it runs."""
+        __tracebackhide__ = True
+        selected = item.stash.get(SELECTED, None)
+        if selected is None or only_setup(self._config):
+            return
+        if EXPLORATORY not in item.stash:
+            decision = self._session.decide(selected)
+            if decision.action is Action.BLOCK:
+                item.stash[_BLOCKED] = "; ".join(decision.reasons)
+                calling.fail(f"blocked: {item.stash[_BLOCKED]}")
+        attempt = item.stash[ATTEMPT] = self._begin(item, selected)
+        offer_runner(item, attempt)
+        calling.keep_result(item)
+        # Here for fixtures, and again for the handler, whatever fixtures drew.
+        provenance.seed_everything(attempt.runner.seed)
+
+    def _begin(self, item: pytest.Item, selected: Selected) -> Attempt:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        exploratory = EXPLORATORY in item.stash
+        begin = self._session.begin_exploratory if exploratory else self._session.begin
+        try:
+            attempt = begin(selected, params, self._watch())
+        except OSError as error:
+            problem = f"the attempt could not be started: {error.strerror or error} ({error.filename})"
+        else:
+            return attempt
+        return calling.fail(problem)
+
+    def _watch(self) -> Callable[[str], None]:
+        """Show progress lines: live with ``-v``, else where captured output goes."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+
+        def watch(line: str) -> None:
+            shown = terminal.safe(line)
+            if capture is None or not capture.is_globally_capturing():
+                print(printable(self._config, shown))  # noqa: T201 - with -s this is where a person looks
+            elif reporter is not None and self._config.get_verbosity() > 0:
+                with capture.global_and_fixture_disabled():
+                    reporter.ensure_newline()
+                    reporter.write_line(f"  {printable(self._config, shown)}")
+
+        return watch
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Call a handler, record what it returns, and assert the criteria that it alone decides."""
+        __tracebackhide__ = True
+        attempt = pyfuncitem.stash.get(ATTEMPT, None)
+        if attempt is None:
+            return None
+        if self._session.settings.stub:
+            attempt.stub()
+            return True
+        provenance.seed_everything(attempt.runner.seed)
+        try:
+            with calling.process_kept():
+                returned = calling.call(pyfuncitem)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            self._session.interrupted(attempt, f"{type(error).__name__} stopped it")
+            raise
+        problem = calling.complete(attempt, returned)
+        if problem:
+            calling.fail(problem)
+        if EXPLORATORY not in pyfuncitem.stash:
+            self._assert(attempt)
+        return True
+
+    def _assert(self, attempt: Attempt) -> None:
+        assertion = self._session.assertion(attempt)
+        if assertion.kind == "fail":
+            calling.fail(printable(self._config, assertion.text))
+        if assertion.kind == "expected":
+            pytest.xfail(printable(self._config, assertion.text))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Publish the outcome of an attempt that did not complete; send its record along."""
+        report = yield
+        if report.when == "setup" and item.stash.get(_BLOCKED, ""):
+            report.when = "call"  # it was not run: a failure of the item, not of a fixture
+            setattr(report, BLOCKED, item.stash[_BLOCKED])
+        attempt = item.stash.get(ATTEMPT, None)
+        if attempt is None:
+            return report
+        if attempt.record is None and (call.when == "call" or not report.passed):
+            try:
+                calling.publish_incomplete(attempt, call, report)
+            except OSError as error:
+                report.outcome = "failed"
+                report.longrepr = f"the record of {item.name} could not be written: {error}"
+        if attempt.record is not None and (call.when in {"call", "setup"}):
+            setattr(report, RECORD, attempt.published)
+        if call.when == "teardown":
+            calling.write_log(attempt, report)
+            attempt.close()
+            del item.stash[ATTEMPT]
+        return report

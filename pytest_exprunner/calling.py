@@ -21,6 +21,7 @@ from pytest_exprunner.values import text
 _RESULT = pytest.StashKey[object]()
 _KEPT = pytest.StashKey[bool]()
 _MAX_TRACEBACK = 50_000
+_STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def fail(message: str) -> NoReturn:
@@ -28,10 +29,16 @@ def fail(message: str) -> NoReturn:
     pytest.fail(message, pytrace=False)
 
 
+def stopper(error: BaseException) -> str:
+    """Return what stopped a run: ``SIGTERM``, or ``KeyboardInterrupt`` for Ctrl-C."""
+    named = isinstance(error, KeyboardInterrupt) and error.args
+    return str(error.args[0]) if named else type(error).__name__
+
+
 @contextlib.contextmanager
 def process_kept() -> Generator[None]:
-    """Give the next handler the working folder, umask and Ctrl-C that this one found."""
-    mask, handler = os.umask(0o077), signal.getsignal(signal.SIGINT)
+    """Give the next handler the working folder, umask and signals that this one found."""
+    mask, handlers = os.umask(0o077), {number: signal.getsignal(number) for number in _STOPPING}
     os.umask(mask)
     folder = os.open(".", os.O_RDONLY | os.O_CLOEXEC)  # by descriptor: it may be renamed meanwhile
     streams = sys.stdout, sys.stderr
@@ -43,9 +50,10 @@ def process_kept() -> Generator[None]:
         with contextlib.suppress(OSError):
             os.fchdir(folder)
             os.close(folder)
-        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
-            with contextlib.suppress(ValueError):  # only the main thread may
-                signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                with contextlib.suppress(ValueError):  # only the main thread may
+                    signal.signal(number, handler)
 
 
 def call(item: pytest.Function) -> object:

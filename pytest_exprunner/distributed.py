@@ -7,8 +7,8 @@ any number of times.
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import pytest
 from xdist.report import report_collection_diff
 from xdist.workermanage import parse_tx_spec_config
 
-from pytest_exprunner import schedule
+from pytest_exprunner import processes, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
 from pytest_exprunner.items import RECORD
 from pytest_exprunner.schedule import Schedule
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _INPUT = "exprunner"
 _BARRIER = "between items"
+_PATIENCE = 3.0  # seconds that workers get to note that they were stopped
 _DISTRIBUTIONS = ("load", "worksteal")
 
 
@@ -324,9 +325,11 @@ class ControllerHooks:
         self._begin_run = begin
         self._news = ""
         self._lost: dict[str, tuple[str, str]] = {}
+        self._nodes: list[WorkerController] = []
 
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
+        self._nodes.append(node)
         shared = self._session.share()
         node.workerinput[_INPUT] = orjson.dumps([shared.run, shared.provenance]).decode()
 
@@ -340,6 +343,16 @@ class ControllerHooks:
         """Schedule by the plan."""
         del log
         return PlanScheduling(config, self._begin, self._crashed)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Where the run is stopped, have each worker note it and end, before they are ended the hard way."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            workers = {process.pid for node in self._nodes if (process := _process(node)) is not None}
+            processes.end_children(_PATIENCE, workers)
+            raise
 
     def _begin(self, ids: Sequence[str]) -> Schedule[schedule.Node]:
         collected = Collected.parse(self._news, ids)
@@ -368,14 +381,17 @@ class ControllerHooks:
 
 def _cause(node: WorkerController) -> str:
     """Return how a worker ended: ``crashed: SIGSEGV``, ``exited with code 0``."""
-    process = getattr(getattr(node.gateway, "_io", None), "popen", None)
-    if process is None:
-        return "its worker is gone"
+    process = _process(node)
     try:
-        code = process.wait(timeout=5)
-    except Exception:  # noqa: BLE001 - the process of a gateway is not a public thing
-        return "its worker is gone"
-    return cause_of(code)
+        return "its worker is gone" if process is None else cause_of(process.wait(timeout=5))
+    except subprocess.TimeoutExpired:
+        return "its worker does not answer any more"
+
+
+def _process(node: WorkerController) -> subprocess.Popen[bytes] | None:
+    """The process of a worker, which execnet keeps to itself."""
+    process = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
+    return process if isinstance(process, subprocess.Popen) else None
 
 
 def cause_of(code: int) -> str:
@@ -389,14 +405,3 @@ def cause_of(code: int) -> str:
     if name == "SIGKILL":
         return "its process was killed (SIGKILL), by somebody or for lack of memory"
     return f"its process crashed: {name}"
-
-
-def end_workers(nodes: Sequence[Any]) -> None:
-    """Ask workers to stop at once; each marks what it is at as interrupted."""
-    for node in nodes:
-        pid = getattr(node, "workerinfo", {}).get("pid")
-        if isinstance(pid, int):
-            try:
-                os.kill(pid, signal.SIGINT)
-            except OSError:
-                continue

@@ -103,6 +103,17 @@ class ItemHooks:
 
     # --- one item -----------------------------------------------------------------------------
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Record an attempt that was stopped from outside, in its fixtures too."""
+        try:
+            return (yield)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            attempt = item.stash.get(ATTEMPT, None)
+            if attempt is not None and attempt.record is None:
+                self._session.interrupted(attempt, f"{calling.stopper(error)} stopped it")
+            raise
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Refuse what is blocked; mark the attempt started before anything of it runs."""
@@ -160,12 +171,8 @@ class ItemHooks:
             attempt.stub()
             return True
         provenance.seed_everything(attempt.runner.seed)
-        try:
-            with calling.process_kept():
-                returned = calling.call(pyfuncitem)
-        except (KeyboardInterrupt, pytest.exit.Exception) as error:
-            self._session.interrupted(attempt, f"{type(error).__name__} stopped it")
-            raise
+        with calling.process_kept():
+            returned = calling.call(pyfuncitem)
         problem = calling.complete(attempt, returned)
         if problem:
             calling.fail(problem)

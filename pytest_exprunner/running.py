@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_exprunner import calling, options, plan_file
+from pytest_exprunner import calling, options, plan_file, processes
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.items import BLOCKED, RECORD, ItemHooks, printable
@@ -140,6 +140,7 @@ class RunHooks:
         self._collecting = collecting
         self._folders = folders
         self._parallel = parallel
+        self._signals = processes.StopSignals()
         self._judged: set[str] = set()
         self._emitting = False
 
@@ -150,11 +151,17 @@ class RunHooks:
         """Mark what was selected as in progress; judge the whole after the last item."""
         if session.config.option.collectonly or only_setup(session.config):
             return (yield)
+        self._signals.install()
         stopped = session.testsfailed and not session.config.option.continue_on_collection_errors
         if not (stopped or self._parallel):
             handlers = (i for i in session.items if SELECTED in i.stash and EXPLORATORY not in i.stash)
             self.begin([item.stash[SELECTED] for item in handlers])
-        result = yield
+        try:
+            result = yield
+        except KeyboardInterrupt:
+            if not self._parallel:
+                processes.end_children(patience=0)
+            raise
         if self._session.started:
             for judgement in self._session.judge():
                 self._report(judgement)
@@ -216,6 +223,7 @@ class RunHooks:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
         self._session.finish()
+        self._signals.restore()
         gc.unfreeze()
         if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -381,6 +381,8 @@ class ExperimentSession:
             return
         try:
             self._publisher.prepare()
+            # What was stopped in another process has been noted there, and no report told of it.
+            self.study.reread((), {i.sub_experiment for i in self._progress.selected if not self._ended(i)})
             self._mark_pending()
             self._drop_superseded()
             self._publish(self._progress.touched, durable=True)

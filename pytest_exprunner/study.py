@@ -99,7 +99,7 @@ class Study:
 
     def reread(self, experiments: Collection[str], subs: Collection[str] = ()) -> None:
         """Read again what other processes wrote: manifests, and attempts of experiments or subs."""
-        self.runs, self.problems = manifest.read(self.layout.runs)
+        self.runs, _problems = manifest.read(self.layout.runs)
         for experiment in experiments:
             self._logs.pop(experiment, None)
             self._states.pop(experiment, None)

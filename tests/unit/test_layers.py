@@ -24,6 +24,7 @@ ONLY_IN = {
     },
     "xdist": {"distributed"},
     "filelock": {"lock"},
+    "psutil": {"processes"},
     "_pytest": {"selecting"},
     "yaml": {"yaml_nodes"},
     "click": {"cli"},

@@ -1,0 +1,69 @@
+"""Signals that ask a run to stop, and the processes that it must not leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Collection, Iterable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psutil
+
+_MOMENT = 0.5
+
+_STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class StopSignals:
+    """Makes SIGTERM and SIGHUP end a run as Ctrl-C does: whole files, exit code 2."""
+
+    def __init__(self) -> None:
+        """Nothing is changed yet."""
+        self._before: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Take over the signals that nobody else handles or ignores."""
+        for number in _STOPPING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                with contextlib.suppress(ValueError):  # not the main thread
+                    self._before[number] = signal.signal(number, _interrupt)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            if signal.getsignal(number) is _interrupt:
+                with contextlib.suppress(ValueError):
+                    signal.signal(number, handler)
+        self._before.clear()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del frame
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def end_children(patience: float, interrupted: Collection[int] = ()) -> None:
+    """End every process that this one has started, directly or not.
+
+    Those with the ids in ``interrupted`` get a Ctrl-C first and ``patience`` seconds to write down what
+    they were at. All that are left then are asked to end, and killed where they do not.
+    """
+    import psutil  # noqa: PLC0415 - only where a run was stopped
+
+    with contextlib.suppress(psutil.Error):
+        left = psutil.Process().children(recursive=True)
+        polite = [process for process in left if process.pid in interrupted]
+        _each(polite, lambda process: process.send_signal(signal.SIGINT))
+        psutil.wait_procs(polite, timeout=patience)
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            left = [process for process in left if process.is_running()]
+            _each(left, end)
+            psutil.wait_procs(left, timeout=_MOMENT)
+
+
+def _each(processes: Iterable[psutil.Process], act: Callable[[psutil.Process], object]) -> None:
+    for process in processes:
+        with contextlib.suppress(Exception):  # it has ended, or is not ours to end
+            act(process)

@@ -8,9 +8,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from pytest_exprunner import criteria
 from pytest_exprunner.artifacts import ArtifactStore
-from pytest_exprunner.criteria import Reading
+from pytest_exprunner.criteria import Reading, evaluate_alone
 from pytest_exprunner.errors import ExprunnerError
 from pytest_exprunner.journal import Journal, timestamp
 from pytest_exprunner.layout import Layout, artifact_prefix
@@ -110,14 +109,6 @@ class Attempt:
         """Close the files; the attempt has ended."""
         self._journal.close()
 
-    def _judge(self, reading: Reading) -> list[CriterionResult]:
-        found = []
-        for criterion in self._experiment.success_criteria.values():
-            named = criteria.readings_for(criterion, [reading])
-            if named and (criterion.from_ is not None or criterion.metric_name in reading.metrics):
-                found.append(criteria.evaluate(criterion, [reading]))
-        return found
-
     def _publish(
         self,
         status: Status,
@@ -134,7 +125,7 @@ class Attempt:
         if status is Status.COMPLETED and not spec.stub:
             sub, number = spec.sub_experiment, self.key.sequence
             reading = Reading(spec.label, sub, spec.variant, number, parts.metrics, evidence, logged)
-            self.results = self._judge(reading)
+            self.results = evaluate_alone(self._experiment.success_criteria.values(), reading)
         record = AttemptRecord(
             key=self.key,
             run=spec.run,
@@ -159,6 +150,7 @@ class Attempt:
             extra=parts.extra,
             provenance=spec.provenance,
             upstream=spec.upstream,
+            inputs=spec.inputs,
         )
         self._journal.append(Event("finished", finished, {"status": str(status)}))
         self.published = self._journal.publish(record).decode()

@@ -56,6 +56,24 @@ def process_kept() -> Generator[None]:
                     signal.signal(number, handler)
 
 
+def settle(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Tear down what the next item does not share with this one, and report what goes wrong."""
+    try:
+        item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001 - what pytest's own hook calls
+    except Exception:  # noqa: BLE001 - a fixture may raise anything
+        text = str(pytest.ExceptionInfo.from_current().getrepr(style="long"))
+        report = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "teardown")
+        item.ihook.pytest_runtest_logreport(report=report)
+
+
+def representation(message: str) -> Any:
+    """Return what a report shows of a failure that has a message alone."""
+    try:
+        fail(message)
+    except pytest.fail.Exception as error:
+        return pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+
+
 def call(item: pytest.Function) -> object:
     """Call a handler with its fixtures; return what it returns, also where a plugin awaits it."""
     __tracebackhide__ = True

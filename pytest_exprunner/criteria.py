@@ -127,6 +127,16 @@ def evaluate(criterion: Criterion, readings: Sequence[Reading]) -> CriterionResu
     return min(results, key=lambda result: _badness(criterion, result))
 
 
+def evaluate_alone(criteria: Iterable[Criterion], reading: Reading) -> list[CriterionResult]:
+    """Judge an attempt by the criteria that it has a say in: its metric, or its name after ``from``."""
+    found = []
+    for criterion in criteria:
+        named = readings_for(criterion, [reading])
+        if named and (criterion.from_ is not None or criterion.metric_name in reading.metrics):
+            found.append(evaluate(criterion, [reading]))
+    return found
+
+
 def _badness(criterion: Criterion, result: CriterionResult) -> tuple[int, float]:
     value = as_float(result.value) if result.value is not None and result.measured else 0.0
     return (_RANK.index(result.verdict), value if criterion.better == "higher" else -value)

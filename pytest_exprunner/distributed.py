@@ -18,7 +18,7 @@ import pytest
 from xdist.report import report_collection_diff
 from xdist.workermanage import parse_tx_spec_config
 
-from pytest_exprunner import processes, schedule
+from pytest_exprunner import calling, processes, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
 from pytest_exprunner.items import RECORD
 from pytest_exprunner.schedule import Schedule
@@ -105,12 +105,6 @@ class Barrier(pytest.Item):
             return super().listchain()
         return [*self.after.listchain()[:-1], self]
 
-    def failed_teardown(self) -> pytest.TestReport:
-        """Return a report of the exception that is being handled."""
-        text = str(pytest.ExceptionInfo.from_current().getrepr(style="long"))
-        where = str(self.after.path.name if self.after else self.path), None, _BARRIER
-        return pytest.TestReport(self.nodeid, where, {}, "failed", text, "teardown")
-
 
 class WorkerHooks:
     """Tells the controller what was collected, and takes the barrier for what it is."""
@@ -144,10 +138,7 @@ class WorkerHooks:
             if barrier is not None:
                 barrier.after = item
             return None
-        try:
-            item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001 - what pytest's own hook calls
-        except Exception:  # noqa: BLE001 - a fixture may raise anything
-            barrier.config.hook.pytest_runtest_logreport(report=barrier.failed_teardown())
+        calling.settle(barrier, nextitem)
         return True
 
 

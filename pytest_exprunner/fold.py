@@ -36,6 +36,8 @@ class Pending:
     after: int
     run: str
     blocked: str = ""
+    resumed: bool = False
+    """The run was to do only what was not done yet, so what was done still stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def fold_experiment(
         fold_sub(sub, experiment, attempts.get(sub, ()), (), previous) for sub in gone if sub not in subs
     )
     readings = [
-        _reading(current)
+        reading_of(current)
         for sub in subs.values()
         for current in sub.currents
         if current.status is Status.COMPLETED
@@ -263,7 +265,8 @@ def _sub_status(currents: Iterable[Current]) -> Status:
     return Status.COMPLETED
 
 
-def _reading(current: Current) -> Reading:
+def reading_of(current: Current) -> Reading:
+    """Return what criteria look at of an attempt that counts."""
     return Reading(
         source=current.label,
         sub_experiment=current.sub_experiment,
@@ -364,7 +367,7 @@ def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
 
 
 def _meets(criterion: Criterion, current: Current) -> bool:
-    readings = verdicts.readings_for(criterion, [_reading(current)])
+    readings = verdicts.readings_for(criterion, [reading_of(current)])
     return bool(readings) and verdicts.evaluate(criterion, readings).met
 
 

@@ -28,6 +28,8 @@ RECORD = "exprunner_record"
 """Attribute of a report: the record of the attempt, as it was written."""
 BLOCKED = "exprunner_blocked"
 """Attribute of a report: why the item was not run."""
+REPLAYED = "exprunner_replayed"
+"""Attribute of a report: the sequence number of the attempt that stands for a run."""
 _BLOCKED = pytest.StashKey[str]()
 
 

@@ -266,6 +266,7 @@ def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, cause: str, 
         registered=spec.registered,
         options=spec.options,
         provenance=spec.provenance,
+        inputs=spec.inputs,
     )
     written = dump_record(record)
     files.replace(folder / RECORD, written)

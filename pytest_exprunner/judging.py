@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pytest_exprunner.fold import deciding, of_run
+from pytest_exprunner.fold import deciding
 from pytest_exprunner.plan import Criterion, Experiment
 from pytest_exprunner.records import (
     AttemptRecord,
@@ -38,6 +39,10 @@ class SelectedItem(Protocol):
     @property
     def seed(self) -> int | None:
         """The seed of the plan, if any."""
+
+    @property
+    def nodeid(self) -> str:
+        """The item's node id."""
 
     @property
     def slot(self) -> Slot:
@@ -120,8 +125,7 @@ def judge_experiment(
     state: ExperimentState,
     *,
     slots: Sequence[SelectedItem],
-    attempts: Mapping[str, Sequence[AttemptRecord]],
-    run: str,
+    own: Callable[[SelectedItem], list[AttemptRecord]],
     outcomes: Mapping[str, Outcome],
     blocked: Mapping[Slot, str],
     uncollected: Mapping[str, str],
@@ -137,18 +141,20 @@ def judge_experiment(
     failed_nodes = {node for node, outcome in outcomes.items() if outcome == "failed"}
     lines: list[str] = []
     told: set[str] = set()
+    here: set[tuple[str, int]] = set()
     for item in slots:
-        own = of_run(attempts, run, item.sub_experiment, (item.variant, item.seed))
-        if own and own[-1].nodeid in failed_nodes:
-            told.add(own[-1].key.label)
+        done = own(item)
+        here |= {(a.key.label, a.key.sequence) for a in done}
+        if done and item.nodeid in failed_nodes:
+            told.add(done[-1].key.label)
         elif item.slot not in blocked:
-            lines += _item_lines(item, deciding(own) if own else None)
+            lines += _item_lines(item, deciding(done) if done else None)
     for sub, place in uncollected.items():
         if sub in state.subs:
             lines.append(f"{sub} has a handler at {place} that pytest did not collect.")
     stopped = any(item.slot in blocked for item in slots)
     if not (stub or stopped):
-        lines += _criteria_lines(state, told, level, run, attempts, whole=whole)
+        lines += _criteria_lines(state, told, level, here, whole=whole)
         if whole and state.replaced_by is None:
             lines += _missing_handlers(state, without_handler)
     if not lines:
@@ -175,8 +181,7 @@ def _criteria_lines(
     state: ExperimentState,
     told: set[str],
     level: Level,
-    run: str,
-    attempts: Mapping[str, Sequence[AttemptRecord]],
+    here: AbstractSet[tuple[str, int]],
     *,
     whole: bool,
 ) -> Iterator[str]:
@@ -186,7 +191,8 @@ def _criteria_lines(
         result = state.criteria[criterion.name]
         if level.met_by(result.verdict) or result.decided_by in told or _told_of(criterion, result, told):
             continue
-        if whole or _of_this_run(result, run, attempts):
+        measured = result.verdict is not Verdict.NOT_MEASURED
+        if whole or (measured and (result.decided_by, result.attempt) in here):
             yield explain(criterion, result)
 
 
@@ -195,14 +201,6 @@ def _told_of(criterion: Criterion, result: CriterionResult, told: set[str]) -> b
     sub, _variant = criterion.source
     failed = {label.partition("[")[0] for label in told}
     return result.verdict is Verdict.NOT_MEASURED and (bool(failed) if sub is None else sub in failed)
-
-
-def _of_this_run(result: CriterionResult, run: str, attempts: Mapping[str, Sequence[AttemptRecord]]) -> bool:
-    return result.verdict is not Verdict.NOT_MEASURED and any(
-        a.run == run and a.key.label == result.decided_by and a.key.sequence == result.attempt
-        for known in attempts.values()
-        for a in known
-    )
 
 
 def _missing_handlers(state: ExperimentState, without_handler: Mapping[str, str]) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ def write(folder: Path, run: str, pending: Mapping[str, Sequence[Pending]]) -> N
             "seed": item.seed,
             "after": item.after,
             "blocked": item.blocked,
+            "resumed": item.resumed,
         }
         for experiment, items in pending.items()
         for item in items
@@ -34,8 +37,29 @@ def write(folder: Path, run: str, pending: Mapping[str, Sequence[Pending]]) -> N
         value = {"schema_version": SCHEMA_VERSION, "run": run, "selected": entries}
         files.replace_durably({file: orjson.dumps(value, option=orjson.OPT_INDENT_2)})
     else:
-        with contextlib.suppress(FileNotFoundError):
-            file.unlink()
+        for done in (file, file.with_suffix(".replayed")):
+            with contextlib.suppress(FileNotFoundError):
+                done.unlink()
+
+
+def note_replayed(folder: Path, run: str, experiment: str, slot: Sequence[object]) -> None:
+    """Note that a stored attempt stands for something that a run selected; one write, from any process."""
+    line = orjson.dumps([experiment, *slot], option=orjson.OPT_APPEND_NEWLINE)
+    descriptor = os.open(folder / f"{run}.replayed", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+def replayed(folder: Path, run: str) -> set[tuple[object, ...]]:
+    """Return what a run need not do: (experiment, sub-experiment, variant, seed)."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for line in (folder / f"{run}.replayed").read_bytes().splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                found.add(tuple(orjson.loads(line)))
+    return found
 
 
 def read(folder: Path) -> tuple[dict[str, dict[str, list[Pending]]], list[str]]:
@@ -45,18 +69,20 @@ def read(folder: Path) -> tuple[dict[str, dict[str, list[Pending]]], list[str]]:
     for file in sorted(folder.glob("*.json")):
         try:
             value = orjson.loads(file.read_bytes())
-            runs[file.stem] = _parse(value, file.stem)
+            runs[file.stem] = _parse(value, file.stem, replayed(folder, file.stem))
         except (OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{file.name} in {folder} cannot be used: {error!r}")
     return runs, problems
 
 
-def _parse(value: Any, run: str) -> dict[str, list[Pending]]:
+def _parse(value: Any, run: str, replayed: AbstractSet[tuple[object, ...]]) -> dict[str, list[Pending]]:
     found: dict[str, list[Pending]] = {}
     for entry in value["selected"]:
         texts = (entry["experiment"], entry["sub_experiment"], entry["variant"] or "")
         if not all(isinstance(text, str) for text in texts) or not isinstance(entry["seed"] or 0, int):
             raise TypeError("an entry has the wrong types")
+        if (entry["experiment"], entry["sub_experiment"], entry["variant"], entry["seed"]) in replayed:
+            continue
         item = Pending(
             sub_experiment=entry["sub_experiment"],
             variant=entry["variant"],
@@ -64,6 +90,7 @@ def _parse(value: Any, run: str) -> dict[str, list[Pending]]:
             after=int(entry["after"]),
             run=run,
             blocked=str(entry.get("blocked", "")),
+            resumed=entry.get("resumed") is True,
         )
         found.setdefault(entry["experiment"], []).append(item)
     return found

@@ -50,6 +50,16 @@ def declare(parser: pytest.Parser) -> None:
         help="also run handlers that no planned id matches; they are never judged",
     )
     group.addoption(
+        "--exp-resume",
+        action="store_true",
+        help="run only what is unfinished, failed or changed; tell the stored verdict of the rest",
+    )
+    group.addoption(
+        "--exp-explain",
+        action="store_true",
+        help="say for each handler whether it would be run and why, and run nothing",
+    )
+    group.addoption(
         "--exp-ignore-dependencies",
         action="store_true",
         help="run experiments whose dependencies have not proceeded; recorded with the attempts",
@@ -127,7 +137,7 @@ def _refuse_two_studies(config: pytest.Config, asked: Sequence[Path]) -> None:
 
 def intent(config: pytest.Config) -> str:
     """The first option on the command line that only makes sense with a plan, or an empty text."""
-    for name in ("stub", "gate", "exploratory", "ignore_dependencies", "results"):
+    for name in ("stub", "gate", "exploratory", "ignore_dependencies", "resume", "explain", "results"):
         if config.getoption(f"exp_{name}"):
             return f"--exp-{name.replace('_', '-')}"
     return ""

@@ -266,7 +266,7 @@ class Criterion(Model):
 class SubExperiment(Model):
     """One planned step of an experiment, carried out by one handler."""
 
-    LATER: ClassVar = ("seeds", "timeout", "resources", "data", "isolate")
+    LATER: ClassVar = ("seeds", "timeout", "resources", "isolate")
 
     id: str = _KEY
     name: str | None = Field(None, description="Title for people.")
@@ -277,7 +277,9 @@ class SubExperiment(Model):
     )
     timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="Seconds.")
     resources: Settings = Field(description="gpu, gpu_type, cpu, memory.")
-    data: Texts = Field((), description="Data files whose change makes a result outdated.")
+    data: Texts = Field(
+        (), description="Data files or folders, relative to the study; their change makes a result outdated."
+    )
     isolate: bool | None = Field(None, description="Run in a process of its own.")
 
 

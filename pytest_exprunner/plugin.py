@@ -18,6 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.declare(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Have nothing distributed to workers where nothing is going to be run."""
+    if config.option.exp_explain and hasattr(config.option, "numprocesses"):
+        config.option.numprocesses, config.option.tx, config.option.dist = 0, [], "no"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look for a plan; load the rest of the package only where handlers are asked for."""

@@ -144,6 +144,8 @@ class RunSpec:
     provenance: Mapping[str, Plain] = field(default_factory=dict)
     upstream: Mapping[str, int] = field(default_factory=dict)
     """Which attempts of others it can read, by label."""
+    inputs: Mapping[str, Plain] = field(default_factory=dict)
+    """Hashes of what it is made from: code, parameters, configuration, data."""
 
     @property
     def label(self) -> str:
@@ -241,6 +243,8 @@ class AttemptRecord:
     provenance: Mapping[str, Plain] = field(default_factory=dict)
     upstream: Mapping[str, int] = field(default_factory=dict)
     """Which attempts of others it could read, by label."""
+    inputs: Mapping[str, Plain] = field(default_factory=dict)
+    """Hashes of what it was made from: code, parameters, configuration, data."""
 
     @property
     def kinds(self) -> tuple[EvidenceKind, ...]:
@@ -293,9 +297,9 @@ _MAYBE_TEXT = (str, type(None))
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(("run", "nodeid", "status", "started_at", "finding", "reason"), str),
     **dict.fromkeys(
-        ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance", "upstream"),
-        dict,
+        ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance"), dict
     ),
+    **dict.fromkeys(("upstream", "inputs"), dict),
     **dict.fromkeys(("artifacts", "listed", "evidence", "variants"), list),
     "finished_at": _MAYBE_TEXT,
     "duration_s": (int, float, type(None)),
@@ -342,7 +346,8 @@ def _key(value: dict[str, Any]) -> AttemptKey:
 
 
 def _record(value: dict[str, Any]) -> AttemptRecord:
-    value.setdefault("upstream", {})  # not in records of the first versions
+    for name in ("upstream", "inputs"):  # not in records of the first versions
+        value.setdefault(name, {})
     _check_types(value)
     error = value.pop("error")
     for name in _ENCODED:

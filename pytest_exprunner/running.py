@@ -11,17 +11,20 @@ import pytest
 from pytest_exprunner import calling, options, plan_file, processes
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
-from pytest_exprunner.items import BLOCKED, RECORD, ItemHooks, printable
+from pytest_exprunner.explaining import ExplainHooks
+from pytest_exprunner.items import BLOCKED, RECORD, REPLAYED, ItemHooks, printable
 from pytest_exprunner.judging import Judgement, Outcome
 from pytest_exprunner.location import study_root
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
+from pytest_exprunner.replaying import ReplayHooks
 from pytest_exprunner.scan import scan
 from pytest_exprunner.selecting import Selection
 from pytest_exprunner.session import ExperimentSession, Selected, SharedRun
 from pytest_exprunner.settings import Settings
 
+_SHOWN_OUTCOMES = {"passed": (".", "PASSED"), "failed": ("F", "FAILED")}
 _MARKUP: dict[terminal.Style, dict[str, bool]] = {
     "good": {"green": True},
     "bad": {"red": True},
@@ -54,11 +57,15 @@ def configure(
     )
     collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
     shared = _shared_run(config)
-    session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan), shared)
+    session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan), found.planned(), shared)
     if settings.stub and config.pluginmanager.has_plugin("lfplugin"):
         config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
     manager = config.pluginmanager
     manager.register(ItemHooks(config, session, collecting, folders), "exprunner-items")
+    if settings.explain:
+        manager.register(ExplainHooks(config, session), "exprunner-explain")
+    if settings.resume:
+        manager.register(ReplayHooks(config, session), "exprunner-replay")
     if shared is not None:
         from pytest_exprunner.distributed import WorkerHooks  # noqa: PLC0415 - needs xdist
 
@@ -107,6 +114,12 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
             "--exp-gate cannot be combined with --exp-stub: a stub run measures nothing, so no gate can "
             "pass; use one of them"
         )
+    if config.getoption("exp_stub") and (config.getoption("exp_resume") or config.getoption("exp_explain")):
+        other = "--exp-resume" if config.getoption("exp_resume") else "--exp-explain"
+        raise pytest.UsageError(
+            f"{other} cannot be combined with --exp-stub: a stub run takes everything through the harness; "
+            "use one of them"
+        )
     return Settings(
         plan_file=plan_path,
         results_root=options.results_root(config, plan_path),
@@ -117,6 +130,8 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         gates=tuple(dict.fromkeys(gates)),
         exploratory=config.getoption("exp_exploratory"),
         ignore_dependencies=config.getoption("exp_ignore_dependencies"),
+        resume=config.getoption("exp_resume"),
+        explain=config.getoption("exp_explain"),
         lock_timeout=options.lock_timeout(config),
     )
 
@@ -149,7 +164,7 @@ class RunHooks:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Mark what was selected as in progress; judge the whole after the last item."""
-        if session.config.option.collectonly or only_setup(session.config):
+        if session.config.option.collectonly or only_setup(session.config) or self._session.settings.explain:
             return (yield)
         self._signals.install()
         stopped = session.testsfailed and not session.config.option.continue_on_collection_errors
@@ -184,10 +199,7 @@ class RunHooks:
     def _report(self, judgement: Judgement) -> None:
         """Let pytest count a failure that belongs to no item."""
         plan_name = self._collecting.plan_name
-        try:
-            calling.fail(printable(self._config, judgement.text))
-        except pytest.fail.Exception as error:
-            longrepr = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+        longrepr = calling.representation(printable(self._config, judgement.text))
         nodeid = f"{plan_name}::{judgement.subject}"
         self._judged.add(nodeid)
         report = pytest.TestReport(
@@ -206,8 +218,11 @@ class RunHooks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a record, wherever its item ran."""
         record, blocked = getattr(report, RECORD, None), getattr(report, BLOCKED, None)
+        replayed = getattr(report, REPLAYED, None)
         if record is not None:
             self._session.record(record, _outcome(report))
+        elif replayed is not None:
+            self._session.replayed(report.nodeid, replayed, _outcome(report))
         elif blocked is not None:
             self._session.blocked(report.nodeid, blocked)
 
@@ -215,6 +230,10 @@ class RunHooks:
         """Count the failure of an experiment as a whole, and leave it out of the progress of items."""
         if getattr(report, "when", None) == "call" and report.nodeid in self._judged:
             return "failed", "", "" if self._emitting else "FAILED"
+        number = getattr(report, REPLAYED, None)
+        if number is not None and report.outcome in _SHOWN_OUTCOMES:
+            letter, word = _SHOWN_OUTCOMES[report.outcome]
+            return report.outcome, letter, f"{word} (attempt {number})"
         return None
 
     # --- the end ------------------------------------------------------------------------------

@@ -7,31 +7,38 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_exprunner import criteria, gates, journal, manifest, provenance
+from pytest_exprunner import criteria, gates, journal, manifest, provenance, resume
 from pytest_exprunner.attempt import Attempt
+from pytest_exprunner.criteria import evaluate_alone
+from pytest_exprunner.data_files import DataFiles
 from pytest_exprunner.errors import ResultsError
-from pytest_exprunner.fold import REPLACED_BY, Pending, deciding, of_run
+from pytest_exprunner.fold import REPLACED_BY, Pending, current_of, deciding, of_run, reading_of
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.judging import (
     Assertion,
     Judgement,
     Outcome,
+    SelectedItem,
     assertion,
     judge_experiment,
     judge_gate,
 )
 from pytest_exprunner.layout import Layout
+from pytest_exprunner.location import study_root
 from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import KEY_ALIAS, Experiment, SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
-from pytest_exprunner.records import AttemptRecord, RunSpec, Status, parse_record
+from pytest_exprunner.records import AttemptRecord, CriterionResult, RunSpec, Status, label, parse_record
 from pytest_exprunner.render.terminal import Summary
+from pytest_exprunner.resume import Resumption
+from pytest_exprunner.scan import Handler
 from pytest_exprunner.settings import Settings
+from pytest_exprunner.sources import Sources
 from pytest_exprunner.state import ExperimentState
 from pytest_exprunner.study import Study
 from pytest_exprunner.upstream import Needs
-from pytest_exprunner.values import Plain
+from pytest_exprunner.values import Plain, digest_of
 
 # Results are written while the run goes on, as often as takes this part of its time.
 _SHARE_FOR_PUBLISHING = 0.05
@@ -58,6 +65,11 @@ class Selected:
         """(sub-experiment, variant, seed)."""
         return (self.sub_experiment, self.variant, self.seed)
 
+    @property
+    def label(self) -> str:
+        """``e_p2_1[lr=0.1]``."""
+        return label(*self.slot)
+
 
 @dataclass(slots=True)
 class _Progress:
@@ -70,6 +82,7 @@ class _Progress:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     touched: tuple[str, ...] = ()
     by_node: dict[str, Selected] = field(default_factory=dict)
+    replayed: dict[tuple[str, str | None, int | None], AttemptRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,7 @@ class ExperimentSession:
         settings: Settings,
         loaded: LoadedPlan,
         without_handler: Mapping[str, str],
+        handlers: Mapping[str, Handler],
         shared: SharedRun | None = None,
     ) -> None:
         """Open the study under ``settings.results_root``; nothing is written yet.
@@ -100,8 +114,12 @@ class ExperimentSession:
         self.run = shared.run if shared else provenance.new_run_id()
         self._leads = shared is None
         self.layout = Layout(settings.results_root, "stub" if settings.stub else "")
-        self.study = Study(plan, self.layout)
+        self.study = Study(plan, self.layout, self.run)
         self.without_handler = without_handler
+        self._handlers = handlers
+        root = study_root(settings.plan_file)
+        self._sources = Sources(settings.root, root, self.layout.state / "sources")
+        self._data = DataFiles(root, self.layout.state / "hashes")
         self._publisher = Publisher(self.layout)
         self._lock = RunLock(self.layout.lock_folder)
         self._progress = _Progress()
@@ -162,7 +180,9 @@ class ExperimentSession:
     def _take_lock(self) -> None:
         shown = self.settings.shown(self.layout.root)
         if self._lock.acquire(self.run, self.settings.lock_timeout, shown):
-            self.study = Study(self.plan, self.layout)  # the other run has written since it was read
+            self.study = Study(
+                self.plan, self.layout, self.run
+            )  # the other run has written since it was read
 
     def share(self) -> SharedRun:
         """Return what workers have to know of this run."""
@@ -175,23 +195,30 @@ class ExperimentSession:
         for item in self._progress.selected:
             after = self.study.last_sequence(item.experiment, item.sub_experiment)
             blocked = self._progress.blocked.get(item.slot, "")
-            record = Pending(item.sub_experiment, item.variant, item.seed, after, self.run, blocked)
+            record = Pending(
+                item.sub_experiment, item.variant, item.seed, after, self.run, blocked, self.settings.resume
+            )
             if not self._ended(item):
                 pending.setdefault(item.experiment, []).append(record)
         self.study.set_pending(self.run, pending)
         manifest.write(self.layout.runs, self.run, pending)
 
     def _ended(self, item: Selected) -> bool:
-        return any(attempt.finished_at for attempt in self._own(item))
+        return item.slot in self._progress.replayed or any(a.finished_at for a in self._own(item))
 
     # --- one item -----------------------------------------------------------------------------
 
     def decide(self, item: Selected) -> Decision:
         """Decide whether an item may run, from what finished attempts say now."""
-        if self.settings.stub or self.settings.ignore_dependencies:
+        if self.settings.stub:
             return Decision(Action.RUN)
         experiment = self.plan.experiments[item.experiment]
-        needed = self._required(item.experiment)
+        missing = self._data.missing(experiment.sub_experiments[item.sub_experiment].data)
+        if missing:
+            return Decision(Action.BLOCK, (resume.files_missing(item.sub_experiment, missing),))
+        if self.settings.ignore_dependencies:
+            return Decision(Action.RUN)
+        needed = self.requires(item.experiment)
         needs = experiment.sub_experiments[item.sub_experiment].needs
         if not (needed or needs or experiment.blockers):
             return Decision(Action.RUN)
@@ -208,7 +235,7 @@ class ExperimentSession:
         if item is not None:
             self._progress.blocked[item.slot] = reason
 
-    def _required(self, experiment: str) -> set[str]:
+    def requires(self, experiment: str) -> set[str]:
         """The experiments whose state decides whether this one may run."""
         needed: set[str] = set()
         for requirement in self.plan.requirements(experiment):
@@ -221,7 +248,9 @@ class ExperimentSession:
         experiment = self.plan.experiments[item.experiment]
         after = self._last_sequence(item)
         needs = self._upstream(experiment.sub_experiments[item.sub_experiment])
-        spec = self._spec(item, experiment, needs.used())
+        inputs = self._inputs(experiment.sub_experiments[item.sub_experiment], params)
+        self._sources.keep(inputs["code"])  # type: ignore[arg-type]
+        spec = self._spec(item, experiment, needs.used(), inputs)
         self._latest = Attempt(self.layout, spec, experiment, params, watch, needs, after)
         return self._latest
 
@@ -251,10 +280,16 @@ class ExperimentSession:
         experiment = Experiment.model_construct(
             id=EXPLORATORY, sub_experiments={sub.id: sub}, success_criteria={}, replaces=()
         )
-        spec = self._spec(item, experiment, {})
+        spec = self._spec(item, experiment, {}, {})
         return Attempt(layout, spec, experiment, params, watch, self._upstream(sub))
 
-    def _spec(self, item: Selected, experiment: Experiment, upstream: Mapping[str, int]) -> RunSpec:
+    def _spec(
+        self,
+        item: Selected,
+        experiment: Experiment,
+        upstream: Mapping[str, int],
+        inputs: Mapping[str, Plain],
+    ) -> RunSpec:
         if experiment.id not in self._digests:
             digests = {name: criteria.digest(c) for name, c in experiment.success_criteria.items()}
             digests[REPLACED_BY] = self.plan.replaced.get(experiment.id, "")
@@ -276,17 +311,72 @@ class ExperimentSession:
             options=options,
             provenance=self._provenance,
             upstream=upstream,
+            inputs=inputs,
         )
+
+    def _inputs(self, sub: SubExperiment, params: Mapping[str, Any]) -> dict[str, Plain]:
+        """Hashes of everything that an attempt is made from."""
+        handler = self._handlers.get(sub.id)
+        code = self._sources.behind(self.settings.root / handler.file) if handler else {}
+        return {
+            "code": dict(code),
+            "params": digest_of(params),
+            "config": digest_of(sub.model_extra or {}),
+            "data": dict(self._data.hashes(sub.data)),
+        }
+
+    def resume(self, item: Selected, params: Mapping[str, Any]) -> Resumption:
+        """Tell whether a stored attempt stands for an item, and why or why not."""
+        sub = self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
+        known = self.study.attempts(item.experiment).get(item.sub_experiment, ())
+        earlier = [
+            p
+            for run, pending in self.study.runs.items()
+            if run != self.run
+            for p in pending.get(item.experiment, ())
+            if (p.sub_experiment, p.variant, p.seed) == item.slot
+        ]
+        handler = self._handlers.get(item.sub_experiment)
+        if handler is None:
+            return Resumption(None, "it has no handler")
+        file, name = self.settings.root / handler.file, handler.name
+        return resume.resume(
+            [a for a in known if a.key.slot == item.slot[1:]],
+            earlier,
+            self._inputs(sub, params),
+            self._upstream(sub).used(),
+            lambda before: self._sources.change(file, name, before),
+        )
+
+    def replay(self, item: Selected) -> None:
+        """Note that a stored attempt stands for an item, for every process of the run."""
+        manifest.note_replayed(self.layout.runs, self.run, item.experiment, item.slot)
+
+    def replayed(self, nodeid: str, sequence: int, outcome: Outcome) -> None:
+        """Take in that a stored attempt stands for an item, wherever that was decided."""
+        item = self._progress.by_node[nodeid]
+        known = self.study.attempts(item.experiment)[item.sub_experiment]
+        self._progress.outcomes[nodeid] = outcome
+        self._progress.replayed[item.slot] = next(a for a in known if a.key.sequence == sequence)
+        self.study.settle(item.experiment, item.slot)
 
     def assertion(self, attempt: Attempt) -> Assertion:
         """Say what an item has to assert of a completed attempt."""
-        record = attempt.record
-        assert record is not None
+        assert attempt.record is not None
+        return self._assertion(attempt.record, attempt.results)
+
+    def assertion_of(self, record: AttemptRecord) -> Assertion:
+        """Say what an item has to assert of a stored attempt, by the criteria as they are now."""
+        experiment = self.plan.experiments[record.key.experiment]
+        reading = reading_of(current_of(record))
+        return self._assertion(record, evaluate_alone(experiment.success_criteria.values(), reading))
+
+    def _assertion(self, record: AttemptRecord, results: Sequence[CriterionResult]) -> Assertion:
         experiment = self.plan.experiments[record.key.experiment]
         return assertion(
             experiment,
             record,
-            attempt.results,
+            results,
             self.settings.level,
             self.plan.replaced.get(experiment.id),
             lambda: self.settings.shown(self.layout.attempt(record.key)),
@@ -319,7 +409,7 @@ class ExperimentSession:
         own = [a for a in self._own(item) if a.nodeid == nodeid and a.finished_at is None]
         if not own:
             return "", ""
-        spec = self._spec(item, self.plan.experiments[item.experiment], {})
+        spec = self._spec(item, self.plan.experiments[item.experiment], {}, {})
         folder = self.layout.attempt(own[-1].key)
         text = journal.close_lost(folder, own[-1], spec, cause, time.time())
         tail = journal.last_lines(folder, _LAST_LINES)
@@ -349,8 +439,7 @@ class ExperimentSession:
             text = judge_experiment(
                 self.study.state(experiment),
                 slots=[i for i in progress.selected if i.experiment == experiment],
-                attempts=self.study.attempts(experiment),
-                run=self.run,
+                own=self._own,
                 outcomes=progress.outcomes,
                 blocked=progress.blocked,
                 uncollected=progress.uncollected,
@@ -485,6 +574,8 @@ class ExperimentSession:
             "Blocked": len(progress.blocked),
             "No handler": len(missing),
         }
+        if progress.replayed:
+            counts["Not run again"] = len(progress.replayed)
         unfinished = len(statuses) - sum(list(counts.values())[:4])
         return {**counts, "Unfinished": unfinished} if unfinished else counts
 
@@ -492,9 +583,13 @@ class ExperimentSession:
         own = self._own(item)
         return deciding(own).status if own else None
 
-    def _own(self, item: Selected) -> list[AttemptRecord]:
-        """What this run has recorded for an item."""
-        attempts = self.study.attempts(item.experiment)
+    def _own(self, item: SelectedItem) -> list[AttemptRecord]:
+        """What this run has recorded for an item, or what stands for it."""
+        stored = self._progress.replayed.get(item.slot)
+        if stored is not None:
+            return [stored]
+        experiment = self.plan.owner(item.sub_experiment).id
+        attempts = self.study.attempts(experiment)
         return of_run(attempts, self.run, item.sub_experiment, (item.variant, item.seed))
 
 

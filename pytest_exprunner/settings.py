@@ -23,6 +23,8 @@ class Settings:
     gates: tuple[str, ...] = ()
     exploratory: bool = False
     ignore_dependencies: bool = False
+    resume: bool = False
+    explain: bool = False
     lock_timeout: float = 0.0
     """Seconds to wait for another run on the same results folder."""
 

@@ -6,6 +6,7 @@ Everything that looks at results, a run or a command, looks through this.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from pytest_exprunner import manifest, results
 from pytest_exprunner.errors import count
@@ -14,14 +15,14 @@ from pytest_exprunner.journal import AttemptLog, read_attempts
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import AttemptRecord
-from pytest_exprunner.state import ExperimentState, Results, SubState
+from pytest_exprunner.state import Current, ExperimentState, Results, SubState
 
 
 class Study:
     """Reads lazily, folds what changed, and never writes."""
 
-    def __init__(self, plan: Plan, layout: Layout) -> None:
-        """Look at ``layout`` through the eyes of ``plan``."""
+    def __init__(self, plan: Plan, layout: Layout, run: str = "") -> None:
+        """Look at ``layout`` through the eyes of ``plan``, and of a run if one is going on."""
         self.plan = plan
         self.layout = layout
         self.runs, self.problems = manifest.read(layout.runs)
@@ -29,6 +30,8 @@ class Study:
         """Some run's state cannot be read, so nobody knows what it has not finished."""
         self.edits: list[str] = []
         """Results files that people changed since they were written."""
+        self._run = run
+        self._replayed: set[tuple[object, ...]] = set()
         self._logs: dict[str, AttemptLog] = {}
         self._states: dict[str, ExperimentState] = {}
         self._before: dict[str, Previous] = {}
@@ -57,6 +60,11 @@ class Study:
             if self._open(experiment) != before[experiment]:
                 self._states.pop(experiment, None)
 
+    def settle(self, experiment: str, slot: tuple[str, str | None, int | None]) -> None:
+        """Take in that a stored attempt stands for something that this run selected."""
+        self._replayed.add((experiment, *slot))
+        self._states.pop(experiment, None)
+
     def _open(self, experiment: str) -> list[Pending]:
         """What is pending and makes a difference: nothing newer has been recorded for it."""
         attempts = self.attempts(experiment)
@@ -71,7 +79,11 @@ class Study:
 
     def pending(self, experiment: str) -> list[Pending]:
         """Return what runs selected and have not finished."""
-        return list(manifest.newest(self.runs, experiment))
+        return [
+            item
+            for item in manifest.newest(self.runs, experiment)
+            if (experiment, item.sub_experiment, item.variant, item.seed) not in self._replayed
+        ]
 
     def state(self, experiment: str) -> ExperimentState:
         """Return where an experiment stands."""
@@ -82,7 +94,7 @@ class Study:
                 self.plan.experiments[experiment],
                 log.attempts,
                 self.pending(experiment),
-                self._previous(experiment),
+                self._standing(experiment),
                 log.problems,
             )
         return self._states[experiment]
@@ -94,12 +106,13 @@ class Study:
             return self._states[experiment.id].subs[sub_experiment]
         attempts = self.attempts(experiment.id).get(sub_experiment, ())
         waiting = [item for item in self.pending(experiment.id) if item.sub_experiment == sub_experiment]
-        before = NOTHING if attempts else self._previous(experiment.id)
+        before = NOTHING if attempts else self._standing(experiment.id)
         return fold_sub(sub_experiment, experiment, attempts, waiting, before)
 
     def reread(self, experiments: Collection[str], subs: Collection[str] = ()) -> None:
         """Read again what other processes wrote: manifests, and attempts of experiments or subs."""
         self.runs, _problems = manifest.read(self.layout.runs)
+        self._replayed |= manifest.replayed(self.layout.runs, self._run)
         for experiment in experiments:
             self._logs.pop(experiment, None)
             self._states.pop(experiment, None)
@@ -109,6 +122,23 @@ class Study:
                 fresh = read_attempts(self.layout, experiment, [sub_experiment])
                 self._logs[experiment].attempts |= fresh.attempts
                 self._states.pop(experiment, None)
+
+    def _standing(self, experiment: str) -> Previous:
+        """What an earlier results file says, without what this run has marked or settled itself."""
+        before = self._previous(experiment)
+        if not self._run:
+            return before
+        return replace(
+            before,
+            currents={
+                sub: tuple(c for c in currents if not self._is_settled(experiment, c))
+                for sub, currents in before.currents.items()
+            },
+        )
+
+    def _is_settled(self, experiment: str, current: Current) -> bool:
+        slot = (experiment, current.sub_experiment, current.variant, current.seed)
+        return current.attempt is None and (current.run == self._run or slot in self._replayed)
 
     def _previous(self, experiment: str) -> Previous:
         if experiment not in self._before:

@@ -8,11 +8,14 @@ JSON has no NaN, no infinity and no integers beyond 64 bits, so records write th
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
+
+import orjson
 
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -200,6 +203,24 @@ def decode(value: Plain) -> Plain:
         if key == "$map" and isinstance(item, dict):
             value = item
     return {key: decode(item) for key, item in value.items()}
+
+
+def digest_of(value: object) -> str:
+    """Return 16 hex digits of a value as a record would hold it; objects count by their type alone."""
+    return hashlib.sha256(
+        orjson.dumps(encode(_addressless(plain(value))), option=orjson.OPT_SORT_KEYS)
+    ).hexdigest()[:16]
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def _addressless(value: Plain) -> Plain:
+    if isinstance(value, str):
+        return _ADDRESS.sub("", value)
+    if isinstance(value, dict):
+        return {_ADDRESS.sub("", key): _addressless(item) for key, item in value.items()}
+    return [_addressless(item) for item in value] if isinstance(value, list) else value
 
 
 def special_name(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -36,7 +37,9 @@ def test_the_files_of_a_run(study: Study) -> None:
     before = study.files()
     run = study.pytest()
     assert run.code == 0, run.text
+    code = hashlib.sha256((study.root / "experiments" / "handlers.py").read_bytes()).hexdigest()
     assert study.files() - before == {
+        f"research/.exprunner/sources/{code[:16]}.py",
         "research/.exprunner/.gitignore",
         "research/.exprunner/lock",
         "research/FINDINGS.md",

@@ -20,7 +20,7 @@ TOP_LAYER = 6
 ONLY_IN = {
     "pytest": {
         *("options", "importing", "collecting", "selecting", "calling"),
-        *("items", "distributed", "running", "plugin"),
+        *("items", "replaying", "explaining", "distributed", "running", "plugin"),
     },
     "xdist": {"distributed"},
     "filelock": {"lock"},

@@ -1008,8 +1008,6 @@ def test_every_cycle_is_reported() -> None:
                 ("seeds", "[0, 1, 2]"),
                 ("timeout", "3600"),
                 ("resources", "{gpu: 1, gpu_type: A100}"),
-                ("data", "[data/shapes.npz]"),
-                ("data", "data/shapes.npz"),
                 ("isolate", "true"),
             )
         ),

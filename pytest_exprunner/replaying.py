@@ -1,0 +1,65 @@
+"""Items whose stored attempt still stands: their verdict is told again, and nothing is run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_exprunner import calling
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED
+from pytest_exprunner.gates import Action
+from pytest_exprunner.items import REPLAYED, printable
+from pytest_exprunner.records import AttemptRecord
+from pytest_exprunner.session import ExperimentSession
+
+
+class ReplayHooks:
+    """Takes the place of pytest's own protocol for such items, in every process that runs items."""
+
+    def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
+        """Registered with ``--exp-resume`` only."""
+        self._config = config
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Replay an item, or leave it to others."""
+        selected = item.stash.get(SELECTED, None)
+        if selected is None or EXPLORATORY in item.stash:
+            return None
+        if self._session.decide(selected).action is Action.BLOCK:
+            return None
+        record = self._session.resume(selected, params_of(item)).record
+        if record is None:
+            return None
+        self._session.replay(selected)
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in (_passed(item, "setup"), self._verdict(item, record), _passed(item, "teardown")):
+            hook.pytest_runtest_logreport(report=report)
+        calling.settle(item, nextitem)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _verdict(self, item: pytest.Item, record: AttemptRecord) -> pytest.TestReport:
+        assertion = self._session.assertion_of(record)
+        report = _passed(item, "call")
+        if assertion.kind == "fail":
+            report.outcome = "failed"
+            report.longrepr = calling.representation(printable(self._config, assertion.text))
+        elif assertion.kind == "expected":
+            report.outcome = "skipped"
+            report.wasxfail = f"reason: {printable(self._config, assertion.text)}"
+        setattr(report, REPLAYED, record.key.sequence)
+        return report
+
+
+def params_of(item: pytest.Item) -> dict[str, Any]:
+    """The parameters of an item, by name."""
+    return dict(getattr(getattr(item, "callspec", None), "params", {}))
+
+
+def _passed(item: pytest.Item, when: Any) -> pytest.TestReport:
+    keywords: Any = dict.fromkeys(item.keywords, 1)
+    return pytest.TestReport(item.nodeid, item.location, keywords, "passed", None, when)

@@ -1,0 +1,277 @@
+"""Which project files a handler is made from, and whether a change in them matters to it.
+
+Every attempt records the hash of each file; the texts are kept by hash. Only where a hash differs are
+the two texts parsed and compared, comments, formatting and docstrings aside, and of a handler's own
+file only what the handler uses. Imports are followed as they are written; what is imported by a name
+that only the running program knows is not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from pytest_exprunner import files
+
+Hashes = Mapping[str, str]
+
+_IMPORT = re.compile(
+    rb"(?:^|;|:)[ \t]*(?:from[ \t]+(?P<module>[.\w]+)[ \t]+import[ \t]*(?P<names>\([^)]*\)|[^\n;#]+)"
+    rb"|import[ \t]+(?P<plain>[\w., \t]+))",
+    re.MULTILINE,
+)
+_NOT_OURS = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox"})
+_SEES_EVERYTHING = frozenset({"globals", "exec", "eval", "vars"})
+_DIGITS = 16
+
+
+class Sources:
+    """Reads project files once; remembers their texts by hash."""
+
+    def __init__(self, root: Path, study_root: Path, store: Path) -> None:
+        """Files under ``root`` are the project's; texts of earlier attempts are kept in ``store``."""
+        self._root = root
+        self._bases = (study_root, root, root / "src")
+        self._store = store
+        self._texts: dict[Path, tuple[str, bytes]] = {}
+        self._behind: dict[Path, Hashes] = {}
+        self._kept: set[str] = set()
+
+    def behind(self, file: Path) -> Hashes:
+        """Return the hash of each project file that a handler's file is made from, itself included."""
+        if file not in self._behind:
+            found = self._reach([file, *self._conftests(file)])
+            self._behind[file] = {self._shown(path): self._read(path)[0] for path in found}
+        return self._behind[file]
+
+    def keep(self, hashes: Hashes) -> None:
+        """Keep the texts behind some hashes, so that later attempts can be compared with them."""
+        for name, digest in hashes.items():
+            if digest not in self._kept:
+                self._kept.add(digest)
+                kept = self._store / f"{digest}.py"
+                if not kept.exists():
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    files.replace(kept, self._read(self._root / name)[1])
+
+    def change(self, file: Path, function: str, before: Hashes) -> str:
+        """Say what has changed of a handler since ``before``, or return an empty text."""
+        now = self.behind(file)
+        if now == before:
+            return ""
+        own = self._shown(file)
+        text = self._read(file)[1]
+        old = self._stored(before.get(own, ""))
+        if before.get(own) != now[own]:
+            if old is None:
+                return f"{own} is not what it was, and what it was is not known here"
+            if closure(old, function) != closure(text, function):
+                return f"{function} has changed, or what it uses in {own}"
+        used = [file, *self._conftests(file), *self._imported(used_text(text, function), file)]
+        for path in self._reach(used, skip=file):
+            name = self._shown(path)
+            if name != own and name not in before:
+                return f"{name} was not used before"
+            if name != own and before[name] != now.get(name, self._read(path)[0]):
+                known = self._stored(before[name])
+                if known is None or normal(known) != normal(self._read(path)[1]):
+                    return f"{name} has changed"
+        gone = [name for name in before if name.endswith("conftest.py") and name not in now]
+        return f"{gone[0]} is gone" if gone else ""
+
+    def _shown(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
+
+    def _read(self, path: Path) -> tuple[str, bytes]:
+        if path not in self._texts:
+            try:
+                text = path.read_bytes()
+            except OSError:
+                text = b""
+            self._texts[path] = hashlib.sha256(text).hexdigest()[:_DIGITS], text
+        return self._texts[path]
+
+    def _stored(self, digest: str) -> bytes | None:
+        try:
+            return (self._store / f"{digest}.py").read_bytes() if digest else None
+        except OSError:
+            return None
+
+    def _conftests(self, file: Path) -> list[Path]:
+        folders = [folder for folder in file.parents if folder.is_relative_to(self._root)]
+        return [found for folder in folders if (found := folder / "conftest.py").is_file()]
+
+    def _reach(self, start: Iterable[Path], skip: Path | None = None) -> list[Path]:
+        """Return files and what they import, over several steps; not what ``skip`` imports."""
+        found = dict.fromkeys(start)
+        for path in (pending := list(found)):
+            if path != skip:
+                for other in self._imported(self._read(path)[1], path):
+                    if other not in found:
+                        found[other] = None
+                        pending.append(other)
+        return list(found)
+
+    def _imported(self, text: bytes, file: Path) -> Iterator[Path]:
+        for module, names in _imports(text):
+            yield from self._resolve(module, names, file)
+
+    def _resolve(self, module: str, names: Sequence[str], file: Path) -> Iterator[Path]:
+        level = len(module) - len(module.lstrip("."))
+        parts = [part for part in module.split(".") if part]
+        bases: Iterable[Path]
+        if level:
+            bases = [file.parents[level - 1]] if level <= len(file.parents) else []
+        else:
+            bases = (file.parent, *self._bases, *self._on_path())
+        for base in bases:
+            found = list(self._modules(base, parts, names))
+            if found:
+                yield from found
+                return
+
+    def _on_path(self) -> Iterator[Path]:
+        for entry in sys.path:
+            folder = Path(entry)
+            if self._is_ours(folder):
+                yield folder
+
+    def _is_ours(self, path: Path) -> bool:
+        return path.is_relative_to(self._root) and not _NOT_OURS.intersection(
+            path.relative_to(self._root).parts
+        )
+
+    def _modules(self, base: Path, parts: Sequence[str], names: Sequence[str]) -> Iterator[Path]:
+        """The files of ``a.b`` under a folder: packages on the way, the module, submodules by name."""
+        here = base
+        for part in parts:
+            here = here / part
+            candidates = (here.with_suffix(".py"), here / "__init__.py")
+            yield from (path for path in candidates if self._is_ours(path) and path.is_file())
+        for name in names:
+            candidates = (here / f"{name}.py", here / name / "__init__.py")
+            yield from (path for path in candidates if self._is_ours(path) and path.is_file())
+
+
+def _imports(text: bytes) -> Iterator[tuple[str, list[str]]]:
+    """(module, names) of every import that is written in a text; too many rather than too few."""
+    for found in _IMPORT.finditer(text):
+        if found["module"]:
+            names = re.findall(r"(\w+)(?:[ \t]+as[ \t]+\w+)?", found["names"].decode("utf-8", "replace"))
+            yield found["module"].decode("utf-8", "replace"), names
+        else:
+            for part in found["plain"].decode("utf-8", "replace").split(","):
+                if part.split():
+                    yield part.split()[0], []
+
+
+# --- what a function uses -----------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def normal(source: bytes) -> str:
+    """Return what a module says, comments, formatting and docstrings aside; the text itself if broken."""
+    tree = _parse(source)
+    return source.decode("utf-8", "replace") if tree is None else "\n".join(_dumps(tree.body))
+
+
+@lru_cache(maxsize=4096)
+def closure(source: bytes, function: str) -> str:
+    """Return what a function and all that it uses in its file say, everything else aside."""
+    tree = _parse(source)
+    return "" if tree is None else "\n".join(_dumps(_used(tree, function)))
+
+
+def used_text(source: bytes, function: str) -> bytes:
+    """Return a function and all that it uses in its file, as text."""
+    tree = _parse(source)
+    return source if tree is None else ast.unparse(ast.Module(_used(tree, function), [])).encode()
+
+
+@lru_cache(maxsize=256)
+def _parse(source: bytes) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _tables(tree: ast.Module) -> tuple[list[frozenset[str]], list[frozenset[str]]]:
+    """What each statement of a module binds, and what it uses."""
+    return [frozenset(_bound(s)) for s in tree.body], [frozenset(_names(s)) for s in tree.body]
+
+
+def _used(tree: ast.Module, function: str) -> list[ast.stmt]:
+    binds, uses = _tables(tree)
+    wanted = {i for i, s in enumerate(tree.body) if function in binds[i] or _always(s, binds[i])}
+    pending = list(wanted)
+    for index in pending:
+        if uses[index] & _SEES_EVERYTHING:
+            return tree.body
+        for other, bound in enumerate(binds):
+            if other not in wanted and bound & uses[index]:
+                wanted.add(other)
+                pending.append(other)
+    return [statement for i, statement in enumerate(tree.body) if i in wanted]
+
+
+def _always(statement: ast.stmt, bound: frozenset[str]) -> bool:
+    """Tell whether a statement acts when the module is imported, or on every test in it."""
+    if isinstance(statement, ast.Expr):
+        return not isinstance(statement.value, ast.Constant)
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return any("autouse" in ast.unparse(decorator) for decorator in statement.decorator_list)
+    return not bound or "*" in bound or not isinstance(statement, _DEFINING)
+
+
+_DEFINING = ast.ClassDef | ast.Assign | ast.AnnAssign | ast.Import | ast.ImportFrom
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+        return
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+
+
+def _names(statement: ast.stmt) -> Iterator[str]:
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg  # a fixture is used by the name of a parameter
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+            yield node.value  # usefixtures("name"), getfixturevalue("name")
+
+
+def _dumps(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    for statement in statements:
+        if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+            yield ast.dump(_without_docstrings(statement))
+
+
+class _Docstrings(ast.NodeTransformer):
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+
+def _without_docstrings(statement: ast.stmt) -> ast.AST:
+    return _Docstrings().visit(copy.deepcopy(statement))  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,6 +74,17 @@ def _sync(path: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def sweep(folders: Iterable[str | Path], *, deep: bool = False) -> None:
+    """Remove temporary files that a killed process left; ``deep`` looks into subfolders, too."""
+    for folder in folders:
+        for root, inner, names in os.walk(folder):
+            for name in names:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    _remove(os.path.join(root, name))
+            if not deep:
+                inner.clear()
 
 
 def set_aside(path: Path, word: str) -> Path:

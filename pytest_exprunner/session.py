@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_exprunner import criteria, gates, journal, manifest, provenance, resume
+from pytest_exprunner import criteria, files, gates, journal, manifest, provenance, resume
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.data_files import DataFiles
@@ -23,7 +23,7 @@ from pytest_exprunner.judging import (
     judge_experiment,
     judge_gate,
 )
-from pytest_exprunner.layout import Layout
+from pytest_exprunner.layout import ARTIFACTS, Layout
 from pytest_exprunner.location import study_root
 from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import KEY_ALIAS, Experiment, SubExperiment
@@ -162,6 +162,7 @@ class ExperimentSession:
         try:
             self._publisher.prepare()
             self._take_lock()
+            self._sweep()
             for experiment in self._progress.touched:
                 self.layout.experiment(experiment).mkdir(parents=True, exist_ok=True)
             self._mark_pending()
@@ -176,6 +177,18 @@ class ExperimentSession:
                 f"({error.filename}); expected a folder that this user can write to (--exp-results)"
             ) from error
         self.started = True
+
+    def _sweep(self) -> None:
+        """Remove what killed runs have left half-written: nobody else is at work here now."""
+        layout = self.layout
+        files.sweep([layout.base, layout.experiments, layout.state])
+        files.sweep([layout.runs, layout.state / "sources", layout.state / "hashes"])
+        for experiment in self._progress.touched:
+            folder = layout.experiment(experiment)
+            files.sweep([folder])
+            files.sweep([folder / ARTIFACTS], deep=True)
+            attempts = (a for known in self.study.attempts(experiment).values() for a in known)
+            files.sweep([layout.attempt(a.key) for a in attempts if a.finished_at is None], deep=True)
 
     def _take_lock(self) -> None:
         shown = self.settings.shown(self.layout.root)

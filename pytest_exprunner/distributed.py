@@ -7,7 +7,6 @@ any number of times.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
 from pytest_exprunner.items import RECORD
 from pytest_exprunner.schedule import Schedule
 from pytest_exprunner.session import ExperimentSession, Selected, SharedRun
+from pytest_exprunner.supervised import cause_of
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -357,7 +357,9 @@ class ControllerHooks:
 
     def _crashed(self, node: WorkerController, nodeid: str) -> None:
         """Record what a worker left behind, before anything that waits for it is looked at."""
-        self._lost[nodeid] = self._session.lost(nodeid, _cause(node))
+        item = self._session.item_of(nodeid)
+        if item is not None:
+            self._lost[nodeid] = self._session.lost(item, nodeid, _cause(node))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: object) -> None:
@@ -383,16 +385,3 @@ def _process(node: WorkerController) -> subprocess.Popen[bytes] | None:
     """The process of a worker, which execnet keeps to itself."""
     process = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
     return process if isinstance(process, subprocess.Popen) else None
-
-
-def cause_of(code: int) -> str:
-    """Return how a process with this exit code ended, in words."""
-    if code >= 0:
-        return f"its process exited with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    if name == "SIGKILL":
-        return "its process was killed (SIGKILL), by somebody or for lack of memory"
-    return f"its process crashed: {name}"

@@ -46,6 +46,13 @@ def printable(config: pytest.Config, line: str) -> str:
     return line
 
 
+def note_interruption(session: ExperimentSession, item: pytest.Item, error: BaseException) -> None:
+    """Record the attempt of an item that is being stopped, if it is under way."""
+    attempt = item.stash.get(ATTEMPT, None)
+    if attempt is not None and attempt.record is None:
+        session.interrupted(attempt, f"{calling.stopper(error)} stopped it")
+
+
 class ItemHooks:
     """Hooks around one `ExperimentSession`, in every process that runs items."""
 
@@ -111,9 +118,7 @@ class ItemHooks:
         try:
             return (yield)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
-            attempt = item.stash.get(ATTEMPT, None)
-            if attempt is not None and attempt.record is None:
-                self._session.interrupted(attempt, f"{calling.stopper(error)} stopped it")
+            note_interruption(self._session, item, error)
             raise
 
     @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ import pytest
 from pytest_exprunner.location import ENVIRONMENT_PREFIX, absolute, find_plan, setting, study_root
 
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
+EXECUTORS = ("inline", "subprocess")
 _LEVELS = ("target", "acceptable", "failure")
 
 
@@ -21,6 +22,12 @@ def declare(parser: pytest.Parser) -> None:
         ("plan", "FILE", "the research plan (default: research/research_plan.yaml)"),
         ("results", "DIR", "folder for results and findings (default: the plan's folder)"),
         ("paths", "DIRS", "folders with handlers, separated by spaces (default: experiments)"),
+        ("executor", "NAME", "inline, or subprocess: each handler in a process of its own (default: inline)"),
+        (
+            "timeout",
+            "SECONDS",
+            "end a handler that takes longer (default: no limit; a limit in the plan wins)",
+        ),
         ("lock-timeout", "SECONDS", "wait this long for another run on the same results folder (default: 0)"),
     ):
         group.addoption(f"--exp-{name}", metavar=metavar, default=None, help=text)
@@ -79,9 +86,33 @@ def _path(found: tuple[str, Path]) -> Path:
     return absolute(found[1], found[0])
 
 
+def executor(config: pytest.Config) -> str:
+    """Return where handlers are called."""
+    found = _setting(config, "executor")
+    name = found[0] if found else EXECUTORS[0]
+    if name not in EXECUTORS:
+        from pytest_exprunner.errors import did_you_mean  # noqa: PLC0415 - not needed as a rule
+
+        raise pytest.UsageError(
+            f"--exp-executor: unknown executor {name!r}{did_you_mean(name, EXECUTORS)}; "
+            f"known: {', '.join(EXECUTORS)}"
+        )
+    return name
+
+
+def timeout(config: pytest.Config) -> float | None:
+    """Return how many seconds a handler may take, or None."""
+    seconds = _seconds(config, "timeout")
+    return seconds or None
+
+
 def lock_timeout(config: pytest.Config) -> float:
     """Return how many seconds to wait for another run."""
-    found = _setting(config, "lock_timeout")
+    return _seconds(config, "lock_timeout")
+
+
+def _seconds(config: pytest.Config, name: str) -> float:
+    found = _setting(config, name)
     text = found[0] if found else "0"
     try:
         seconds = float(text)
@@ -89,7 +120,7 @@ def lock_timeout(config: pytest.Config) -> float:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
         raise pytest.UsageError(
-            f"--exp-lock-timeout: {text!r} is not a number of seconds; expected one such as 60"
+            f"--exp-{name.replace('_', '-')}: {text!r} is not a number of seconds; expected one such as 60"
         )
     return seconds
 

@@ -266,7 +266,7 @@ class Criterion(Model):
 class SubExperiment(Model):
     """One planned step of an experiment, carried out by one handler."""
 
-    LATER: ClassVar = ("seeds", "timeout", "resources", "isolate")
+    LATER: ClassVar = ("seeds", "resources")
 
     id: str = _KEY
     name: str | None = Field(None, description="Title for people.")
@@ -275,7 +275,9 @@ class SubExperiment(Model):
     seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = Field(
         (), description="One attempt per seed."
     )
-    timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="Seconds.")
+    timeout: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Seconds that it may take, in a process of its own."
+    )
     resources: Settings = Field(description="gpu, gpu_type, cpu, memory.")
     data: Texts = Field(
         (), description="Data files or folders, relative to the study; their change makes a result outdated."

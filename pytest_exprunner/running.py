@@ -12,6 +12,7 @@ from pytest_exprunner import calling, options, plan_file, processes
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
+from pytest_exprunner.isolating import IsolateHooks
 from pytest_exprunner.items import BLOCKED, RECORD, REPLAYED, ItemHooks, printable
 from pytest_exprunner.judging import Judgement, Outcome
 from pytest_exprunner.location import study_root
@@ -62,6 +63,7 @@ def configure(
         config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
     manager = config.pluginmanager
     manager.register(ItemHooks(config, session, collecting, folders), "exprunner-items")
+    manager.register(IsolateHooks(config, session), "exprunner-isolate")
     if settings.explain:
         manager.register(ExplainHooks(config, session), "exprunner-explain")
     if settings.resume:
@@ -132,6 +134,8 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         ignore_dependencies=config.getoption("exp_ignore_dependencies"),
         resume=config.getoption("exp_resume"),
         explain=config.getoption("exp_explain"),
+        executor=options.executor(config),
+        timeout=options.timeout(config),
         lock_timeout=options.lock_timeout(config),
     )
 

@@ -29,7 +29,15 @@ from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import KEY_ALIAS, Experiment, SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
-from pytest_exprunner.records import AttemptRecord, CriterionResult, RunSpec, Status, label, parse_record
+from pytest_exprunner.records import (
+    AttemptRecord,
+    CriterionResult,
+    RunSpec,
+    Status,
+    dump_record,
+    label,
+    parse_record,
+)
 from pytest_exprunner.render.terminal import Summary
 from pytest_exprunner.resume import Resumption
 from pytest_exprunner.scan import Handler
@@ -410,23 +418,41 @@ class ExperimentSession:
         latest = self._latest
         return latest.record if latest is not None and latest.published == text else None
 
-    def lost(self, nodeid: str, cause: str) -> tuple[str, str]:
+    def item_of(self, nodeid: str) -> Selected | None:
+        """Return what this run selected under a node id."""
+        return self._progress.by_node.get(nodeid)
+
+    def isolation(self, item: Selected | None) -> tuple[bool, float | None]:
+        """Tell whether an item gets a process of its own, and for how many seconds.
+
+        Only another process can keep a time limit, so a limit asks for one.
+        """
+        sub = None
+        if item is not None:
+            sub = self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
+        timeout = self.settings.timeout if sub is None or sub.timeout is None else sub.timeout
+        asked = self.settings.executor == "subprocess" or timeout is not None
+        return not self.settings.stub and (asked or bool(sub and sub.isolate)), timeout
+
+    def lost(self, item: Selected, nodeid: str, cause: str) -> tuple[str, str]:
         """Record the attempt of an item whose process is gone; return its record and words for people.
 
         Both are empty where the attempt had not started.
         """
-        item = self._progress.by_node.get(nodeid)
-        if item is None:
-            return "", ""
         self.study.reread((), [item.sub_experiment])
-        own = [a for a in self._own(item) if a.nodeid == nodeid and a.finished_at is None]
+        own = [a for a in self._own(item) if a.nodeid == nodeid]
         if not own:
             return "", ""
-        spec = self._spec(item, self.plan.experiments[item.experiment], {}, {})
         folder = self.layout.attempt(own[-1].key)
-        text = journal.close_lost(folder, own[-1], spec, cause, time.time())
+        what = f"{item.label} failed"
+        if own[-1].finished_at is None:
+            spec = self._spec(item, self.plan.experiments[item.experiment], {}, {})
+            text = journal.close_lost(folder, own[-1], spec, cause, time.time())
+        else:
+            text = dump_record(own[-1]).decode()
+            what += f" after its attempt was {own[-1].status}"
         tail = journal.last_lines(folder, _LAST_LINES)
-        shown = [f"{item.sub_experiment} failed: {cause}.", *(["The last it logged:"] if tail else [])]
+        shown = [f"{what}: {cause}.", *(["The last it logged:"] if tail else [])]
         shown += [f"  {line}" for line in tail]
         return text, "\n".join([*shown, f"Its files are in {self.settings.shown(folder)}"])
 

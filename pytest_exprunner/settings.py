@@ -25,6 +25,9 @@ class Settings:
     ignore_dependencies: bool = False
     resume: bool = False
     explain: bool = False
+    executor: str = "inline"
+    timeout: float | None = None
+    """Seconds that a handler may take where the plan says nothing."""
     lock_timeout: float = 0.0
     """Seconds to wait for another run on the same results folder."""
 

@@ -20,12 +20,12 @@ TOP_LAYER = 6
 ONLY_IN = {
     "pytest": {
         *("options", "importing", "collecting", "selecting", "calling"),
-        *("items", "replaying", "explaining", "distributed", "running", "plugin"),
+        *("items", "isolating", "replaying", "explaining", "distributed", "running", "plugin"),
     },
     "xdist": {"distributed"},
     "filelock": {"lock"},
     "psutil": {"processes"},
-    "_pytest": {"selecting"},
+    "_pytest": {"selecting", "isolating"},
     "yaml": {"yaml_nodes"},
     "click": {"cli"},
     "pydantic": {"plan", "plan_file"},

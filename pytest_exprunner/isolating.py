@@ -1,0 +1,81 @@
+"""Handlers in processes of their own: whole items, with their fixtures; reports come back as text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from pytest_exprunner import calling
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem
+from pytest_exprunner.items import RECORD, note_interruption
+from pytest_exprunner.session import ExperimentSession, Selected
+from pytest_exprunner.supervised import Ended, supervise
+
+
+class IsolateHooks:
+    """Takes the place of pytest's own protocol for items that ask for a process of their own."""
+
+    def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
+        """Registered in every process that runs items."""
+        self._config = config
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Run an item elsewhere, or leave it to others."""
+        selected = item.stash.get(SELECTED, None)
+        if selected is None or isinstance(item, StubItem) or self._config.getoption("usepdb", None):
+            return None
+        planned = EXPLORATORY not in item.stash
+        isolated, timeout = self._session.isolation(selected if planned else None)
+        if not isolated:
+            return None
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        # Nothing that was set up here is to be torn down there.
+        calling.settle(item, None)
+        ended = supervise(lambda: self._run(item), timeout)
+        for report in self._reports(item, selected, ended):
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _run(self, item: pytest.Item) -> bytes:
+        """In the other process: the whole item; its reports as JSON."""
+        try:
+            reports = runtestprotocol(item, nextitem=None, log=False)
+        except KeyboardInterrupt as error:
+            note_interruption(self._session, item, error)
+            raise
+        hook = self._config.hook
+        data = [hook.pytest_report_to_serializable(config=self._config, report=report) for report in reports]
+        return json.dumps(data, default=str).encode("utf-8", "backslashreplace")
+
+    def _reports(self, item: pytest.Item, selected: Selected, ended: Ended) -> list[pytest.TestReport]:
+        if not ended.cause:
+            return [self._report(data) for data in json.loads(ended.answer)]
+        record, words = self._session.lost(selected, item.nodeid, ended.cause)
+        words = words or f"{selected.label} failed before its attempt started: {ended.cause}."
+        report = _report(item, "call", "failed")
+        report.longrepr = f"{words}\n\nWhere it was:\n{ended.stacks}" if ended.stacks else words
+        if record:
+            setattr(report, RECORD, record)
+        return [_report(item, "setup", "passed"), report, _report(item, "teardown", "passed")]
+
+    def _report(self, data: dict[str, Any]) -> pytest.TestReport:
+        data["location"] = tuple(data["location"])
+        if isinstance(data["longrepr"], list):  # where something was skipped, and why
+            data["longrepr"] = tuple(data["longrepr"])
+        data["sections"] = [tuple(section) for section in data["sections"]]
+        report: pytest.TestReport = self._config.hook.pytest_report_from_serializable(
+            config=self._config, data=data
+        )
+        return report
+
+
+def _report(item: pytest.Item, when: Any, outcome: Any) -> pytest.TestReport:
+    keywords: Any = dict.fromkeys(item.keywords, 1)
+    return pytest.TestReport(item.nodeid, item.location, keywords, outcome, None, when)

@@ -1,0 +1,142 @@
+"""A piece of work in a process of its own, watched from outside: whatever happens to it, it ends alone.
+
+The process is forked, so that it starts warm: everything is imported and collected already. It leads a
+session of its own, so that all it starts can be ended with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+_PATIENCE = 3.0  # seconds to note an interruption, or to end when time is up
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the process ended: what it answered, or what became of it instead."""
+
+    answer: bytes
+    cause: str = ""
+    """Empty where it answered."""
+    stacks: str = ""
+    """Where every thread was when time was up."""
+
+
+def supervise(work: Callable[[], bytes], timeout: float | None) -> Ended:
+    """Run ``work`` in a forked process and return its answer, or why there is none.
+
+    It is killed, with all processes that it started, when ``timeout`` seconds are over, even where it
+    holds the interpreter's lock. KeyboardInterrupt is passed on to it before it is raised here.
+    """
+    reading, writing = os.pipe()
+    with tempfile.NamedTemporaryFile(prefix="exprunner-stacks-") as stacks:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with warnings.catch_warnings():
+            # A worker of xdist has a thread that only reads; it does not go along.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            _work(work, writing, timeout, stacks.name)
+        os.close(writing)
+        try:
+            return _watch(pid, reading, timeout, Path(stacks.name))
+        except KeyboardInterrupt:
+            _interrupt(pid)
+            raise
+        finally:
+            os.close(reading)
+            _end_group(pid)
+
+
+def _work(work: Callable[[], bytes], writing: int, timeout: float | None, stacks: str) -> NoReturn:
+    """The life of the forked process."""
+    code = 70
+    try:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)  # asked to end, it does; only Ctrl-C is noted
+        if timeout is not None:
+            # A thread in C that needs no lock: it writes where every thread is, and ends the process
+            # before any of them gets a step further.
+            faulthandler.dump_traceback_later(timeout, exit=True, file=Path(stacks).open("wb"))  # noqa: SIM115
+        answer = memoryview(work())
+        while answer:
+            answer = answer[os.write(writing, answer) :]
+        code = 0
+    except BaseException:  # noqa: BLE001 - nothing may leave this process
+        code = 70
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _watch(pid: int, reading: int, timeout: float | None, stacks: Path) -> Ended:
+    began = time.monotonic()
+    deadline = None if timeout is None else began + timeout + _PATIENCE
+    answer: list[bytes] = []
+    while True:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not select.select([reading], [], [], left)[0]:
+            return Ended(b"", f"timeout after {timeout:g} s")  # it did not end itself
+        piece = os.read(reading, _PIECE)
+        if not piece:
+            break
+        answer.append(piece)
+    _pid, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if answer and code == 0:
+        return Ended(b"".join(answer))
+    where = stacks.read_text(encoding="utf-8", errors="replace")
+    if timeout is not None and where and time.monotonic() - began >= timeout:
+        return Ended(b"", f"timeout after {timeout:g} s", where)
+    return Ended(b"", cause_of(code))
+
+
+def _interrupt(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                time.sleep(0.02)
+                continue
+        return
+
+
+def _end_group(pid: int) -> None:
+    """Kill the process, if it is still there, and everything of its session."""
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def cause_of(code: int) -> str:
+    """Return how a process with this exit code ended: ``crashed: SIGSEGV``."""
+    if code >= 0:
+        return f"its process exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return "killed, likely out of memory" if name == "SIGKILL" else f"crashed: {name}"

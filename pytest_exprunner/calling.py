@@ -21,6 +21,7 @@ from pytest_exprunner.values import text
 _RESULT = pytest.StashKey[object]()
 _KEPT = pytest.StashKey[bool]()
 _MAX_TRACEBACK = 50_000
+_MAX_CAPTURED = 1_000_000
 _STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -139,6 +140,19 @@ def publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: py
                 text(report.longreprtext)[-_MAX_TRACEBACK:],
             )
         )
+
+
+def capped(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return captured output of bounded length, its beginning and its end; the log has all of it."""
+    return [(name, _middle_out(content)) for name, content in sections]
+
+
+def _middle_out(content: str) -> str:
+    if len(content) <= _MAX_CAPTURED:
+        return content
+    left_out = len(content) - _MAX_CAPTURED
+    start, end = content[: _MAX_CAPTURED // 4], content[-3 * _MAX_CAPTURED // 4 :]
+    return f"{start}\n… {left_out:,} characters left out; log.txt of the attempt has them …\n{end}"
 
 
 def write_log(attempt: Attempt, report: pytest.TestReport) -> None:

@@ -218,4 +218,5 @@ class ItemHooks:
             calling.write_log(attempt, report)
             attempt.close()
             del item.stash[ATTEMPT]
+        report.sections = calling.capped(report.sections)
         return report

@@ -128,3 +128,16 @@ def test_the_schema_command_prints_the_shipped_schema(study: Study) -> None:
     """``exprunner schema`` prints what is shipped beside the package."""
     shipped = Path(pytest_exprunner.__file__).parent / "research_plan.schema.json"
     assert json.loads(study.exprunner("schema").out) == json.loads(shipped.read_text(encoding="utf-8"))
+
+
+def test_the_tests_that_the_page_on_reliability_names() -> None:
+    """Each test that the page names exists."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    defined = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 30
+    assert named <= defined

@@ -261,3 +261,16 @@ def _works_in(process: psutil.Process, folder: str) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and process.cwd() == folder
     except psutil.Error:
         return False
+
+
+@pytest.mark.parametrize("executor", ["inline", "subprocess"])
+def test_a_flood_of_output(study: Study, executor: str) -> None:
+    """A hundred megabytes of output end in the log; what is shown and sent around stays small."""
+    body = "line = 'x' * 99\nfor _ in range(1_000_000):\n    print(line)\nprint('the end')\nraise ValueError('full')"
+    run = isolated(study, "-n1", body=body, executor=executor)
+    assert run.code == 1
+    assert run.counts(passed=2, failed=1)
+    assert len(run.out) < 5_000_000
+    assert "the end" in run.out
+    assert "characters left out; log.txt of the attempt has them …" in run.out
+    assert (study.attempt() / "log.txt").stat().st_size > 99_000_000

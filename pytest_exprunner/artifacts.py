@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -177,16 +178,14 @@ class ArtifactStore:
         folder, name = os.path.split(target)
         temporary = f"{folder}/.{hashlib.sha256(name.encode()).hexdigest()[:12]}.tmp"
         try:
-            write(temporary)
-        except (FileNotFoundError, NotADirectoryError):
-            try:
-                os.makedirs(folder, exist_ok=True)
-            except (FileExistsError, NotADirectoryError):
-                raise ArtifactError(f"{folder} is an artifact already and cannot be a folder too") from None
-            write(temporary)
-        if os.path.lexists(target):
-            self._keep_earlier(target)
-        os.rename(temporary, target)
+            _write_into(folder, temporary, write)
+            if os.path.lexists(target):
+                self._keep_earlier(target)
+            os.rename(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
     def _refuse_links(self, target: str) -> None:
         """Refuse folders that are links: what they lead to is not this attempt's."""
@@ -218,6 +217,18 @@ class ArtifactStore:
         self._stored[name] = artifact
         self._announce(artifact)
         return artifact.path
+
+
+def _write_into(folder: str, temporary: str, write: Callable[[str], object]) -> None:
+    """Write a file, making its folder first where there is none."""
+    try:
+        write(temporary)
+    except (FileNotFoundError, NotADirectoryError):
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ArtifactError(f"{folder} is an artifact already and cannot be a folder too") from None
+        write(temporary)
 
 
 def _is_temporary(file: Path) -> bool:

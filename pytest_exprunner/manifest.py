@@ -37,7 +37,7 @@ def write(folder: Path, run: str, pending: Mapping[str, Sequence[Pending]]) -> N
         value = {"schema_version": SCHEMA_VERSION, "run": run, "selected": entries}
         files.replace_durably({file: orjson.dumps(value, option=orjson.OPT_INDENT_2)})
     else:
-        for done in (file, file.with_suffix(".replayed")):
+        for done in (file.with_suffix(".replayed"), file):
             with contextlib.suppress(FileNotFoundError):
                 done.unlink()
 
@@ -50,6 +50,14 @@ def note_replayed(folder: Path, run: str, experiment: str, slot: Sequence[object
         os.write(descriptor, line)
     finally:
         os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove notes of runs that are over."""
+    for file in folder.glob("*.replayed"):
+        if not file.with_suffix(".json").exists():
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
 
 
 def replayed(folder: Path, run: str) -> set[tuple[object, ...]]:

@@ -189,6 +189,7 @@ class ExperimentSession:
     def _sweep(self) -> None:
         """Remove what killed runs have left half-written: nobody else is at work here now."""
         layout = self.layout
+        manifest.sweep(layout.runs)
         files.sweep([layout.base, layout.experiments, layout.state])
         files.sweep([layout.runs, layout.state / "sources", layout.state / "hashes"])
         for experiment in self._progress.touched:

@@ -70,7 +70,9 @@ def _kill_at_random(root: Path, seed: int, arguments: tuple[str, ...]) -> None:
     for attempt in range(chance.randint(1, 3)):
         resume = ("--exp-resume",) if attempt else ()
         process = runs.start(*resume, *arguments, PAUSE="0.03")
-        time.sleep(chance.uniform(0.3, 1.3))
+        while arguments and "[4 items]" not in runs.output and process.poll() is None:
+            time.sleep(0.01)  # xdist itself does not survive a worker that dies while it starts
+        time.sleep(chance.uniform(0.0, 0.6) if arguments else chance.uniform(0.2, 1.0))
         victims = [psutil.Process(process.pid)] if process.poll() is None else []
         if arguments and victims and chance.random() < 0.5:
             victims = victims[0].children() or victims

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +31,7 @@ from pytest_exprunner.records import (
 from pytest_exprunner.returned import Returned, check
 from pytest_exprunner.runner import ExperimentRunner, event_line
 from pytest_exprunner.upstream import Upstream
-from pytest_exprunner.values import Plain, clipped
+from pytest_exprunner.values import Plain, clipped, digest_of
 
 _PROGRESS_SECONDS = 1.0
 _LOGGED_NAMES = 10_000
@@ -74,14 +76,24 @@ class Attempt:
         self.published = ""
         """The record as it was written, once the attempt has ended."""
         sub = experiment.sub_experiments[spec.sub_experiment]
+        self._checkpoints = _checkpoints(layout, spec)
         self.runner = ExperimentRunner(
-            spec, self._emit, self._store, needs, MappingProxyType(dict(params)), _config(sub)
+            spec,
+            self._emit,
+            self._store,
+            needs,
+            MappingProxyType(dict(params)),
+            _config(sub),
+            lambda: self._checkpoints / f"key-{digest_of(spec.inputs)}",
         )
 
     def complete(self, returned: object) -> AttemptRecord:
         """Publish what the handler returned. Raises `HandlerError` if its shape is wrong."""
         parts = check(returned, self._spec.sub_experiment)
-        return self._publish(Status.COMPLETED, parts)
+        record = self._publish(Status.COMPLETED, parts)
+        if self._checkpoints.is_dir():
+            shutil.rmtree(self._checkpoints, ignore_errors=True)
+        return record
 
     def stub(self) -> AttemptRecord:
         """Publish an attempt that never called the handler and can never count."""
@@ -199,6 +211,12 @@ class Attempt:
                 seen[1] = value
             elif len(logged) < _LOGGED_NAMES:
                 logged[name] = [1, value]
+
+
+def _checkpoints(layout: Layout, spec: RunSpec) -> Path:
+    """The folder of all checkpoints of a (variant, seed) of a sub-experiment."""
+    slot = artifact_prefix(spec.sub_experiment, spec.variant, spec.seed).partition("/")[2]
+    return Path(f"{layout.checkpoints}/{spec.experiment}/{slot}")
 
 
 def _config(sub: Any) -> Mapping[str, Any]:

@@ -261,7 +261,7 @@ class PlanScheduling:
             self._give(node)
         for node, given in self._given.items():
             if len(given) == 1 and self._is_useful(node):
-                self._give(node)
+                self._give(node, ahead=True)
         idle = sum(not self._given[node] for node in free) - len(self._asked)
         for node, given in self._given.items():
             if idle > 0 and len(given) > 1 and node not in self._asked and not node.shutting_down:
@@ -272,8 +272,8 @@ class PlanScheduling:
     def _is_useful(self, node: WorkerController) -> bool:
         return not node.shutting_down and self._ids is not None and self._collections.get(node) == self._ids
 
-    def _give(self, node: WorkerController) -> None:
-        index = self._schedule.start() if self._schedule is not None else None
+    def _give(self, node: WorkerController, *, ahead: bool = False) -> None:
+        index = self._schedule.start(ahead=ahead) if self._schedule is not None else None
         if isinstance(index, int):
             assert self._ids is not None
             self._given[node].append(index)
@@ -353,7 +353,10 @@ class ControllerHooks:
         durations: dict[schedule.Node, float] = {}
         durations.update(zip(collected.handlers, self._session.durations(selected), strict=True))
         items = {index: (s.experiment, s.sub_experiment) for index, s in collected.handlers.items()}
-        return schedule.of_plan(self._session.plan, items, len(ids), durations)
+        needed: dict[schedule.Node, int] = {}
+        needed.update((index, self._session.gpus(s)) for index, s in collected.handlers.items())
+        slots = schedule.Slots(len(self._session.settings.devices), needed)
+        return schedule.of_plan(self._session.plan, items, len(ids), durations, slots)
 
     def _crashed(self, node: WorkerController, nodeid: str) -> None:
         """Record what a worker left behind, before anything that waits for it is looked at."""

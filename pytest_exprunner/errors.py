@@ -65,6 +65,10 @@ class LockedError(ExprunnerError):
     """Another run is at work on the same results folder."""
 
 
+class ResourceError(ExprunnerError):
+    """What an attempt needs to itself is not there."""
+
+
 class NeedsError(ExprunnerError, LookupError):
     """What another sub-experiment should have left is not there, or not what it was."""
 

@@ -10,6 +10,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_exprunner import calling
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem
+from pytest_exprunner.errors import ResourceError
 from pytest_exprunner.items import RECORD, note_interruption
 from pytest_exprunner.session import ExperimentSession, Selected
 from pytest_exprunner.supervised import Ended, supervise
@@ -37,7 +38,11 @@ class IsolateHooks:
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         # Nothing that was set up here is to be torn down there.
         calling.settle(item, None)
-        ended = supervise(lambda: self._run(item), timeout)
+        try:
+            with self._session.lease(selected if planned else None):
+                ended = supervise(lambda: self._run(item), timeout)
+        except ResourceError as error:
+            ended = Ended(b"", str(error))
         for report in self._reports(item, selected, ended):
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

@@ -51,6 +51,11 @@ class Layout:
         return (self.base if self.branch else self.state) / "runs"
 
     @property
+    def checkpoints(self) -> Path:
+        """The folder of what handlers keep for the next attempt at the same thing."""
+        return self.lock_folder / "checkpoints"
+
+    @property
     def lock_folder(self) -> Path:
         """The folder of the lock that a run holds."""
         return self.runs.parent

@@ -28,6 +28,7 @@ def declare(parser: pytest.Parser) -> None:
             "SECONDS",
             "end a handler that takes longer (default: no limit; a limit in the plan wins)",
         ),
+        ("devices", "IDS", "GPUs that may be used, separated by commas (default: all that are visible)"),
         ("lock-timeout", "SECONDS", "wait this long for another run on the same results folder (default: 0)"),
     ):
         group.addoption(f"--exp-{name}", metavar=metavar, default=None, help=text)
@@ -104,6 +105,12 @@ def timeout(config: pytest.Config) -> float | None:
     """Return how many seconds a handler may take, or None."""
     seconds = _seconds(config, "timeout")
     return seconds or None
+
+
+def devices(config: pytest.Config) -> str | None:
+    """Return the GPUs that were named, as they were named."""
+    found = _setting(config, "devices")
+    return found[0] if found else None
 
 
 def lock_timeout(config: pytest.Config) -> float:

@@ -263,10 +263,21 @@ class Criterion(Model):
         return self.target if self.acceptable is None else self.acceptable
 
 
+class Resources(Model):
+    """What an attempt has to itself while it runs."""
+
+    LATER: ClassVar = ("gpu_type", "cpu", "memory")
+
+    gpu: Annotated[int, Field(ge=0, description="GPUs that no other attempt uses meanwhile.")] = 0
+    gpu_type: str | None = None
+    cpu: float | None = None
+    memory: int | str | None = None
+
+
 class SubExperiment(Model):
     """One planned step of an experiment, carried out by one handler."""
 
-    LATER: ClassVar = ("seeds", "resources")
+    LATER: ClassVar = ("seeds",)
 
     id: str = _KEY
     name: str | None = Field(None, description="Title for people.")
@@ -278,7 +289,7 @@ class SubExperiment(Model):
     timeout: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds that it may take, in a process of its own."
     )
-    resources: Settings = Field(description="gpu, gpu_type, cpu, memory.")
+    resources: Resources = Field(Resources(), description="What it needs to itself.")
     data: Texts = Field(
         (), description="Data files or folders, relative to the study; their change makes a result outdated."
     )

@@ -23,6 +23,7 @@ from pytest_exprunner.plan import (
     NextSteps,
     Plan,
     Project,
+    Resources,
     SubExperiment,
     check_experiment_id,
     check_sub_experiment_id,
@@ -97,6 +98,7 @@ def known_keys(model: type[BaseModel]) -> frozenset[str]:
 _ONE: dict[tuple[type[Model], str], type[Model]] = {
     (Plan, "project"): Project,
     (Experiment, "next_steps"): NextSteps,
+    (SubExperiment, "resources"): Resources,
 }
 _MANY: dict[tuple[type[Model], str], type[Model]] = {
     (Plan, "experiments"): Experiment,
@@ -106,12 +108,13 @@ _MANY: dict[tuple[type[Model], str], type[Model]] = {
 }
 _KNOWN: dict[type[Model], frozenset[str]] = {
     model: known_keys(model)
-    for model in (Plan, Project, Experiment, SubExperiment, Criterion, NextSteps, Gate)
+    for model in (Plan, Project, Experiment, SubExperiment, Resources, Criterion, NextSteps, Gate)
 }
 
 
 _LATER_ELSEWHERE = {
-    **dict.fromkeys(set(SubExperiment.LATER) - {"data"}, "sub-experiment, and is not supported yet"),
+    **dict.fromkeys(("needs", "timeout", "isolate", "resources"), "sub-experiment"),
+    **dict.fromkeys(SubExperiment.LATER, "sub-experiment, and is not supported yet"),
     **dict.fromkeys(Criterion.LATER, "criterion, and is not supported yet"),
 }
 

@@ -20,7 +20,6 @@ T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 5.0
 _LATER = {
     "log_samples": "per-sample values",
-    "checkpoint_dir": "checkpoints",
 }
 
 
@@ -35,8 +34,10 @@ class ExperimentRunner:
         needs: Mapping[str, Upstream],
         params: Mapping[str, Any],
         config: Mapping[str, Any],
+        checkpoints: Callable[[], Path],
     ) -> None:
         """Built by the plugin; ``emit`` receives everything that happens."""
+        self._checkpoints = checkpoints
         self._spec = spec
         self._emit = emit
         self.results = results
@@ -77,6 +78,17 @@ class ExperimentRunner:
             return torch.device("cuda")
         mps = getattr(torch.backends, "mps", None)
         return torch.device("mps" if mps is not None and mps.is_available() else "cpu")
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """A folder that survives until an attempt at the same thing completes.
+
+        The same thing is the same code, parameters, configuration and data: after a crash, a time-out or
+        an interruption the next attempt finds what this one put there. It is removed on completion.
+        """
+        folder = self._checkpoints()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def log_metrics(self, metrics: Mapping[str, object], step: int | None = None) -> None:
         """Append numbers to the journal at once. Once this returns, a kill loses nothing of them.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_exprunner import calling, options, plan_file, processes
+from pytest_exprunner import calling, devices, options, plan_file, processes
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
@@ -135,9 +135,16 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         resume=config.getoption("exp_resume"),
         explain=config.getoption("exp_explain"),
         executor=options.executor(config),
+        devices=_devices(config, plan),
         timeout=options.timeout(config),
         lock_timeout=options.lock_timeout(config),
     )
+
+
+def _devices(config: pytest.Config, plan: Plan) -> tuple[str, ...]:
+    if not any(sub.resources.gpu for _experiment, sub in plan.sub_experiments()):
+        return ()
+    return devices.available(options.devices(config))
 
 
 class RunHooks:

@@ -16,6 +16,30 @@ from pytest_exprunner.plan import Plan
 N = TypeVar("N", bound=Hashable)
 
 
+class Slots(Generic[N]):
+    """A number of equal things, such as GPUs, of which some work needs so many to itself."""
+
+    def __init__(self, number: int, needed: Mapping[N, int]) -> None:
+        """No work may need more than there are."""
+        self._free = number
+        self._needed = needed
+
+    def needs(self, node: N) -> int:
+        """Return how many some work needs."""
+        return self._needed.get(node, 0)
+
+    def take(self, node: N) -> bool:
+        """Take what some work needs; tell whether there was enough."""
+        if self.needs(node) > self._free:
+            return False
+        self._free -= self.needs(node)
+        return True
+
+    def free(self, node: N) -> None:
+        """Give back what some work had taken."""
+        self._free += self.needs(node)
+
+
 class Schedule(Generic[N]):
     """Hands out work that is ready, the longest chain first where durations are known."""
 
@@ -24,6 +48,7 @@ class Schedule(Generic[N]):
         waits: Mapping[N, Iterable[N]],
         work: Sequence[N],
         durations: Mapping[N, float] | None = None,
+        slots: Slots[N] | None = None,
     ) -> None:
         """``waits`` says what each node waits for; nodes that are not in ``work`` are milestones.
 
@@ -44,6 +69,7 @@ class Schedule(Generic[N]):
         self._chain = self._chains(durations or {})
         self._ready: list[tuple[float, int, N]] = []
         self._left = len(self._place)
+        self._slots = slots or Slots(0, {})
         self._running: set[N] = set()
         self._pass([node for node, waiting in self._open.items() if not waiting])
 
@@ -68,23 +94,35 @@ class Schedule(Generic[N]):
         """Tell whether some work could start now."""
         return bool(self._ready)
 
-    def start(self) -> N | None:
-        """Take the most urgent work that is ready; None where there is none now."""
-        if not self._ready:
-            return None
-        node = heapq.heappop(self._ready)[2]
-        self._running.add(node)
-        return node
+    def start(self, *, ahead: bool = False) -> N | None:
+        """Take the most urgent work that is ready and for which there are slots; None where there is none.
+
+        What is only taken ``ahead`` of its time takes no slots from others.
+        """
+        passed = []
+        found = None
+        while self._ready and found is None:
+            entry = heapq.heappop(self._ready)
+            if (ahead and self._slots.needs(entry[2])) or not self._slots.take(entry[2]):
+                passed.append(entry)
+            else:
+                found = entry[2]
+                self._running.add(found)
+        for entry in passed:
+            heapq.heappush(self._ready, entry)
+        return found
 
     def done(self, node: N) -> None:
         """Say that started work has ended, in whatever way; what waited for it may start."""
         self._running.remove(node)
+        self._slots.free(node)
         self._left -= 1
         self._pass(self._released(node))
 
     def give_back(self, node: N) -> None:
         """Say that started work was not done after all and has to be started again."""
         self._running.remove(node)
+        self._slots.free(node)
         self._offer(node)
 
     def again(self, node: N) -> None:
@@ -125,6 +163,7 @@ def of_plan(
     items: Mapping[int, tuple[str, str]],
     count: int,
     durations: Mapping[Node, float] | None = None,
+    slots: Slots[Node] | None = None,
 ) -> Schedule[Node]:
     """Return the schedule of ``count`` things of which some are (experiment, sub-experiment).
 
@@ -150,7 +189,7 @@ def of_plan(
     for _experiment, sub_experiment in plan.sub_experiments():
         waits[("before sub", sub_experiment.id)] = [("sub", needed) for needed in sub_experiment.needs]
         waits.setdefault(("sub", sub_experiment.id), []).append(("before sub", sub_experiment.id))
-    return Schedule(waits, range(count), durations)
+    return Schedule(waits, range(count), durations, slots)
 
 
 def in_order(schedule: Schedule[N]) -> list[N]:

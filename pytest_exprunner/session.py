@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,8 @@ from pytest_exprunner import criteria, files, gates, journal, manifest, provenan
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.data_files import DataFiles
-from pytest_exprunner.errors import ResultsError
+from pytest_exprunner.devices import leased
+from pytest_exprunner.errors import ResourceError, ResultsError, count
 from pytest_exprunner.fold import REPLACED_BY, Pending, current_of, deciding, of_run, reading_of
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.judging import (
@@ -166,6 +168,7 @@ class ExperimentSession:
             touched=tuple(e for e in self.plan.experiments if e in wanted or e in whole),
             by_node={item.nodeid: item for item in selected},
         )
+        self._refuse_missing_gpus(selected)
         self.share()
         try:
             self._publisher.prepare()
@@ -185,6 +188,29 @@ class ExperimentSession:
                 f"({error.filename}); expected a folder that this user can write to (--exp-results)"
             ) from error
         self.started = True
+
+    def gpus(self, item: Selected) -> int:
+        """Return how many GPUs an item needs to itself."""
+        return self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment].resources.gpu
+
+    def _refuse_missing_gpus(self, selected: Sequence[Selected]) -> None:
+        there = self.settings.devices
+        for item in selected if not self.settings.stub else ():
+            if self.gpus(item) > len(there):
+                has = "there is 1" if len(there) == 1 else f"there are {len(there)}"
+                names = f" ({', '.join(there)})" if there else ""
+                raise ResourceError(
+                    f"{item.sub_experiment} needs {count(self.gpus(item), 'GPU')} to itself, "
+                    f"and {has}{names}; leave it out with -k, run where there are enough, "
+                    "or name devices: --exp-devices 0,1"
+                )
+
+    def lease(self, item: Selected | None) -> AbstractContextManager[tuple[str, ...]]:
+        """Have the GPUs that an item needs to oneself while this lasts."""
+        number = 0 if item is None or self.settings.stub else self.gpus(item)
+        if not number:
+            return nullcontext(())
+        return leased(number, self.settings.devices, self.layout.lock_folder / "devices")
 
     def _sweep(self) -> None:
         """Remove what killed runs have left half-written: nobody else is at work here now."""
@@ -433,7 +459,9 @@ class ExperimentSession:
             sub = self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
         timeout = self.settings.timeout if sub is None or sub.timeout is None else sub.timeout
         asked = self.settings.executor == "subprocess" or timeout is not None
-        return not self.settings.stub and (asked or bool(sub and sub.isolate)), timeout
+        # CUDA sees what it saw when it was first used: a process of its own for each choice of GPUs.
+        own = sub is not None and (sub.isolate or sub.resources.gpu)
+        return not self.settings.stub and bool(asked or own), timeout
 
     def lost(self, item: Selected, nodeid: str, cause: str) -> tuple[str, str]:
         """Record the attempt of an item whose process is gone; return its record and words for people.

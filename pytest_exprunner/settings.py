@@ -26,6 +26,8 @@ class Settings:
     resume: bool = False
     explain: bool = False
     executor: str = "inline"
+    devices: tuple[str, ...] = ()
+    """GPUs that may be used; looked for only where the plan asks for any."""
     timeout: float | None = None
     """Seconds that a handler may take where the plan says nothing."""
     lock_timeout: float = 0.0

@@ -43,7 +43,7 @@ def _fault_at(root: Path, kind: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(3))
 def test_a_fault_at_some_steps(tmp_path: Path, number: int, kind: str, part: int) -> None:
     """A sample of the steps; all of them are for the soak test."""
     chosen = random.Random(f"{kind} {part}").sample(range(1, number + 1), 3)
@@ -105,7 +105,7 @@ def _wait_for_orphans(group: int) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["serial", "-n2"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_kills_at_random(tmp_path: Path, seed: int, arguments: tuple[str, ...]) -> None:
     """SIGKILL of the run, of the process that leads it, or of a worker, up to three times in a row."""
     _kill_at_random(tmp_path, seed, arguments)

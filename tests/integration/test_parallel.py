@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from typing import Any
 
 import pytest
@@ -280,9 +279,9 @@ def test_fixtures_of_a_module_live_on(study: Study) -> None:
 @pytest.mark.parametrize(
     ("dies", "words"),
     [
-        ("os.kill(os.getpid(), 9)", "its process was killed (SIGKILL), by somebody or for lack of memory"),
-        ("os.kill(os.getpid(), 11)", f"its process crashed: {signal.Signals(11).name}"),
-        ("os.abort()", "its process crashed: SIGABRT"),
+        ("os.kill(os.getpid(), 9)", "killed, likely out of memory"),
+        ("os.kill(os.getpid(), 11)", "crashed: SIGSEGV"),
+        ("os.abort()", "crashed: SIGABRT"),
         ("os._exit(0)", "its process exited with code 0"),
         ("os._exit(5)", "its process exited with code 5"),
     ],

@@ -23,7 +23,7 @@ ONLY_IN = {
         *("items", "isolating", "replaying", "explaining", "distributed", "running", "plugin"),
     },
     "xdist": {"distributed"},
-    "filelock": {"lock"},
+    "filelock": {"lock", "devices"},
     "psutil": {"processes"},
     "_pytest": {"selecting", "isolating"},
     "yaml": {"yaml_nodes"},

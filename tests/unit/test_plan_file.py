@@ -317,7 +317,6 @@ def test_plan_is_frozen() -> None:
     mappings: list[Any] = [
         *(plan.experiments, plan.gates, plan.tracking, plan.modal),
         *(experiment.sub_experiments, experiment.success_criteria),
-        experiment.sub_experiments["e_x1_1"].resources,
     ]
     for mapping in mappings:
         with pytest.raises(TypeError):
@@ -1004,12 +1003,7 @@ def test_every_cycle_is_reported() -> None:
                 (f"experiments:\n  x1:\n    sub_experiments:\n      e_1: {{{key}: {value}}}\n      e_2:\n"),
                 f"4:13: experiments.x1.sub_experiments.e_1.{key}: '{key}'",
             )
-            for key, value in (
-                ("seeds", "[0, 1, 2]"),
-                ("timeout", "3600"),
-                ("resources", "{gpu: 1, gpu_type: A100}"),
-                ("isolate", "true"),
-            )
+            for key, value in (("seeds", "[0, 1, 2]"),)
         ),
         (with_experiment("together: true"), "4:5: experiments.x1.together: 'together'"),
         *(
@@ -1058,7 +1052,7 @@ def test_key_of_a_later_version_that_asks_for_nothing(source: str) -> None:
     "source",
     [
         "experiments: {x1: {sub_experiments: {e_1: {seeds: [0, x]}}}}",
-        "experiments: {x1: {sub_experiments: {e_1: {timeout: soon}}}}",
+        "experiments: {x1: {sub_experiments: {e_1: {seeds: soon}}}}",
         with_criterion("target: 1, aggregate: median"),
         f"{SMALLEST}waivers: [{{experiment: x9}}]\n",
         f"{SMALLEST}tracking: wandb\n",

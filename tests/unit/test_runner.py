@@ -27,7 +27,13 @@ class Watched:
         self.events: list[Event] = []
         store = ArtifactStore(str(folder / "artifacts"), f"artifacts/{SUB}", lambda _artifact: None)
         self.runner = ExperimentRunner(
-            make_spec(), self.events.append, store, {}, MappingProxyType({"lr": 0.1}), {"id": SUB, "mine": 1}
+            make_spec(),
+            self.events.append,
+            store,
+            {},
+            MappingProxyType({"lr": 0.1}),
+            {"id": SUB, "mine": 1},
+            lambda: folder,
         )
 
     def logged(self) -> list[dict[str, Any]]:
@@ -271,7 +277,6 @@ def test_an_unknown_kind(watched: Watched, kind: Any, message: str) -> None:
     ("name", "message"),
     [
         ("log_samples", "runner.log_samples (per-sample values) is not supported yet in this version"),
-        ("checkpoint_dir", "runner.checkpoint_dir (checkpoints) is not supported yet in this version"),
         ("log_metric", "the runner has no 'log_metric' (did you mean 'log_metrics'?)"),
         ("result", "the runner has no 'result' (did you mean 'results'?)"),
         ("xyz", "the runner has no 'xyz'"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_exprunner.plan import Plan
-from pytest_exprunner.schedule import Schedule, in_order, of_plan
+from pytest_exprunner.schedule import Schedule, Slots, in_order, of_plan
 
 Waits = dict[int, list[int]]
 
@@ -170,3 +170,16 @@ def test_the_cost_of_many() -> None:
 def test_equals_keep_their_places() -> None:
     """Ties are broken by place, so that equal runs have equal orders."""
     assert in_order(Schedule({}, range(50), dict.fromkeys(range(50), 1.0))) == list(range(50))
+
+
+def test_slots() -> None:
+    """Work that needs more than is free is passed over, not waited for; what ends gives back."""
+    schedule = Schedule({}, range(4), slots=Slots(2, {0: 1, 1: 2, 2: 1}))
+    assert [schedule.start() for _ in range(4)] == [0, 2, 3, None]
+    schedule.done(0)
+    assert schedule.start() is None
+    schedule.give_back(2)
+    assert schedule.start() == 1
+    schedule.done(1)
+    assert schedule.start(ahead=True) is None
+    assert schedule.start() == 2

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _INPUT = "exprunner"
 _BARRIER = "between items"
-_PATIENCE = 3.0  # seconds that workers get to note that they were stopped
+_PATIENCE = 2.0  # seconds that workers get to note that they were stopped
 _DISTRIBUTIONS = ("load", "worksteal")
 
 
@@ -342,8 +342,13 @@ class ControllerHooks:
             return (yield)
         except KeyboardInterrupt:
             workers = {process.pid for node in self._nodes if (process := _process(node)) is not None}
-            processes.end_children(_PATIENCE, workers)
+            if workers:
+                processes.end_children(_PATIENCE, workers)
             raise
+
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        """Forget a worker that has ended its run; its process may still be there."""
+        self._nodes.remove(node)
 
     def _begin(self, ids: Sequence[str]) -> Schedule[schedule.Node]:
         collected = Collected.parse(self._news, ids)

@@ -15,7 +15,7 @@ from pytest_exprunner.errors import HandlerError
 from pytest_exprunner.importing import import_handlers
 from pytest_exprunner.plan import Experiment, Plan
 from pytest_exprunner.scan import PARAMETER, Scan, ScannedFile, is_conventional_test_file
-from pytest_exprunner.session import Selected
+from pytest_exprunner.selected import Selected
 
 SELECTED = pytest.StashKey[Selected]()
 """Set on every item that is a handler (or stands for one)."""

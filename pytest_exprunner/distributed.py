@@ -21,7 +21,8 @@ from pytest_exprunner import calling, processes, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
 from pytest_exprunner.items import RECORD
 from pytest_exprunner.schedule import Schedule
-from pytest_exprunner.session import ExperimentSession, Selected, SharedRun
+from pytest_exprunner.selected import Selected, SharedRun
+from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.supervised import cause_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pytest_exprunner import calling
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem
 from pytest_exprunner.errors import ResourceError
 from pytest_exprunner.items import RECORD, note_interruption
-from pytest_exprunner.session import ExperimentSession, Selected
+from pytest_exprunner.selected import Selected
+from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.supervised import Ended, supervise
 
 

@@ -21,8 +21,9 @@ from pytest_exprunner.collecting import (
 )
 from pytest_exprunner.gates import Action
 from pytest_exprunner.render import terminal
+from pytest_exprunner.selected import Selected
 from pytest_exprunner.selecting import Selection, in_order, with_variants
-from pytest_exprunner.session import ExperimentSession, Selected
+from pytest_exprunner.session import ExperimentSession
 
 RECORD = "exprunner_record"
 """Attribute of a report: the record of the attempt, as it was written."""

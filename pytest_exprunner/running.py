@@ -21,8 +21,9 @@ from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.replaying import ReplayHooks
 from pytest_exprunner.scan import scan
+from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.selecting import Selection
-from pytest_exprunner.session import ExperimentSession, Selected, SharedRun
+from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.settings import Settings
 
 _SHOWN_OUTCOMES = {"passed": (".", "PASSED"), "failed": ("F", "FAILED")}

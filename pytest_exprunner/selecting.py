@@ -13,7 +13,7 @@ from _pytest.mark.expression import Expression
 from pytest_exprunner import schedule
 from pytest_exprunner.collecting import SELECTED, Collecting
 from pytest_exprunner.plan import Plan
-from pytest_exprunner.session import Selected
+from pytest_exprunner.selected import Selected
 
 if TYPE_CHECKING:
     import pytest

@@ -11,11 +11,11 @@ from typing import Any
 from pytest_exprunner import criteria, files, gates, journal, manifest, provenance, resume
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.criteria import evaluate_alone
-from pytest_exprunner.data_files import DataFiles
 from pytest_exprunner.devices import leased
 from pytest_exprunner.errors import ResourceError, ResultsError, count
 from pytest_exprunner.fold import REPLACED_BY, Pending, current_of, deciding, of_run, reading_of
 from pytest_exprunner.gates import Action, Decision
+from pytest_exprunner.inputs import Inputs
 from pytest_exprunner.judging import (
     Assertion,
     Judgement,
@@ -37,18 +37,17 @@ from pytest_exprunner.records import (
     RunSpec,
     Status,
     dump_record,
-    label,
     parse_record,
 )
 from pytest_exprunner.render.terminal import Summary
 from pytest_exprunner.resume import Resumption
 from pytest_exprunner.scan import Handler
+from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.settings import Settings
-from pytest_exprunner.sources import Sources
 from pytest_exprunner.state import ExperimentState
 from pytest_exprunner.study import Study
 from pytest_exprunner.upstream import Needs
-from pytest_exprunner.values import Plain, digest_of
+from pytest_exprunner.values import Plain
 
 # Results are written while the run goes on, as often as takes this part of its time.
 _SHARE_FOR_PUBLISHING = 0.05
@@ -57,28 +56,6 @@ _FIRST_GUESS_SECONDS = 0.005
 EXPLORATORY = "exploratory"
 _LAST_LINES = 10
 _ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
-
-
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """One thing that this run was asked to execute."""
-
-    experiment: str
-    sub_experiment: str
-    variant: str | None
-    seed: int | None
-    nodeid: str
-    variants: tuple[str | None, ...] = (None,)
-
-    @property
-    def slot(self) -> tuple[str, str | None, int | None]:
-        """(sub-experiment, variant, seed)."""
-        return (self.sub_experiment, self.variant, self.seed)
-
-    @property
-    def label(self) -> str:
-        """``e_p2_1[lr=0.1]``."""
-        return label(*self.slot)
 
 
 @dataclass(slots=True)
@@ -93,14 +70,6 @@ class _Progress:
     touched: tuple[str, ...] = ()
     by_node: dict[str, Selected] = field(default_factory=dict)
     replayed: dict[tuple[str, str | None, int | None], AttemptRecord] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SharedRun:
-    """What the processes of a parallel run have in common."""
-
-    run: str
-    provenance: Mapping[str, Plain]
 
 
 class ExperimentSession:
@@ -126,10 +95,7 @@ class ExperimentSession:
         self.layout = Layout(settings.results_root, "stub" if settings.stub else "")
         self.study = Study(plan, self.layout, self.run)
         self.without_handler = without_handler
-        self._handlers = handlers
-        root = study_root(settings.plan_file)
-        self._sources = Sources(settings.root, root, self.layout.state / "sources")
-        self._data = DataFiles(root, self.layout.state / "hashes")
+        self._inputs = Inputs(settings.root, study_root(settings.plan_file), self.layout.state, handlers)
         self._publisher = Publisher(self.layout)
         self._lock = RunLock(self.layout.lock_folder)
         self._progress = _Progress()
@@ -217,7 +183,7 @@ class ExperimentSession:
         layout = self.layout
         manifest.sweep(layout.runs)
         files.sweep([layout.base, layout.experiments, layout.state])
-        files.sweep([layout.runs, layout.state / "sources", layout.state / "hashes"])
+        files.sweep([layout.runs, *self._inputs.folders])
         for experiment in self._progress.touched:
             folder = layout.experiment(experiment)
             files.sweep([folder])
@@ -261,7 +227,7 @@ class ExperimentSession:
         if self.settings.stub:
             return Decision(Action.RUN)
         experiment = self.plan.experiments[item.experiment]
-        missing = self._data.missing(experiment.sub_experiments[item.sub_experiment].data)
+        missing = self._inputs.missing(experiment.sub_experiments[item.sub_experiment])
         if missing:
             return Decision(Action.BLOCK, (resume.files_missing(item.sub_experiment, missing),))
         if self.settings.ignore_dependencies:
@@ -296,8 +262,8 @@ class ExperimentSession:
         experiment = self.plan.experiments[item.experiment]
         after = self._last_sequence(item)
         needs = self._upstream(experiment.sub_experiments[item.sub_experiment])
-        inputs = self._inputs(experiment.sub_experiments[item.sub_experiment], params)
-        self._sources.keep(inputs["code"])  # type: ignore[arg-type]
+        inputs = self._inputs.of(experiment.sub_experiments[item.sub_experiment], params)
+        self._inputs.keep(inputs)
         spec = self._spec(item, experiment, needs.used(), inputs)
         self._latest = Attempt(self.layout, spec, experiment, params, watch, needs, after)
         return self._latest
@@ -362,17 +328,6 @@ class ExperimentSession:
             inputs=inputs,
         )
 
-    def _inputs(self, sub: SubExperiment, params: Mapping[str, Any]) -> dict[str, Plain]:
-        """Hashes of everything that an attempt is made from."""
-        handler = self._handlers.get(sub.id)
-        code = self._sources.behind(self.settings.root / handler.file) if handler else {}
-        return {
-            "code": dict(code),
-            "params": digest_of(params),
-            "config": digest_of(sub.model_extra or {}),
-            "data": dict(self._data.hashes(sub.data)),
-        }
-
     def resume(self, item: Selected, params: Mapping[str, Any]) -> Resumption:
         """Tell whether a stored attempt stands for an item, and why or why not."""
         sub = self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
@@ -384,16 +339,12 @@ class ExperimentSession:
             for p in pending.get(item.experiment, ())
             if (p.sub_experiment, p.variant, p.seed) == item.slot
         ]
-        handler = self._handlers.get(item.sub_experiment)
-        if handler is None:
-            return Resumption(None, "it has no handler")
-        file, name = self.settings.root / handler.file, handler.name
         return resume.resume(
             [a for a in known if a.key.slot == item.slot[1:]],
             earlier,
-            self._inputs(sub, params),
+            self._inputs.of(sub, params),
             self._upstream(sub).used(),
-            lambda before: self._sources.change(file, name, before),
+            lambda before: self._inputs.code_change(sub.id, before),
         )
 
     def replay(self, item: Selected) -> None:

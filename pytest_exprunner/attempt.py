@@ -13,7 +13,7 @@ from typing import Any
 from pytest_exprunner.artifacts import ArtifactStore
 from pytest_exprunner.criteria import Reading, evaluate_alone
 from pytest_exprunner.errors import ExprunnerError
-from pytest_exprunner.journal import Journal, timestamp
+from pytest_exprunner.journal import Journal, note_item_failed, timestamp
 from pytest_exprunner.layout import Layout, artifact_prefix
 from pytest_exprunner.plan import Experiment
 from pytest_exprunner.records import (
@@ -112,6 +112,10 @@ class Attempt:
     def interrupt(self, reason: str) -> AttemptRecord:
         """Publish an attempt that was stopped from outside and is unfinished."""
         return self._publish(Status.IN_PROGRESS, reason=reason)
+
+    def item_failed(self, why: str) -> None:
+        """Note that something failed after the attempt had completed: it cannot stand for another run."""
+        note_item_failed(self._journal.folder, why)
 
     def log(self, text: str) -> None:
         """Append text to the attempt's log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,13 +16,12 @@ _DIGITS = 16
 
 
 class DataFiles:
-    """Hashes files once; what is known of large ones is remembered while size and time stay."""
+    """Hashes files; what is known of one is remembered while its size and times stay as they are."""
 
     def __init__(self, root: Path, store: Path) -> None:
         """Names are relative to ``root``; hashes are remembered in ``store``."""
         self._root = root
         self._store = store
-        self._known: dict[str, str] = {}
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return the names behind which there is nothing."""
@@ -29,10 +29,7 @@ class DataFiles:
 
     def hashes(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return a hash of each file, or of everything in each folder; empty for what is not there."""
-        for name in names:
-            if name not in self._known:
-                self._known[name] = self._hash(self._root / name)
-        return {name: self._known[name] for name in names}
+        return {name: self._hash(self._root / name) for name in names}
 
     def _hash(self, path: Path) -> str:
         if not path.is_dir():
@@ -48,7 +45,7 @@ class DataFiles:
         except OSError:
             return ""
         kept = self._store / f"{hashlib.sha256(str(path).encode()).hexdigest()[:_DIGITS]}.json"
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             known = orjson.loads(kept.read_bytes())
             if known["stamp"] == stamp:
@@ -61,4 +58,11 @@ class DataFiles:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+    seen: set[tuple[int, int]] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        stat = Path(root).stat()
+        if (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()  # a link back to where we have been
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        yield from (Path(root, name) for name in names)

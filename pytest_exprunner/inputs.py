@@ -24,6 +24,11 @@ class Inputs:
         self._handlers = handlers
         self.folders = (store / "sources", store / "hashes")
 
+    def snapshot(self) -> None:
+        """Read the code as it was imported a moment ago: what is edited from now on is not what runs."""
+        for handler in self._handlers.values():
+            self._sources.behind(self._root / handler.file)
+
     def of(self, sub: SubExperiment, params: Mapping[str, Any]) -> dict[str, Plain]:
         """Return hashes of everything that an attempt would be made from now."""
         handler = self._handlers.get(sub.id)

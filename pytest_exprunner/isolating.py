@@ -64,7 +64,7 @@ class IsolateHooks:
         if not ended.cause:
             return [self._report(data) for data in json.loads(ended.answer)]
         record, words = self._session.lost(selected, item.nodeid, ended.cause)
-        words = words or f"{selected.label} failed before its attempt started: {ended.cause}."
+        words = words or f"{selected.label} failed before its attempt started, or in it: {ended.cause}."
         report = _report(item, "call", "failed")
         report.longrepr = f"{words}\n\nWhere it was:\n{ended.stacks}" if ended.stacks else words
         if record:

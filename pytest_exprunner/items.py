@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from pytest_exprunner.collecting import (
     only_setup,
 )
 from pytest_exprunner.gates import Action
+from pytest_exprunner.records import Status
 from pytest_exprunner.render import terminal
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.selecting import Selection, in_order, with_variants
 from pytest_exprunner.session import ExperimentSession
+from pytest_exprunner.values import text
 
 RECORD = "exprunner_record"
 """Attribute of a report: the record of the attempt, as it was written."""
@@ -32,6 +35,8 @@ BLOCKED = "exprunner_blocked"
 REPLAYED = "exprunner_replayed"
 """Attribute of a report: the sequence number of the attempt that stands for a run."""
 _BLOCKED = pytest.StashKey[str]()
+_JUDGED = pytest.StashKey[bool]()
+_MAX_LINE = 300
 
 
 def printable(config: pytest.Config, line: str) -> str:
@@ -52,6 +57,14 @@ def note_interruption(session: ExperimentSession, item: pytest.Item, error: Base
     attempt = item.stash.get(ATTEMPT, None)
     if attempt is not None and attempt.record is None:
         session.interrupted(attempt, f"{calling.stopper(error)} stopped it")
+
+
+def _note_late_failure(attempt: Attempt, report: pytest.TestReport) -> None:
+    """Note what failed although its attempt has completed, in a fixture as a rule."""
+    if attempt.record is not None and attempt.record.status is Status.COMPLETED:
+        lines = text(report.longreprtext).strip().splitlines() or ["no reason is known"]
+        with contextlib.suppress(OSError):
+            attempt.item_failed(lines[-1][:_MAX_LINE])
 
 
 class ItemHooks:
@@ -94,6 +107,8 @@ class ItemHooks:
         selected = (item.stash[SELECTED] for item in handlers)
         for item, told in zip(handlers, with_variants(selected, self._collecting.variants), strict=True):
             item.stash[SELECTED] = told
+        if handlers:
+            self._session.snapshot()
 
     def _stub_items(self, session: pytest.Session) -> list[pytest.Item]:
         selection = Selection(self._config, self._collecting, self._folders)
@@ -185,11 +200,12 @@ class ItemHooks:
         if problem:
             calling.fail(problem)
         if EXPLORATORY not in pyfuncitem.stash:
-            self._assert(attempt)
+            self._assert(pyfuncitem, attempt)
         return True
 
-    def _assert(self, attempt: Attempt) -> None:
+    def _assert(self, item: pytest.Item, attempt: Attempt) -> None:
         assertion = self._session.assertion(attempt)
+        item.stash[_JUDGED] = assertion.kind != "pass"
         if assertion.kind == "fail":
             calling.fail(printable(self._config, assertion.text))
         if assertion.kind == "expected":
@@ -213,6 +229,8 @@ class ItemHooks:
             except OSError as error:
                 report.outcome = "failed"
                 report.longrepr = f"the record of {item.name} could not be written: {error}"
+        if report.failed and (call.when == "teardown" or not item.stash.get(_JUDGED, False)):
+            _note_late_failure(attempt, report)
         if attempt.record is not None and (call.when in {"call", "setup"}):
             setattr(report, RECORD, attempt.published)
         if call.when == "teardown":

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from pytest_exprunner import files
-from pytest_exprunner.layout import ARTIFACTS, EVENTS, LOG, RECORD, Layout, attempt_name
+from pytest_exprunner.layout import ARTIFACTS, EVENTS, ITEM_FAILED, LOG, RECORD, Layout, attempt_name
 from pytest_exprunner.records import (
     Artifact,
     AttemptKey,
@@ -271,6 +271,20 @@ def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, cause: str, 
     written = dump_record(record)
     files.replace(folder / RECORD, written)
     return written.decode()
+
+
+def note_item_failed(folder: Path | str, why: str) -> None:
+    """Note that the item of an attempt failed after the attempt had completed."""
+    files.replace(Path(folder) / ITEM_FAILED, f"{why}\n".encode("utf-8", "backslashreplace"))
+
+
+def item_failed(folder: Path) -> str:
+    """Return why the item of a completed attempt failed all the same; empty where it did not."""
+    try:
+        lines = (folder / ITEM_FAILED).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return lines[0] if lines else "its item failed"
 
 
 def last_lines(folder: Path, most: int) -> list[str]:

@@ -14,6 +14,8 @@ RECORD = "record.json"
 EVENTS = "events.jsonl"
 LOG = "log.txt"
 ARTIFACTS = "artifacts"
+ITEM_FAILED = "item-failed.txt"
+"""In an attempt that completed: what failed afterwards, in a fixture or with the process."""
 
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._=+,-]{0,79}")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_exprunner import calling
-from pytest_exprunner.collecting import EXPLORATORY, SELECTED
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, only_setup
 from pytest_exprunner.gates import Action
 from pytest_exprunner.items import REPLAYED, printable
 from pytest_exprunner.records import AttemptRecord
@@ -26,7 +26,7 @@ class ReplayHooks:
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Replay an item, or leave it to others."""
         selected = item.stash.get(SELECTED, None)
-        if selected is None or EXPLORATORY in item.stash:
+        if selected is None or EXPLORATORY in item.stash or only_setup(self._config):
             return None
         if self._session.decide(selected).action is Action.BLOCK:
             return None

@@ -26,11 +26,13 @@ def resume(
     inputs: Mapping[str, Plain],
     upstream: Mapping[str, int],
     code_change: Callable[[Mapping[str, str]], str],
+    item_failed: Callable[[AttemptRecord], str],
 ) -> Resumption:
     """Decide whether the last attempt of a (variant, seed) can stand for a new one.
 
     ``unfinished`` is what earlier runs selected and never got to; ``code_change`` says what has changed
-    of the code since some hashes. Thresholds are no reason: results are judged anew.
+    of the code since some hashes, ``item_failed`` what failed after an attempt had completed.
+    Thresholds are no reason: results are judged anew.
     """
     if not attempts:
         return Resumption(None, "it has never run")
@@ -40,6 +42,9 @@ def resume(
         how = "is unfinished" if record.status is Status.IN_PROGRESS else str(record.status)
         why = f": {record.error.line}" if record.error else f": {record.reason}" if record.reason else ""
         return Resumption(None, f"attempt {number} {'was ' if how == 'skipped' else ''}{how}{why}")
+    failed = item_failed(record)
+    if failed:
+        return Resumption(None, f"attempt {number} completed, and its item failed afterwards: {failed}")
     left = next((p for p in unfinished if p.after >= number and not p.resumed), None)
     if left is not None:
         return Resumption(None, f"run {left.run} was to run it again and has not finished")

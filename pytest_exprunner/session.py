@@ -191,6 +191,11 @@ class ExperimentSession:
             attempts = (a for known in self.study.attempts(experiment).values() for a in known)
             files.sweep([layout.attempt(a.key) for a in attempts if a.finished_at is None], deep=True)
 
+    def snapshot(self) -> None:
+        """Remember the code of this moment, right after it was imported."""
+        if not self.settings.stub:
+            self._inputs.snapshot()
+
     def _take_lock(self) -> None:
         shown = self.settings.shown(self.layout.root)
         if self._lock.acquire(self.run, self.settings.lock_timeout, shown):
@@ -230,10 +235,12 @@ class ExperimentSession:
         missing = self._inputs.missing(experiment.sub_experiments[item.sub_experiment])
         if missing:
             return Decision(Action.BLOCK, (resume.files_missing(item.sub_experiment, missing),))
+        needs = experiment.sub_experiments[item.sub_experiment].needs
         if self.settings.ignore_dependencies:
+            if not self._leads:
+                self.study.reread((), needs)
             return Decision(Action.RUN)
         needed = self.requires(item.experiment)
-        needs = experiment.sub_experiments[item.sub_experiment].needs
         if not (needed or needs or experiment.blockers):
             return Decision(Action.RUN)
         if not self._leads:
@@ -345,6 +352,7 @@ class ExperimentSession:
             self._inputs.of(sub, params),
             self._upstream(sub).used(),
             lambda before: self._inputs.code_change(sub.id, before),
+            lambda record: journal.item_failed(self.layout.attempt(record.key)),
         )
 
     def replay(self, item: Selected) -> None:
@@ -419,6 +427,8 @@ class ExperimentSession:
 
         Both are empty where the attempt had not started.
         """
+        if item.experiment not in self.plan.experiments:
+            return "", ""  # exploratory: its own folder tells
         self.study.reread((), [item.sub_experiment])
         own = [a for a in self._own(item) if a.nodeid == nodeid]
         if not own:
@@ -430,6 +440,7 @@ class ExperimentSession:
             text = journal.close_lost(folder, own[-1], spec, cause, time.time())
         else:
             text = dump_record(own[-1]).decode()
+            journal.note_item_failed(folder, cause)
             what += f" after its attempt was {own[-1].status}"
         tail = journal.last_lines(folder, _LAST_LINES)
         shown = [f"{what}: {cause}.", *(["The last it logged:"] if tail else [])]

@@ -22,10 +22,15 @@ from pytest_exprunner import files
 Hashes = Mapping[str, str]
 
 _IMPORT = re.compile(
-    rb"(?:^|;|:)[ \t]*(?:from[ \t]+(?P<module>[.\w]+)[ \t]+import[ \t]*(?P<names>\([^)]*\)|[^\n;#]+)"
-    rb"|import[ \t]+(?P<plain>[\w., \t]+))",
+    r"(?:^|;|:)[ \t]*(?:from[ \t]+(?P<module>[.\w]+)[ \t]+import[ \t]*"
+    r"(?P<names>\((?:[^()#]|#[^\n]*)*\)|[^\n;#]+)"
+    r"|import[ \t]+(?P<plain>[\w., \t]+))",
     re.MULTILINE,
 )
+_CONTINUED = re.compile(r"\\\r?\n")
+_COMMENT = re.compile(r"#[^\n]*")
+_PLUGINS = re.compile(r"^pytest_plugins\b[^=\n]*=\s*(\[[^\]]*\]|\([^)]*\)|[^\n]+)", re.MULTILINE)
+_QUOTED = re.compile(r"['\"]([.\w]+)['\"]")
 _NOT_OURS = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox"})
 _SEES_EVERYTHING = frozenset({"globals", "exec", "eval", "vars"})
 _DIGITS = 16
@@ -82,7 +87,7 @@ class Sources:
                 known = self._stored(before[name])
                 if known is None or normal(known) != normal(self._read(path)[1]):
                     return f"{name} has changed"
-        gone = [name for name in before if name.endswith("conftest.py") and name not in now]
+        gone = [name for name in before if name not in now and not (self._root / name).exists()]
         return f"{gone[0]} is gone" if gone else ""
 
     def _shown(self, path: Path) -> str:
@@ -159,16 +164,17 @@ class Sources:
             yield from (path for path in candidates if self._is_ours(path) and path.is_file())
 
 
-def _imports(text: bytes) -> Iterator[tuple[str, list[str]]]:
+def _imports(source: bytes) -> Iterator[tuple[str, list[str]]]:
     """(module, names) of every import that is written in a text; too many rather than too few."""
+    text = _CONTINUED.sub(" ", source.decode("utf-8", "replace"))
     for found in _IMPORT.finditer(text):
         if found["module"]:
-            names = re.findall(r"(\w+)(?:[ \t]+as[ \t]+\w+)?", found["names"].decode("utf-8", "replace"))
-            yield found["module"].decode("utf-8", "replace"), names
+            names = re.findall(r"(\w+)(?:\s+as\s+\w+)?", _COMMENT.sub("", found["names"]))
+            yield found["module"], names
         else:
-            for part in found["plain"].decode("utf-8", "replace").split(","):
-                if part.split():
-                    yield part.split()[0], []
+            yield from ((part.split()[0], []) for part in found["plain"].split(",") if part.split())
+    for found in _PLUGINS.finditer(text):
+        yield from ((name, []) for name in _QUOTED.findall(found[1]))
 
 
 # --- what a function uses -----------------------------------------------------------------------
@@ -226,17 +232,34 @@ def _always(statement: ast.stmt, bound: frozenset[str]) -> bool:
     """Tell whether a statement acts when the module is imported, or on every test in it."""
     if isinstance(statement, ast.Expr):
         return not isinstance(statement.value, ast.Constant)
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        return any("autouse" in ast.unparse(decorator) for decorator in statement.decorator_list)
+    if bound & _ALWAYS or any(_BY_CONVENTION.match(name) for name in bound):
+        return True
+    if isinstance(statement, _DECORATED):
+        texts = [ast.unparse(decorator) for decorator in statement.decorator_list]
+        return any("autouse" in text or not _HARMLESS.match(text) for text in texts)
     return not bound or "*" in bound or not isinstance(statement, _DEFINING)
 
 
+_DECORATED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+# Decorators that do nothing but to what they decorate; any other may note it somewhere.
+_HARMLESS = re.compile(
+    r"(pytest\.)?(fixture\b(?!.*\bname=(?!['\"]))|mark\.)|functools\.|(lru_)?cache\b|wraps\b|cached_property\b"
+    r"|staticmethod$|classmethod$|property$|\w+\.setter$|(dataclasses\.)?dataclass\b|(contextlib\.)?contextmanager$"
+    r"|torch\.(no_grad|inference_mode|jit)\b|(typing\.)?(overload|override|final)$|(numba\.)?n?jit\b"
+)
+# What pytest uses by its name.
+_ALWAYS = frozenset({"pytestmark", "pytest_plugins"})
+_BY_CONVENTION = re.compile(r"pytest_|(setup|teardown)_(module|function|class|method)$")
 _DEFINING = ast.ClassDef | ast.Assign | ast.AnnAssign | ast.Import | ast.ImportFrom
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name
+        for decorator in statement.decorator_list:
+            for word in decorator.keywords if isinstance(decorator, ast.Call) else ():
+                if word.arg == "name" and isinstance(word.value, ast.Constant):
+                    yield str(word.value.value)  # a fixture by another name
         return
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

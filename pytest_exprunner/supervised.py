@@ -22,6 +22,8 @@ from typing import NoReturn
 
 _PATIENCE = 3.0  # seconds to note an interruption, or to end when time is up
 _PIECE = 1 << 20
+_HEAD = 8  # bytes that tell how long the answer is
+_LOOK_AFTER = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def _work(work: Callable[[], bytes], writing: int, timeout: float | None, stacks
             # A thread in C that needs no lock: it writes where every thread is, and ends the process
             # before any of them gets a step further.
             faulthandler.dump_traceback_later(timeout, exit=True, file=Path(stacks).open("wb"))  # noqa: SIM115
-        answer = memoryview(work())
+        found = work()
+        answer = memoryview(len(found).to_bytes(_HEAD, "big") + found)
         while answer:
             answer = answer[os.write(writing, answer) :]
         code = 0
@@ -88,25 +91,52 @@ def _work(work: Callable[[], bytes], writing: int, timeout: float | None, stacks
 
 
 def _watch(pid: int, reading: int, timeout: float | None, stacks: Path) -> Ended:
-    began = time.monotonic()
-    deadline = None if timeout is None else began + timeout + _PATIENCE
-    answer: list[bytes] = []
-    while True:
-        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not select.select([reading], [], [], left)[0]:
+    last = None if timeout is None else time.monotonic() + timeout + _PATIENCE
+    os.set_blocking(reading, False)
+    answer = bytearray()
+    status, is_open = None, True
+    # What it has forked holds its end of the pipe open, so the end of the pipe says nothing.
+    while not _is_whole(answer) and status is None:
+        if last is not None and time.monotonic() > last:
             return Ended(b"", f"timeout after {timeout:g} s")  # it did not end itself
-        piece = os.read(reading, _PIECE)
-        if not piece:
-            break
-        answer.append(piece)
-    _pid, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if answer and code == 0:
-        return Ended(b"".join(answer))
+        if is_open:
+            select.select([reading], [], [], _LOOK_AFTER)
+        else:
+            time.sleep(_LOOK_AFTER)  # the handler has closed it
+        status = _status(pid)
+        is_open = _read(reading, answer)
+    if _is_whole(answer):
+        deadline = time.monotonic() + 1.0  # to write out what it has printed
+        while status is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+            status = _status(pid)
+        return Ended(bytes(answer[_HEAD:]))
     where = stacks.read_text(encoding="utf-8", errors="replace")
-    if timeout is not None and where and time.monotonic() - began >= timeout:
+    if timeout is not None and where:  # only the watchdog writes there
         return Ended(b"", f"timeout after {timeout:g} s", where)
-    return Ended(b"", cause_of(code))
+    return Ended(b"", cause_of(os.waitstatus_to_exitcode(status or 0)))
+
+
+def _is_whole(answer: bytearray) -> bool:
+    return len(answer) >= _HEAD and len(answer) - _HEAD >= int.from_bytes(answer[:_HEAD], "big")
+
+
+def _read(reading: int, answer: bytearray) -> bool:
+    """Read what is there now; tell whether more may come."""
+    try:
+        while piece := os.read(reading, _PIECE):
+            answer += piece
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _status(pid: int) -> int | None:
+    """Return how the process has ended, if it has."""
+    with contextlib.suppress(ChildProcessError):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        return status if ended else None
+    return 0
 
 
 def _interrupt(pid: int) -> None:

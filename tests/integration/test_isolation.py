@@ -222,7 +222,7 @@ def test_a_crash_before_the_attempt(study: Study) -> None:
     )
     run = study.pytest("experiments", "--exp-executor=subprocess")
     assert run.code == 1
-    assert "e_x1_1 failed: its process exited with code 3." in run.out
+    assert "its process exited with code 3." in run.out
     assert study.results()["recommendation"] == "investigate"
 
 
@@ -274,3 +274,35 @@ def test_a_flood_of_output(study: Study, executor: str) -> None:
     assert "the end" in run.out
     assert "characters left out; log.txt of the attempt has them …" in run.out
     assert (study.attempt() / "log.txt").stat().st_size > 99_000_000
+
+
+def test_what_a_handler_forks(study: Study) -> None:
+    """A process that outlives the handler holds nobody up, and is ended; a closed pipe is no end."""
+    body = (
+        "import multiprocessing\n"
+        "multiprocessing.get_context('fork').Process(target=time.sleep, args=(50,), daemon=True).start()\n"
+        "os.closerange(3, 100)\n"
+        "return {'metrics': {}}"
+    )
+    began = time.monotonic()
+    run = isolated(study, "--exp-timeout=20", body=body.replace("os.closerange(3, 100)\n", ""))
+    assert run.code == 0, run.text
+    assert time.monotonic() - began < 20  # it does not wait for the 50 s
+    assert [p for p in psutil.process_iter() if _works_in(p, str(study.root))] == []
+
+
+def test_exploratory_handlers(study: Study) -> None:
+    """One that crashes fails alone, too."""
+    study.plan()
+    study.handlers(
+        "import os\ndef e_z_9(runner): os.abort()\n"
+        "def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n"
+    )
+    for arguments in ((), ("-n2",)):
+        run = study.pytest(
+            "experiments", "--exp-exploratory", "--exp-executor=subprocess", *arguments,
+            plugins=("exprunner", "xdist"),
+        )  # fmt: skip
+        assert run.code == 1
+        assert run.counts(passed=1, failed=1)
+        assert "e_z_9 failed before its attempt started, or in it: crashed: SIGABRT." in run.out

@@ -348,3 +348,18 @@ def test_stop_at_the_first_failure(study: Study, option: str) -> None:
     assert not study.attempt("e_x1_4").exists()
     assert study.results()["recommendation"] == "investigate"
     assert parallel(study, "-k", "e_x1_2 or e_x1_4").code == 0
+
+
+def test_ignoring_dependencies(study: Study) -> None:
+    """What others have just left is read all the same."""
+    study.plan(
+        "experiments:\n  x1-first: {sub_experiments: {e_x1_1: {}, e_x1_2: {needs: [e_x1_1]}, e_x1_3: {needs: [e_x1_2]}}}\n"
+    )
+    passing = "{'metrics': {'x': runner.needs['%s'].metrics['x']}}"
+    study.handlers(
+        "import os\ndef e_x1_1(runner): return {'metrics': {'x': os.environ['X']}}\n"
+        f"def e_x1_2(runner): return {passing % 'e_x1_1'}\ndef e_x1_3(runner): return {passing % 'e_x1_2'}\n"
+    )
+    parallel(study, env={"X": "1"})
+    parallel(study, "--exp-ignore-dependencies", env={"X": "2"})
+    assert study.record("e_x1_3", 2)["metrics"] == {"x": "2"}

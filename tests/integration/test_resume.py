@@ -360,3 +360,74 @@ def test_with_a_stub_run(study: Study, option: str) -> None:
         f"ERROR: {option} cannot be combined with --exp-stub: a stub run takes everything through the harness; "
         "use one of them"
     )
+
+
+# --- what only looks unchanged ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_file_edited_while_the_run_went_on(study: Study, isolate: bool) -> None:
+    """What ran is what was imported: a later text has never been run."""
+    study.plan(
+        f"experiments:\n  x1-first: {{sub_experiments: {{e_x1_1: {{}}, e_x1_2: {{isolate: {str(isolate).lower()}}}}}}}\n"
+    )
+    study.handlers(
+        "from pathlib import Path\n"
+        "def e_x1_1(runner):\n    file = Path(__file__).with_name('second.py')\n"
+        "    file.write_text(file.read_text().replace('0.9', '0.1'))\n    return {'metrics': {}}\n",
+        "first.py",
+    )
+    study.handlers("def e_x1_2(runner): return {'metrics': {'accuracy': 0.9}}\n", "second.py")
+    study.pytest()
+    explained = resume(study, "--exp-explain")
+    assert "skip e_x1_1" in explained.out
+    assert "run e_x1_2: since attempt 1 e_x1_2 has changed" in explained.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--exp-executor=subprocess",)], ids=["inline", "subprocess"])
+@pytest.mark.parametrize("broken", ["raise OSError('disk is gone')", "import os; os.abort()"])
+def test_an_item_that_failed_after_its_attempt(study: Study, broken: str, arguments: tuple[str, ...]) -> None:
+    """A fixture that broke afterwards fails again: the attempt cannot stand for a run."""
+    if "abort" in broken and not arguments:
+        pytest.skip("ends pytest itself")
+    study.plan()
+    study.handlers(
+        f"import pytest\n@pytest.fixture\ndef broken():\n    yield\n    {broken}\n"
+        "def e_x1_1(runner, broken): return {'metrics': {'accuracy': 0.95}}\n"
+    )
+    assert study.pytest("experiments", *arguments).code == 1
+    explained = resume(study, "--exp-explain")
+    assert "run e_x1_1: attempt 1 completed, and its item failed afterwards: " in explained.out
+    assert resume(study, *arguments).code == 1
+
+
+def test_data_behind_links_and_during_the_run(study: Study) -> None:
+    """Linked folders count with what is in them; data that a run itself writes counts as it is then."""
+    study.plan(
+        "experiments:\n  x1-first:\n    sub_experiments: {e_x1_1: {data: [data]}, e_x1_2: {}, e_x1_3: {data: [written]}}\n"
+    )
+    study.handlers(
+        "import os\n"
+        "def e_x1_1(runner): return {'metrics': {}}\n"
+        "def e_x1_2(runner):\n    open('written', 'w').write(os.environ.get('V', '1'))\n    return {'metrics': {}}\n"
+        "def e_x1_3(runner): return {'metrics': {'v': open('written').read()}}\n"
+    )
+    study.write("elsewhere/part", "1")
+    study.write("data/other", "1")
+    study.write("written", "1")
+    (study.root / "data" / "train").symlink_to(study.root / "elsewhere")
+    (study.root / "elsewhere" / "back").symlink_to(study.root / "data")
+    study.pytest()
+    assert attempts(study) == {"e_x1_1": 1, "e_x1_2": 1, "e_x1_3": 1}
+    study.write("elsewhere/part", "2")
+    (study.attempt("e_x1_2") / "record.json").unlink()
+    study.pytest("experiments", "--exp-resume", env={"V": "2"})
+    assert attempts(study) == {"e_x1_1": 2, "e_x1_2": 2, "e_x1_3": 2}
+
+
+def test_showing_fixtures_only(done: Study) -> None:
+    """``--setup-plan`` replays nothing and writes nothing."""
+    before = done.files()
+    run = resume(done, "--setup-plan")
+    assert run.code == 0, run.text
+    assert done.files() == before

@@ -161,6 +161,45 @@ def test_fixtures(project: Project) -> None:
     assert project.change("e_2") != ""
 
 
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        ("@pytest.fixture(name='model')\ndef make(): return 1\ndef e_1(runner, model): ...\n", "return 1", "return 2"),
+        ("def setup_module(): V['a'] = 1\ndef e_1(runner): ...\n", "= 1", "= 2"),
+        ("@pytest.fixture\ndef ready(): return 1\npytestmark = pytest.mark.usefixtures('ready')\ndef e_1(runner): ...\n",
+         "return 1", "return 2"),
+        ("def pytest_generate_tests(metafunc): return 1\ndef e_1(runner): ...\n", "return 1", "return 2"),
+        ("@register\ndef net(): return 1\ndef e_1(runner): return MODELS\n", "return 1", "return 2"),
+        ("@register('x')\nclass Net: size = 1\ndef e_1(runner): return MODELS\n", "size = 1", "size = 2"),
+    ],
+)  # fmt: skip
+def test_what_is_used_without_being_named(project: Project, text: str, old: str, new: str) -> None:
+    """Fixtures by another name, set-up functions, marks, hooks, decorators that note what they decorate."""
+    project.write("experiments/handlers.py", f"import pytest\n{text}")
+    project.before = project.now().behind(project.file)
+    project.now().keep(project.before)
+    project.edit("experiments/handlers.py", old, new)
+    assert project.change() != ""
+
+
+def test_a_module_that_is_gone(project: Project) -> None:
+    """A file that was imported if it was there, and is not any more."""
+    project.write(
+        "experiments/handlers.py", "try:\n    import extra\nexcept ImportError: ...\ndef e_1(runner): ...\n"
+    )
+    project.write("experiments/extra.py", "X = 1\n")
+    project.before = project.now().behind(project.file)
+    project.now().keep(project.before)
+    (project.root / "experiments" / "extra.py").unlink()
+    assert project.change() == "experiments/extra.py is gone"
+
+
+def test_plugins_of_a_conftest(project: Project) -> None:
+    """Modules that pytest loads by their names belong to it."""
+    project.write("conftest.py", "pytest_plugins = [\n    'unused',  # not any more\n]\n")
+    assert "unused.py" in project.now().behind(project.file)
+
+
 def test_texts_that_are_not_known(project: Project) -> None:
     """In a clone the texts of before are missing: what differs then counts as changed."""
     for kept in (project.root / "store").iterdir():
@@ -180,6 +219,8 @@ def test_texts_that_are_not_known(project: Project) -> None:
         "if True: from package import first, second\n",
         "x = 1; from package import first; from .package import second\n",
         "from package.first import f\nfrom package.second import (g)\n",
+        "from package import \\\n    first, \\\n    second\n",
+        "from package import (  # models (small)\n    first,\n    second,  # (large)\n)\n",
     ],
 )
 def test_ways_to_import(tmp_path: Path, text: str) -> None:

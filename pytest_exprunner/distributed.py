@@ -7,6 +7,7 @@ any number of times.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -168,6 +169,7 @@ class PlanScheduling:
         self._collections: dict[WorkerController, list[str]] = {}
         self._given: dict[WorkerController, list[int]] = {}
         self._asked: set[WorkerController] = set()
+        self._dying: set[WorkerController] = set()
         self._schedule: Schedule[schedule.Node] | None = None
         self._given_up = False
 
@@ -267,18 +269,25 @@ class PlanScheduling:
         for node, given in self._given.items():
             if idle > 0 and len(given) > 1 and node not in self._asked and not node.shutting_down:
                 self._asked.add(node)
-                node.send_steal(given[1:])
+                with contextlib.suppress(OSError):
+                    node.send_steal(given[1:])
                 idle -= 1
 
     def _is_useful(self, node: WorkerController) -> bool:
-        return not node.shutting_down and self._ids is not None and self._collections.get(node) == self._ids
+        alive = not (node.shutting_down or node in self._dying)
+        return alive and self._ids is not None and self._collections.get(node) == self._ids
 
     def _give(self, node: WorkerController, *, ahead: bool = False) -> None:
         index = self._schedule.start(ahead=ahead) if self._schedule is not None else None
         if isinstance(index, int):
             assert self._ids is not None
+            try:
+                node.send_runtest_some([index, len(self._ids)])
+            except OSError:  # it has died, and the news of that is on its way
+                self._dying.add(node)
+                self._give_back(index)
+                return
             self._given[node].append(index)
-            node.send_runtest_some([index, len(self._ids)])
 
     def _refuse_useless(self) -> None:
         """Give up where every worker that is left collected something else than the first ones."""

@@ -12,6 +12,8 @@ from pytest_exprunner.scan import Handler
 from pytest_exprunner.sources import Sources
 from pytest_exprunner.values import Plain, digest_of
 
+_NOTHING = digest_of({})
+
 
 class Inputs:
     """Knows the handlers, the project's files and the declared data."""
@@ -34,8 +36,8 @@ class Inputs:
         handler = self._handlers.get(sub.id)
         return {
             "code": dict(self._sources.behind(self._root / handler.file)) if handler else {},
-            "params": digest_of(params),
-            "config": digest_of(sub.model_extra or {}),
+            "params": digest_of(params) if params else _NOTHING,
+            "config": digest_of(sub.model_extra) if sub.model_extra else _NOTHING,
             "data": dict(self._data.hashes(sub.data)),
         }
 

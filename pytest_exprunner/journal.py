@@ -74,8 +74,10 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Write one event as a line of JSON. Once this returns, a kill loses nothing of it."""
-        line = {"event": event.kind, "time": event.time, **event.data}
-        self.append_line(orjson.dumps(encode(line), option=orjson.OPT_APPEND_NEWLINE))
+        line = {"event": event.kind, "time": event.time}
+        for name, value in event.data.items():
+            line[name] = encode(value)
+        self.append_line(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
     def append_line(self, line: bytes) -> None:
         """Write one encoded line."""

@@ -76,6 +76,8 @@ def _metrics(value: object, prefix: str) -> dict[str, Plain]:
 def bare_names(metrics: Mapping[str, Plain], prefix: str) -> dict[str, Plain]:
     """Return metrics with ``e_p2_1/loss`` stored as ``loss``. Raises HandlerError if both are there."""
     start = f"{prefix}/"
+    if not any(name.startswith(start) for name in metrics):
+        return dict(metrics)
     result: dict[str, Plain] = {}
     for name, value in metrics.items():
         bare = name.removeprefix(start) or name

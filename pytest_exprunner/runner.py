@@ -97,7 +97,7 @@ class ExperimentRunner:
         Only returned metrics are judged. Raises TypeError for what is not a number.
         """
         now = time.time()
-        if not isinstance(metrics, Mapping):
+        if type(metrics) is not dict and not isinstance(metrics, Mapping):
             raise TypeError(f'log_metrics takes a mapping such as {{"loss": 0.1}}, not {shown(metrics)}')
         row: dict[str, Plain] = {}
         for name, value in metrics.items():

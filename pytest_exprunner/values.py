@@ -174,7 +174,12 @@ def clipped(value: str, most: int = MAX_TEXT) -> str:
 
 def encode(value: Plain) -> Plain:
     """Return a plain value in which nothing is left that JSON cannot carry."""
-    if value is None or isinstance(value, str | bool):
+    kind = type(value)
+    if kind is float:
+        return value if -math.inf < value < math.inf else {"$float": special_name(value)}  # type: ignore[operator, arg-type]
+    if kind is str or kind is bool or value is None:
+        return value
+    if isinstance(value, str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": special_name(value)}

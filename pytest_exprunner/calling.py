@@ -67,6 +67,12 @@ def settle(item: pytest.Item, nextitem: pytest.Item | None) -> None:
         item.ihook.pytest_runtest_logreport(report=report)
 
 
+def plain_report(item: pytest.Item, when: Any, outcome: Any) -> pytest.TestReport:
+    """Return a report of a phase of an item that pytest itself has not run here."""
+    keywords: Any = dict.fromkeys(item.keywords, 1)
+    return pytest.TestReport(item.nodeid, item.location, keywords, outcome, None, when)
+
+
 def representation(message: str) -> Any:
     """Return what a report shows of a failure that has a message alone."""
     try:

@@ -120,13 +120,18 @@ def runner(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(PARAMETER) if attempt is None else attempt.runner
 
 
+def params_of(item: pytest.Item) -> dict[str, Any]:
+    """The parameters of an item, by name; empty where it has none."""
+    return dict(getattr(getattr(item, "callspec", None), "params", {}))
+
+
 def offer_runner(item: pytest.Item, attempt: Attempt) -> None:
     """Hand a handler its runner at once: resolving a fixture costs a tenth of a trivial attempt.
 
     Fixtures that ask for the runner still get it as the fixture that it is.
     """
     arguments: dict[str, object] | None = getattr(item, "funcargs", None)
-    if arguments is not None and PARAMETER not in getattr(getattr(item, "callspec", None), "params", ()):
+    if arguments is not None and PARAMETER not in params_of(item):
         arguments[PARAMETER] = attempt.runner
 
 

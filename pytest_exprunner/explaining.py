@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from pytest_exprunner.collecting import EXPLORATORY, SELECTED
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, params_of
 from pytest_exprunner.errors import count
 from pytest_exprunner.gates import Action
 from pytest_exprunner.items import printable
 from pytest_exprunner.render import terminal
-from pytest_exprunner.replaying import params_of
 from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.wording import few
 
@@ -82,4 +81,6 @@ class Explanation:
                 return "skip", reason
             reason = "--exp-resume is not given"
         self._running[selected.sub_experiment] = selected.experiment
-        return "run", f"{reason}, if {few(waits)} proceeds" if waits else reason
+        if waits:
+            reason += f", if {few(waits)} {'proceeds' if len(waits) == 1 else 'proceed'}"
+        return "run", reason

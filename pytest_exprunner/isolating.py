@@ -9,12 +9,14 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from pytest_exprunner import calling
-from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_setup
 from pytest_exprunner.errors import ResourceError
 from pytest_exprunner.items import RECORD, note_interruption
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.supervised import Ended, supervise
+
+_CALLER = f'"{calling.__file__}"'
 
 
 class IsolateHooks:
@@ -29,7 +31,8 @@ class IsolateHooks:
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         """Run an item elsewhere, or leave it to others."""
         selected = item.stash.get(SELECTED, None)
-        if selected is None or isinstance(item, StubItem) or self._config.getoption("usepdb", None):
+        shown_only = only_setup(self._config) or self._config.getoption("usepdb", None)
+        if selected is None or isinstance(item, StubItem) or shown_only:
             return None
         planned = EXPLORATORY not in item.stash
         isolated, timeout = self._session.isolation(selected if planned else None)
@@ -63,13 +66,15 @@ class IsolateHooks:
     def _reports(self, item: pytest.Item, selected: Selected, ended: Ended) -> list[pytest.TestReport]:
         if not ended.cause:
             return [self._report(data) for data in json.loads(ended.answer)]
-        record, words = self._session.lost(selected, item.nodeid, ended.cause)
+        stacks = _of_handlers(ended.stacks)
+        record, words = self._session.lost(selected, item.nodeid, ended.cause, stacks)
         words = words or f"{selected.label} failed before its attempt started, or in it: {ended.cause}."
-        report = _report(item, "call", "failed")
-        report.longrepr = f"{words}\n\nWhere it was:\n{ended.stacks}" if ended.stacks else words
+        report = calling.plain_report(item, "call", "failed")
+        report.longrepr = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
         if record:
             setattr(report, RECORD, record)
-        return [_report(item, "setup", "passed"), report, _report(item, "teardown", "passed")]
+        before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
+        return [before, report, after]
 
     def _report(self, data: dict[str, Any]) -> pytest.TestReport:
         data["location"] = tuple(data["location"])
@@ -82,6 +87,11 @@ class IsolateHooks:
         return report
 
 
-def _report(item: pytest.Item, when: Any, outcome: Any) -> pytest.TestReport:
-    keywords: Any = dict.fromkeys(item.keywords, 1)
-    return pytest.TestReport(item.nodeid, item.location, keywords, outcome, None, when)
+def _of_handlers(stacks: str) -> str:
+    """Return stacks, newest frame first, without the frames that only led to a handler."""
+    lines, led = [], False
+    for line in stacks.splitlines():
+        led = line.startswith("  File") and (led or _CALLER in line)
+        if not led:
+            lines.append(line)
+    return "\n".join(lines)

@@ -19,6 +19,7 @@ from pytest_exprunner.collecting import (
     StubItem,
     offer_runner,
     only_setup,
+    params_of,
 )
 from pytest_exprunner.gates import Action
 from pytest_exprunner.records import Status
@@ -156,11 +157,10 @@ class ItemHooks:
         provenance.seed_everything(attempt.runner.seed)
 
     def _begin(self, item: pytest.Item, selected: Selected) -> Attempt:
-        params = getattr(getattr(item, "callspec", None), "params", {})
         exploratory = EXPLORATORY in item.stash
         begin = self._session.begin_exploratory if exploratory else self._session.begin
         try:
-            attempt = begin(selected, params, self._watch())
+            attempt = begin(selected, params_of(item), self._watch())
         except OSError as error:
             problem = f"the attempt could not be started: {error.strerror or error} ({error.filename})"
         else:

@@ -233,7 +233,7 @@ def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
     )
 
 
-def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, cause: str, now: float) -> str:
+def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, error: Failure, now: float) -> str:
     """Publish the record of an attempt whose process is gone, from its events; return it as written.
 
     What it had logged, saved and declared is in it: once acknowledged, nothing is lost.
@@ -263,7 +263,7 @@ def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, cause: str, 
         artifacts=tuple(artifacts.values()),
         evidence=tuple(evidence),
         logged=logged,
-        error=Failure("ProcessLost", cause),
+        error=error,
         reason="",
         registered=spec.registered,
         options=spec.options,

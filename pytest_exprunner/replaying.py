@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from pytest_exprunner import calling
-from pytest_exprunner.collecting import EXPLORATORY, SELECTED, only_setup
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, only_setup, params_of
 from pytest_exprunner.gates import Action
 from pytest_exprunner.items import REPLAYED, printable
 from pytest_exprunner.records import AttemptRecord
@@ -55,11 +53,5 @@ class ReplayHooks:
         return report
 
 
-def params_of(item: pytest.Item) -> dict[str, Any]:
-    """The parameters of an item, by name."""
-    return dict(getattr(getattr(item, "callspec", None), "params", {}))
-
-
-def _passed(item: pytest.Item, when: Any) -> pytest.TestReport:
-    keywords: Any = dict.fromkeys(item.keywords, 1)
-    return pytest.TestReport(item.nodeid, item.location, keywords, "passed", None, when)
+def _passed(item: pytest.Item, when: str) -> pytest.TestReport:
+    return calling.plain_report(item, when, "passed")

@@ -34,6 +34,7 @@ from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import (
     AttemptRecord,
     CriterionResult,
+    Failure,
     RunSpec,
     Status,
     dump_record,
@@ -199,9 +200,8 @@ class ExperimentSession:
     def _take_lock(self) -> None:
         shown = self.settings.shown(self.layout.root)
         if self._lock.acquire(self.run, self.settings.lock_timeout, shown):
-            self.study = Study(
-                self.plan, self.layout, self.run
-            )  # the other run has written since it was read
+            # The other run has written since this was read.
+            self.study = Study(self.plan, self.layout, self.run)
 
     def share(self) -> SharedRun:
         """Return what workers have to know of this run."""
@@ -344,7 +344,7 @@ class ExperimentSession:
             for run, pending in self.study.runs.items()
             if run != self.run
             for p in pending.get(item.experiment, ())
-            if (p.sub_experiment, p.variant, p.seed) == item.slot
+            if p.slot == item.slot
         ]
         return resume.resume(
             [a for a in known if a.key.slot == item.slot[1:]],
@@ -422,7 +422,7 @@ class ExperimentSession:
         own = sub is not None and (sub.isolate or sub.resources.gpu)
         return not self.settings.stub and bool(asked or own), timeout
 
-    def lost(self, item: Selected, nodeid: str, cause: str) -> tuple[str, str]:
+    def lost(self, item: Selected, nodeid: str, cause: str, stacks: str = "") -> tuple[str, str]:
         """Record the attempt of an item whose process is gone; return its record and words for people.
 
         Both are empty where the attempt had not started.
@@ -437,7 +437,9 @@ class ExperimentSession:
         what = f"{item.label} failed"
         if own[-1].finished_at is None:
             spec = self._spec(item, self.plan.experiments[item.experiment], {}, {})
-            text = journal.close_lost(folder, own[-1], spec, cause, time.time())
+            text = journal.close_lost(
+                folder, own[-1], spec, Failure("ProcessLost", cause, stacks), time.time()
+            )
         else:
             text = dump_record(own[-1]).decode()
             journal.note_item_failed(folder, cause)
@@ -540,11 +542,10 @@ class ExperimentSession:
     def _still_pending(self, experiment: str, item: Pending) -> bool:
         if experiment not in self.plan.experiments:
             return False
-        slot = (item.sub_experiment, item.variant, item.seed)
-        if any(i.experiment == experiment and i.slot == slot for i in self._progress.selected):
+        if any(i.experiment == experiment and i.slot == item.slot for i in self._progress.selected):
             return False
         attempts = self.study.attempts(experiment).get(item.sub_experiment, ())
-        return not any(a.key.sequence > item.after and a.key.slot == slot[1:] for a in attempts)
+        return not any(a.key.sequence > item.after and a.key.slot == item.slot[1:] for a in attempts)
 
     def _publish_if_due(self) -> None:
         cost = len(self._dirty) * self._cost_of_one

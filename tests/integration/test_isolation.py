@@ -89,7 +89,10 @@ def test_a_time_limit(study: Study, body: str, arguments: tuple[str, ...]) -> No
     assert run.counts(passed=2, failed=1)
     assert "e_x1_1 failed: timeout after 1 s." in run.out
     assert re.search(r"Where it was:\n(.*\n)*?.*handlers\.py\", line \d+ in e_x1_1", run.out)
-    assert study.record()["error"]["message"] == "timeout after 1 s"
+    error = study.record()["error"]
+    assert error["message"] == "timeout after 1 s"
+    assert "in e_x1_1" in error["traceback"]
+    assert "_multicall" not in run.out + error["traceback"]
     assert [p for p in psutil.process_iter() if _works_in(p, str(study.root))] == []
 
 

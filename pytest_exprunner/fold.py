@@ -39,6 +39,11 @@ class Pending:
     resumed: bool = False
     """The run was to do only what was not done yet, so what was done still stands."""
 
+    @property
+    def slot(self) -> tuple[str, str | None, int | None]:
+        """(sub-experiment, variant, seed)."""
+        return (self.sub_experiment, self.variant, self.seed)
+
 
 @dataclass(frozen=True, slots=True)
 class Previous:

@@ -109,5 +109,5 @@ def newest(runs: Mapping[str, Mapping[str, Sequence[Pending]]], experiment: str)
     latest: dict[tuple[str, str | None, int | None], Pending] = {}
     for run in sorted(runs):
         for item in runs[run].get(experiment, ()):
-            latest[item.sub_experiment, item.variant, item.seed] = item
+            latest[item.slot] = item
     return latest.values()

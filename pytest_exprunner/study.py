@@ -72,7 +72,7 @@ class Study:
             item
             for item in self.pending(experiment)
             if not any(
-                a.key.sequence > item.after and a.key.slot == (item.variant, item.seed)
+                a.key.sequence > item.after and a.key.slot == item.slot[1:]
                 for a in attempts.get(item.sub_experiment, ())
             )
         ]
@@ -82,7 +82,7 @@ class Study:
         return [
             item
             for item in manifest.newest(self.runs, experiment)
-            if (experiment, item.sub_experiment, item.variant, item.seed) not in self._replayed
+            if (experiment, *item.slot) not in self._replayed
         ]
 
     def state(self, experiment: str) -> ExperimentState:

@@ -525,8 +525,9 @@ class ExperimentSession:
                 experiment: [item for item in items if self._still_pending(experiment, item)]
                 for experiment, items in pending.items()
             }
-            if left != pending:
-                kept = {experiment: items for experiment, items in left.items() if items}
+            kept = {experiment: items for experiment, items in left.items() if items}
+            # Of a run whose every item was replayed before it was killed, nothing is pending to begin with.
+            if left != pending or not kept:
                 self.study.set_pending(run, kept)
                 manifest.write(self.layout.runs, run, kept)
 

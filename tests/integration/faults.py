@@ -240,7 +240,8 @@ def check_end(study: Study) -> None:
         assert statuses.count("completed") == 1, (sub, statuses)
     assert {e: summary(study, e) for e in ("x1-first", "x2-second")} == EXPECTED
     assert [str(file) for file in study.research.rglob("*") if file.name.endswith(".tmp")] == []
-    assert [file.name for file in (study.research / ".exprunner" / "runs").iterdir()] == []
+    left = {f.name: f.read_text() for f in (study.research / ".exprunner" / "runs").iterdir()}
+    assert left == {}, left
     published = study.research / "experiments" / "x1-first" / "artifacts" / "e_x1_1" / "deep" / "model.bin"
     assert published.read_bytes() == b"x" * 5000
     assert "gate_1" in (study.research / "FINDINGS.md").read_text(encoding="utf-8")

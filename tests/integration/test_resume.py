@@ -305,6 +305,28 @@ def test_after_an_interrupted_run_from_the_start(study: Study, number: int) -> N
     assert attempts(study) == {"e_x1_1": 2, "e_x1_2": 3, "e_x1_3": 2}
 
 
+def test_after_a_kill_between_the_last_item_and_the_end(done: Study) -> None:
+    """What a run had only to replay, and was killed before it could say so, leaves nothing behind."""
+    # No conftest.py, which would be a change to what the handlers are made from.
+    done.write(
+        "elsewhere/killer.py",
+        """
+        import os
+
+        def pytest_runtest_logfinish(nodeid):
+            if "e_x2_1" in nodeid:
+                os.kill(os.getpid(), 9)
+        """,
+    )
+    killed = done.pytest(
+        "experiments", "--exp-resume", "-p", "killer", env={"PYTHONPATH": str(done.root / "elsewhere")}
+    )
+    assert killed.code == -signal.SIGKILL
+    assert list((done.research / ".exprunner" / "runs").glob("*.replayed"))
+    assert resume(done).code == 0
+    assert not list((done.research / ".exprunner" / "runs").iterdir())
+
+
 # --- explaining -------------------------------------------------------------------------------
 
 

@@ -93,12 +93,8 @@ class ArtifactStore:
                 "save_json_artifact and save_figure take other values"
             )
 
-        def write(temporary: str) -> None:
-            with open(temporary, "wb") as stream:
-                stream.write(content)
-
-        self._place(self._target(name), write)
-        return self._register(name, hashlib.sha256(content).hexdigest(), len(content), "")
+        self._place(self._target(name), lambda temporary: files.write(temporary, content))
+        return self._register(name, hashlib.sha256(content).hexdigest(), memoryview(content).nbytes, "")
 
     def save_json_artifact(self, name: str, data: object) -> str:
         """Store a value as JSON and return its path.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -84,14 +85,14 @@ class Attempt:
             needs,
             MappingProxyType(dict(params)),
             _config(sub),
-            lambda: self._checkpoints / f"key-{digest_of(spec.inputs)}",
+            lambda: Path(self._checkpoints, f"key-{digest_of(spec.inputs)}"),
         )
 
     def complete(self, returned: object) -> AttemptRecord:
         """Publish what the handler returned. Raises `HandlerError` if its shape is wrong."""
         parts = check(returned, self._spec.sub_experiment)
         record = self._publish(Status.COMPLETED, parts)
-        if self._checkpoints.is_dir():
+        if os.path.isdir(self._checkpoints):
             shutil.rmtree(self._checkpoints, ignore_errors=True)
         return record
 
@@ -217,10 +218,10 @@ class Attempt:
                 logged[name] = [1, value]
 
 
-def _checkpoints(layout: Layout, spec: RunSpec) -> Path:
+def _checkpoints(layout: Layout, spec: RunSpec) -> str:
     """The folder of all checkpoints of a (variant, seed) of a sub-experiment."""
     slot = artifact_prefix(spec.sub_experiment, spec.variant, spec.seed).partition("/")[2]
-    return Path(f"{layout.checkpoints}/{spec.experiment}/{slot}")
+    return f"{layout.checkpoints}/{spec.experiment}/{slot}"
 
 
 def _config(sub: Any) -> Mapping[str, Any]:

@@ -39,8 +39,9 @@ def stopper(error: BaseException) -> str:
 @contextlib.contextmanager
 def process_kept() -> Generator[None]:
     """Give the next handler the working folder, umask and signals that this one found."""
-    mask, handlers = os.umask(0o077), {number: signal.getsignal(number) for number in _STOPPING}
+    mask = os.umask(0o077)
     os.umask(mask)
+    handlers = [(number, signal.getsignal(number)) for number in _STOPPING]
     folder = os.open(".", os.O_RDONLY | os.O_CLOEXEC)  # by descriptor: it may be renamed meanwhile
     streams = sys.stdout, sys.stderr
     try:
@@ -51,7 +52,7 @@ def process_kept() -> Generator[None]:
         with contextlib.suppress(OSError):
             os.fchdir(folder)
             os.close(folder)
-        for number, handler in handlers.items():
+        for number, handler in handlers:
             if handler is not None and signal.getsignal(number) is not handler:
                 with contextlib.suppress(ValueError):  # only the main thread may
                     signal.signal(number, handler)

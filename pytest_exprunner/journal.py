@@ -97,21 +97,16 @@ class Journal:
         """Make the outcome of the attempt visible, by one rename; return it as it was written."""
         temporary = f"{self.folder}/.{RECORD}.tmp"
         written = dump_record(record)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
-            data = memoryview(written)
-            while data:
-                data = data[os.write(descriptor, data) :]
-        finally:
-            os.close(descriptor)
+        files.write(temporary, written)
         os.rename(temporary, f"{self.folder}/{RECORD}")
         return written
 
     def close(self) -> None:
         """Close the files; nothing is appended after this."""
         for descriptor in (self._events, self._log):
-            with contextlib.suppress(OSError):  # never opened, or closed by the handler
-                os.close(descriptor)
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):  # closed by the handler
+                    os.close(descriptor)
         self._events = self._log = -1
 
 

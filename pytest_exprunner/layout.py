@@ -55,7 +55,7 @@ class Layout:
     @property
     def checkpoints(self) -> Path:
         """The folder of what handlers keep for the next attempt at the same thing."""
-        return self.lock_folder / "checkpoints"
+        return _checkpoints_folder(self)
 
     @property
     def lock_folder(self) -> Path:
@@ -96,6 +96,11 @@ class Layout:
 def _experiment_folder(layout: Layout, experiment: str) -> Path:
     # Asked for several times per attempt; building paths is what a trivial attempt costs most.
     return layout.experiments / experiment
+
+
+@lru_cache(maxsize=100)
+def _checkpoints_folder(layout: Layout) -> Path:
+    return layout.lock_folder / "checkpoints"
 
 
 def attempt_name(sequence: int) -> str:

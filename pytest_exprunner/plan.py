@@ -155,7 +155,7 @@ _KEY: Any = Field(default="", alias=KEY_ALIAS, exclude=True)
 class Model(BaseModel):
     """Base of the plan's models: strict, frozen, unknown keys kept."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
     LATER: ClassVar[tuple[str, ...]] = ()
 

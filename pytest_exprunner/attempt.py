@@ -185,13 +185,14 @@ class Attempt:
     def _emit(self, event: Event) -> None:
         if self.record is not None:
             raise ExprunnerError(f"this attempt of {self._spec.label} has ended; its runner is of no use now")
-        if event.kind == "progress" and not self._progress_due(event):
+        kind = event.kind
+        if kind == "progress" and not self._progress_due(event):
             return
         self._journal.append(event)
-        if event.kind == "metrics":
+        if kind == "metrics":
             self._count(event.data["metrics"])  # type: ignore[arg-type]
             return
-        if event.kind == "evidence":
+        if kind == "evidence":
             data = event.data
             self._evidence.append(
                 Evidence(EvidenceKind(str(data["kind"])), str(data["reason"]), str(data["place"]))

@@ -18,6 +18,7 @@ from pytest_exprunner.values import Plain, number, shown, text, unbox
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_LINES = 5.0
+_NAMES_KNOWN = 10_000
 _LATER = {
     "log_samples": "per-sample values",
 }
@@ -40,6 +41,7 @@ class ExperimentRunner:
         self._checkpoints = checkpoints
         self._spec = spec
         self._emit = emit
+        self._names: dict[object, str] = {}
         self.results = results
         """Stores artifacts: `save_artifact`, `save_json_artifact`, `save_figure` and others."""
         self.needs = needs
@@ -97,17 +99,32 @@ class ExperimentRunner:
         Only returned metrics are judged. Raises TypeError for what is not a number.
         """
         now = time.time()
-        if type(metrics) is not dict and not isinstance(metrics, Mapping):
-            raise TypeError(f'log_metrics takes a mapping such as {{"loss": 0.1}}, not {shown(metrics)}')
         row: dict[str, Plain] = {}
-        for name, value in metrics.items():
-            row[name if type(name) is str else text(name)] = (
-                value if type(value) is float else _scalar(name, value)
-            )
-        data: dict[str, Plain] = {"metrics": bare_names(row, self._spec.sub_experiment)}
+        if type(metrics) is dict:
+            names = self._names
+            try:
+                for name, value in metrics.items():
+                    row[names[name]] = value if type(value) is float else _scalar(name, value)
+            except KeyError:  # a name that is new
+                row.clear()
+        if not row or len(row) != len(metrics):
+            row = self._row(metrics)
+        data: dict[str, Plain] = {"metrics": row}
         if step is not None:
-            data["step"] = _step(step)
+            data["step"] = step if type(step) is int else _step(step)
         self._emit(Event("metrics", now, data))
+
+    def _row(self, metrics: Mapping[str, object]) -> dict[str, Plain]:
+        """Return metrics with the names and values that are recorded; remember the names."""
+        if not isinstance(metrics, Mapping):
+            raise TypeError(f'log_metrics takes a mapping such as {{"loss": 0.1}}, not {shown(metrics)}')
+        prefix = self._spec.sub_experiment
+        row = bare_names({text(name): _scalar(name, value) for name, value in metrics.items()}, prefix)
+        if len(self._names) < _NAMES_KNOWN:
+            for name in metrics:
+                if type(name) is str:
+                    [self._names[name]] = bare_names({text(name): None}, prefix)
+        return row
 
     def stage(self, title: str, current: int | None = None, total: int | None = None) -> None:
         """Tell where the handler is: ``runner.stage("Loading model", 2, 5)``."""

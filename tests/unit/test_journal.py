@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from pathlib import Path
 
 import orjson
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_exprunner.journal import AttemptLog, Journal, read_attempts, read_events, timestamp
 from pytest_exprunner.layout import EVENTS, RECORD, Layout
 from pytest_exprunner.records import AttemptKey, AttemptRecord, Event, Status
+from pytest_exprunner.values import decode
 
 NOW = 1_768_926_700.657242
 
@@ -82,6 +84,22 @@ def test_events_are_there_at_once(layout: Layout) -> None:
     assert metrics["metrics"]["loss"] in ({"$float": "NaN"}, "NaN") or math.isnan(metrics["metrics"]["loss"])
     assert (Path(journal.folder) / "log.txt").read_bytes() == b"a line\\ud800\n"
     journal.close()
+
+
+_NUMBERS = st.one_of(st.floats(), st.integers(), st.just(10**400), st.booleans())
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(metrics=st.dictionaries(st.sampled_from(["loss", "$float", "$x", "null", "a/b"]), _NUMBERS))
+def test_metrics_come_back_as_they_went(tmp_path: Path, metrics: dict[str, float]) -> None:
+    """Whatever the numbers are, also those that JSON lacks."""
+    layout = Layout(Path(tempfile.mkdtemp(dir=tmp_path)))
+    journal = begun(layout)
+    journal.append(Event("metrics", NOW, {"metrics": metrics, "step": 3}))
+    journal.close()
+    _started, found = read_events(Path(journal.folder) / EVENTS)
+    assert repr(decode(found["metrics"])) == repr(metrics)
+    assert found["step"] == 3
 
 
 def test_events_cut_at_every_byte(layout: Layout) -> None:

@@ -137,9 +137,25 @@ def test_names(watched: Watched, name: Any, bare: str) -> None:
 
 def test_bare_and_prefixed_together(watched: Watched) -> None:
     """Both at once would hide one of them."""
-    with pytest.raises(HandlerError, match=rf"the metric 'loss' is given twice, bare and as '{SUB}/loss'"):
+    twice = rf"the metric 'loss' is given twice, bare and as '{SUB}/loss'"
+    with pytest.raises(HandlerError, match=twice):
         watched.runner.log_metrics({"loss": 1, f"{SUB}/loss": 2})
     assert watched.events == []
+    watched.runner.log_metrics({"loss": 1})
+    watched.runner.log_metrics({f"{SUB}/loss": 2})
+    with pytest.raises(HandlerError, match=twice):  # also where both names are known by now
+        watched.runner.log_metrics({"loss": 1, f"{SUB}/loss": 2})
+    assert watched.logged() == [{"metrics": {"loss": 1}}, {"metrics": {"loss": 2}}]
+
+
+@pytest.mark.parametrize("name", ["loss", f"{SUB}/loss", "a/b", "\ud800", "", 3, True, None])
+def test_a_name_that_is_known_reads_as_it_did_at_first(watched: Watched, name: Any) -> None:
+    """Names are looked up after their first use; nothing changes by it."""
+    for value in (1.0, np.float32(2.0)):
+        watched.runner.log_metrics({name: value, "other": 0.5})
+    first, second = (list(event["metrics"]) for event in watched.logged())
+    assert first == second
+    assert all(text.isprintable() for text in first)
 
 
 @pytest.mark.parametrize(("step", "logged"), [(0, 0), (np.int64(3), 3), (torch.tensor(4), 4)])

@@ -45,8 +45,9 @@ class _Hashes:
 class Publisher:
     """Keeps the files under a results folder in step with the state."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, reader: results.Reader | None = None) -> None:
         """Remember what was written, so that unchanged files are not touched again."""
+        self._reader = reader or results.Reader()
         self._layout = layout
         self._written: dict[Path, bytes] = {}
         self._waiting: dict[Path, bytes] = {}
@@ -114,7 +115,7 @@ class Publisher:
         on_disk = _read(file)
         edited = problem = ""
         if on_disk is None or on_disk != self._written.get(file):
-            stored = results.load(file)
+            stored = self._reader.load(file)
             self._added[file] = stored.added
             edited, problem = "edited" if stored.edited else "", stored.problem
         data = results.dump({**results.document(state), **self._added[file]}, stub=stub)

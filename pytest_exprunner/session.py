@@ -41,6 +41,7 @@ from pytest_exprunner.records import (
     parse_record,
 )
 from pytest_exprunner.render.terminal import Summary
+from pytest_exprunner.results import Reader
 from pytest_exprunner.resume import Resumption
 from pytest_exprunner.scan import Handler
 from pytest_exprunner.selected import Selected, SharedRun
@@ -94,10 +95,11 @@ class ExperimentSession:
         self.run = shared.run if shared else provenance.new_run_id()
         self._leads = shared is None
         self.layout = Layout(settings.results_root, "stub" if settings.stub else "")
-        self.study = Study(plan, self.layout, self.run)
+        self._reader = Reader()
+        self.study = Study(plan, self.layout, self.run, self._reader)
         self.without_handler = without_handler
         self._inputs = Inputs(settings.root, study_root(settings.plan_file), self.layout.state, handlers)
-        self._publisher = Publisher(self.layout)
+        self._publisher = Publisher(self.layout, self._reader)
         self._lock = RunLock(self.layout.lock_folder)
         self._progress = _Progress()
         self._provenance: Mapping[str, Plain] = shared.provenance if shared else {}
@@ -201,7 +203,7 @@ class ExperimentSession:
         shown = self.settings.shown(self.layout.root)
         if self._lock.acquire(self.run, self.settings.lock_timeout, shown):
             # The other run has written since this was read.
-            self.study = Study(self.plan, self.layout, self.run)
+            self.study = Study(self.plan, self.layout, self.run, self._reader)
 
     def share(self) -> SharedRun:
         """Return what workers have to know of this run."""

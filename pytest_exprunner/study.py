@@ -21,8 +21,11 @@ from pytest_exprunner.state import Current, ExperimentState, Results, SubState
 class Study:
     """Reads lazily, folds what changed, and never writes."""
 
-    def __init__(self, plan: Plan, layout: Layout, run: str = "") -> None:
+    def __init__(
+        self, plan: Plan, layout: Layout, run: str = "", reader: results.Reader | None = None
+    ) -> None:
         """Look at ``layout`` through the eyes of ``plan``, and of a run if one is going on."""
+        self._reader = reader or results.Reader()
         self.plan = plan
         self.layout = layout
         self.runs, self.problems = manifest.read(layout.runs)
@@ -142,7 +145,7 @@ class Study:
 
     def _previous(self, experiment: str) -> Previous:
         if experiment not in self._before:
-            stored = results.load(self.layout.results_of(experiment))
+            stored = self._reader.load(self.layout.results_of(experiment))
             if stored.problem:
                 self.problems.append(f"{self._shown(experiment)} cannot be used: {stored.problem}")
             elif stored.ours and not stored.intact:

@@ -266,6 +266,7 @@ def _works_in(process: psutil.Process, folder: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["inline", "subprocess"])
 def test_a_flood_of_output(study: Study, executor: str) -> None:
     """A hundred megabytes of output end in the log; what is shown and sent around stays small."""

@@ -104,6 +104,7 @@ def test_the_lock_of_a_run_that_was_killed(slow: Study) -> None:
     assert run.code == 0, run.text
 
 
+@pytest.mark.slow
 def test_many_starts_at_once(study: Study) -> None:
     """Of many one runs at a time, the others wait or are refused; nothing is lost or torn."""
     study.plan()

@@ -81,7 +81,14 @@ def left_behind(root: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["serial", "-n2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_one_signal_to_the_leading_process(
     waiting: Study, number: signal.Signals, arguments: tuple[str, ...]
 ) -> None:
@@ -149,6 +156,7 @@ def test_a_handler_that_swallows_the_interrupt(study: Study) -> None:
     assert study.results()["recommendation"] == "investigate"
 
 
+@pytest.mark.slow
 def test_a_leading_process_that_was_killed(waiting: Study) -> None:
     """Its workers end by themselves, and nothing of them counts in a later run."""
     process = start(waiting, "-n2", wait_for=2)

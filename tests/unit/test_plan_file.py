@@ -1279,6 +1279,7 @@ def outcomes() -> dict[str, dict[str, Any]]:
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are set as Linux has them")
 @pytest.mark.parametrize("name", list(nasty_plans.CASES))
 def test_nasty_plan(name: str, outcomes: dict[str, dict[str, Any]]) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_exprunner.runner import ExperimentRunner
+    from pytest_exprunner.trackers.base import Tracker
 
 __version__ = "0.1.0"
-__all__ = ["ExperimentRunner", "__version__"]
+__all__ = ["ExperimentRunner", "Tracker", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> object:
         from pytest_exprunner.runner import ExperimentRunner  # noqa: PLC0415
 
         return ExperimentRunner
+    if name == "Tracker":
+        from pytest_exprunner.trackers.base import Tracker  # noqa: PLC0415
+
+        return Tracker
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from typing import Any
 from pytest_exprunner.artifacts import ArtifactStore
 from pytest_exprunner.criteria import Reading, evaluate_alone
 from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.following import announce
 from pytest_exprunner.journal import Journal, note_item_failed, timestamp
 from pytest_exprunner.layout import Layout, artifact_prefix
 from pytest_exprunner.plan import Experiment
@@ -32,7 +33,7 @@ from pytest_exprunner.records import (
 from pytest_exprunner.returned import Returned, check
 from pytest_exprunner.runner import ExperimentRunner, event_line
 from pytest_exprunner.upstream import Upstream
-from pytest_exprunner.values import Plain, clipped, digest_of
+from pytest_exprunner.values import Plain, clipped, digest_of, plain
 
 _PROGRESS_SECONDS = 1.0
 _LOGGED_NAMES = 10_000
@@ -61,7 +62,8 @@ class Attempt:
         self._spec = spec
         self._experiment = experiment
         self._watch = watch
-        self._journal = Journal.begin(layout, spec, self._began, after)
+        shown = {name: plain(value) for name, value in params.items()}
+        self._journal = Journal.begin(layout, spec, self._began, after, shown)
         self._logged: dict[str, list[Any]] = {}
         self._evidence: list[Evidence] = []
         self._told_progress = 0.0
@@ -71,6 +73,7 @@ class Attempt:
             self._announce,
         )
         self.key = self._journal.key
+        announce(layout, spec.run, self.key)
         self.record: AttemptRecord | None = None
         self.results: list[CriterionResult] = []
         """What each criterion says of this attempt alone, where it has a say."""
@@ -179,6 +182,7 @@ class Attempt:
             "path": artifact.path,
             "sha256": artifact.sha256,
             "bytes": artifact.bytes,
+            "type": artifact.type,
         }
         self._journal.append(Event("artifact", time.time(), data))
 

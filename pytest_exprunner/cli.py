@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_me
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute, find_plan, setting, study_root
 from pytest_exprunner.lock import RunLock
-from pytest_exprunner.plan import json_schema
+from pytest_exprunner.plan import Plan, json_schema
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import GateState, Status
@@ -28,6 +28,10 @@ from pytest_exprunner.scan import Scan, scan
 from pytest_exprunner.settings import Settings
 from pytest_exprunner.state import GateResult, Results
 from pytest_exprunner.study import Study
+from pytest_exprunner.trackers import syncing
+from pytest_exprunner.trackers.registry import load as load_tracker
+from pytest_exprunner.trackers.registry import place_of
+from pytest_exprunner.trackers.syncing import Synced
 
 SCHEMA_VERSION = 1
 EXIT_FAILED = 1
@@ -50,6 +54,7 @@ class _Opened:
     def __init__(self, plan: str | None, results: str | None) -> None:
         self.root, found = ini.read(Path.cwd())
         file = self._plan_file(plan, found)
+        self._ini = found
         name = setting("results", results, os.environ, found.get("exp_results"))
         start = Path.cwd() if results else self.root
         self.settings = Settings(
@@ -59,6 +64,10 @@ class _Opened:
             root=self.root,
         )
         self.loaded: LoadedPlan = plan_file.load(file, self.settings.shown(file))
+
+    def setting(self, name: str, option: str | None) -> str | None:
+        """Return a setting: the option, the environment or the ini file."""
+        return setting(name, option, os.environ, self._ini.get(f"exp_{name}"))
 
     def _plan_file(self, option: str | None, found: Mapping[str, str]) -> Path:
         name = setting("plan", option, os.environ, found.get("exp_plan"))
@@ -338,6 +347,73 @@ def _gate_json(result: GateResult) -> dict[str, Any]:
         "evidence": list(result.lines),
         "claimed": result.plan.status,
     }
+
+
+@cli.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--tracker", metavar="NAMES", help="Who is told: wandb, or the place of a class.")
+@_common
+def sync(
+    ids: tuple[str, ...], tracker: str | None, plan: str | None, results: str | None, *, as_json: bool
+) -> None:
+    """Tell trackers what they missed, from the stored attempts; safe to repeat.
+
+    IDs of experiments or sub-experiments narrow it down.
+    """
+    opened = _Opened(plan, results)
+    names = [n.strip() for n in (opened.setting("tracker", tracker) or "").split(",") if n.strip()]
+    if not names:
+        raise ExprunnerError("no tracker: name one, such as --tracker wandb")
+    _check_ids(ids, opened.loaded.plan)
+    places = {name: place_of(name) for name in names}
+    layout = Layout(opened.settings.results_root)
+    layout.state.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(layout.lock_folder)
+    lock.acquire("'exprunner sync'", 0, opened.settings.shown(layout.root))
+    warnings: dict[str, None] = {}
+    found: dict[str, Synced] = {}
+    try:
+        for name, place in places.items():
+            found[name] = syncing.sync(
+                load_tracker(place),
+                name,
+                opened.loaded.plan,
+                layout,
+                opened.settings.root,
+                ids,
+                lambda text: warnings.update({text: None}),
+            )
+    except ImportError as error:
+        raise ExprunnerError(str(error)) from None
+    finally:
+        lock.release()
+    if as_json:
+        told = {name: asdict(synced) for name, synced in found.items()}
+        _print_json("sync", {"trackers": told, "warnings": list(warnings)})
+    else:
+        lines = [
+            Line(_synced_text(name, synced), "bad" if synced.missed else "good")
+            for name, synced in found.items()
+        ]
+        _say([*lines, *(Line(terminal.safe(text), "warn") for text in warnings)])
+    if any(synced.missed for synced in found.values()):
+        raise SystemExit(EXIT_FAILED)
+
+
+def _check_ids(ids: Iterable[str], plan: Plan) -> None:
+    known = [*plan.experiments, *(sub.id for _experiment, sub in plan.sub_experiments())]
+    for name in ids:
+        if name not in known:
+            raise ExprunnerError(
+                f"unknown id {name!r}{did_you_mean(name, known)}; expected an experiment or a sub-experiment"
+            )
+
+
+def _synced_text(name: str, synced: Synced) -> str:
+    text = f"{name}: told of {count(synced.told, 'attempt')}"
+    if synced.known:
+        text += f", {synced.known} known before"
+    return f"{text}, {synced.missed} missed" if synced.missed else text
 
 
 @cli.command()

@@ -353,7 +353,7 @@ class ControllerHooks:
         except KeyboardInterrupt:
             workers = {process.pid for node in self._nodes if (process := _process(node)) is not None}
             if workers:
-                processes.end_children(_PATIENCE, workers)
+                processes.end_children(_PATIENCE, workers, self._session.trackers.pids)
             raise
 
     def pytest_testnodedown(self, node: WorkerController) -> None:

@@ -33,7 +33,7 @@ from pytest_exprunner.records import (
     dump_record,
     parse_record,
 )
-from pytest_exprunner.values import decode, encode
+from pytest_exprunner.values import Plain, decode, encode
 
 _TAIL_BYTES = 20_000
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -55,7 +55,14 @@ class Journal:
         self._log = -1
 
     @classmethod
-    def begin(cls, layout: Layout, spec: RunSpec, now: float, after: int = 0) -> Journal:
+    def begin(
+        cls,
+        layout: Layout,
+        spec: RunSpec,
+        now: float,
+        after: int = 0,
+        params: Mapping[str, Plain] | None = None,
+    ) -> Journal:
         """Take a sequence number above ``after`` and mark the attempt started, before anything runs."""
         journal = cls(*_take_next(layout, spec, after))
         started = {
@@ -64,6 +71,8 @@ class Journal:
             "run": spec.run,
             "nodeid": spec.nodeid,
             "variants": list(spec.variants),
+            "rng_seed": spec.rng_seed,
+            "params": dict(params or {}),
         }
         journal.append(Event("started", now, started))
         return journal
@@ -193,6 +202,12 @@ def read_attempts(layout: Layout, experiment: str, subs: Collection[str] | None 
     return log
 
 
+def read_attempt(folder: Path, key: AttemptKey) -> AttemptRecord:
+    """Return the record of an attempt, or what its journal tells where it has none that can be used."""
+    record = _read_attempt(folder, key, [])
+    return recovered(folder, record) if record.finished_at is None else record
+
+
 def _read_attempt(folder: Path, key: AttemptKey, problems: list[str]) -> AttemptRecord:
     try:
         record = parse_record((folder / RECORD).read_bytes())
@@ -215,16 +230,10 @@ def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
     started: Mapping[str, Any] = next(
         (event for event in read_events(folder / EVENTS) if event.get("event") == "started"), {}
     )
-    variants, seconds, variant, seed = (started.get(k) for k in ("variants", "time", "variant", "seed"))
+    variants, seconds = started.get("variants"), started.get("time")
     known = isinstance(variants, list) and all(v is None or isinstance(v, str) for v in variants)
     return AttemptRecord(
-        key=AttemptKey(
-            key.experiment,
-            key.sub_experiment,
-            key.sequence,
-            variant if isinstance(variant, str) else None,
-            seed if type(seed) is int else None,
-        ),
+        key=open_slot(key, started),
         run=str(started.get("run", "")),
         nodeid=str(started.get("nodeid", "")),
         status=Status.IN_PROGRESS,
@@ -237,36 +246,27 @@ def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
     )
 
 
+def open_slot(key: AttemptKey, started: Mapping[str, Any]) -> AttemptKey:
+    """Return the key of an attempt with the variant and seed that its first event tells."""
+    variant, seed = started.get("variant"), started.get("seed")
+    return replace(
+        key,
+        variant=variant if isinstance(variant, str) else None,
+        seed=seed if type(seed) is int else None,
+    )
+
+
 def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, error: Failure, now: float) -> str:
     """Publish the record of an attempt whose process is gone, from its events; return it as written.
 
     What it had logged, saved and declared is in it: once acknowledged, nothing is lost.
     """
-    artifacts: dict[str, Artifact] = {}
-    evidence: list[Evidence] = []
-    logged: dict[str, Logged] = {}
-    began = now
-    for event in read_events(folder / EVENTS):
-        kind = event.get("event")
-        if kind == "started":
-            began = float(event["time"])
-        elif kind == "artifact":
-            artifacts[event["path"]] = Artifact(event["path"], event["sha256"], event["bytes"])
-        elif kind == "evidence":
-            evidence.append(Evidence(EvidenceKind(event["kind"]), event["reason"], event["place"]))
-        elif kind == "metrics":
-            for name, value in event["metrics"].items():
-                seen = logged.get(name)
-                logged[name] = Logged(seen.count + 1 if seen else 1, decode(value))
     record = replace(
-        started,
+        recovered(folder, started),
         status=Status.FAILED,
         finished_at=timestamp(now),
-        duration_s=round(max(now - began, 0.0), 6),
+        duration_s=round(max(now - _began(folder, now), 0.0), 6),
         rng_seed=spec.rng_seed,
-        artifacts=tuple(artifacts.values()),
-        evidence=tuple(evidence),
-        logged=logged,
         error=error,
         reason="",
         registered=spec.registered,
@@ -277,6 +277,30 @@ def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, error: Failu
     written = dump_record(record)
     files.replace(folder / RECORD, written)
     return written.decode()
+
+
+def _began(folder: Path, default: float) -> float:
+    times = (event.get("time") for event in read_events(folder / EVENTS) if event.get("event") == "started")
+    return next((time for time in times if isinstance(time, float)), default)
+
+
+def recovered(folder: Path, started: AttemptRecord) -> AttemptRecord:
+    """Return the record of an attempt that never ended, with what its journal holds."""
+    artifacts: dict[str, Artifact] = {}
+    evidence: list[Evidence] = []
+    logged: dict[str, Logged] = {}
+    for event in read_events(folder / EVENTS):
+        kind = event.get("event")
+        if kind == "artifact":
+            stored = Artifact(event["path"], event["sha256"], event["bytes"], event.get("type", "file"))
+            artifacts[stored.path] = stored
+        elif kind == "evidence":
+            evidence.append(Evidence(EvidenceKind(event["kind"]), event["reason"], event["place"]))
+        elif kind == "metrics":
+            for name, value in event["metrics"].items():
+                seen = logged.get(name)
+                logged[name] = Logged(seen.count + 1 if seen else 1, decode(value))
+    return replace(started, artifacts=tuple(artifacts.values()), evidence=tuple(evidence), logged=logged)
 
 
 def note_item_failed(folder: Path | str, why: str) -> None:

@@ -52,6 +52,10 @@ class Layout:
         """The folder of run manifests: what was selected and has not finished yet."""
         return (self.base if self.branch else self.state) / "runs"
 
+    def begun_in(self, run: str) -> Path:
+        """The list of the attempts that a run has begun, while it goes on."""
+        return self.runs / f"{run}.attempts"
+
     @property
     def checkpoints(self) -> Path:
         """The folder of what handlers keep for the next attempt at the same thing."""

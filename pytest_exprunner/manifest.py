@@ -15,6 +15,8 @@ from pytest_exprunner import files
 from pytest_exprunner.fold import Pending
 
 SCHEMA_VERSION = 1
+_NOTES = ("replayed", "attempts")
+"""Suffixes of what processes of a run note beside its manifest, a line at a time."""
 
 
 def write(folder: Path, run: str, pending: Mapping[str, Sequence[Pending]]) -> None:
@@ -54,8 +56,8 @@ def note_replayed(folder: Path, run: str, experiment: str, slot: Sequence[object
 
 def sweep(folder: Path) -> None:
     """Remove notes of runs that are over."""
-    for file in folder.glob("*.replayed"):
-        if not file.with_suffix(".json").exists():
+    for file in folder.iterdir():
+        if file.suffix[1:] in _NOTES and not file.with_suffix(".json").exists():
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
 

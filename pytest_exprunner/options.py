@@ -29,6 +29,16 @@ def declare(parser: pytest.Parser) -> None:
             "end a handler that takes longer (default: no limit; a limit in the plan wins)",
         ),
         ("devices", "IDS", "GPUs that may be used, separated by commas (default: all that are visible)"),
+        (
+            "tracker",
+            "NAMES",
+            "who else is told of runs, such as wandb; separated by commas (default: nobody)",
+        ),
+        (
+            "tracker-timeout",
+            "SECONDS",
+            "wait this long after a run for trackers to be told the rest (default: 60)",
+        ),
         ("lock-timeout", "SECONDS", "wait this long for another run on the same results folder (default: 0)"),
     ):
         group.addoption(f"--exp-{name}", metavar=metavar, default=None, help=text)
@@ -113,14 +123,34 @@ def devices(config: pytest.Config) -> str | None:
     return found[0] if found else None
 
 
+def trackers(config: pytest.Config) -> dict[str, str]:
+    """Return the places of the trackers' classes, by the names that were given."""
+    found = _setting(config, "tracker")
+    names = [name.strip() for name in found[0].split(",")] if found else []
+    if not any(names):
+        return {}
+    from pytest_exprunner.errors import ExprunnerError  # noqa: PLC0415 - not needed as a rule
+    from pytest_exprunner.trackers.registry import place_of  # noqa: PLC0415
+
+    try:
+        return {name: place_of(name) for name in names if name}
+    except ExprunnerError as error:
+        raise pytest.UsageError(f"--exp-tracker: {error}") from None
+
+
+def tracker_timeout(config: pytest.Config) -> float:
+    """Return how many seconds trackers get at the end."""
+    return _seconds(config, "tracker_timeout", "60")
+
+
 def lock_timeout(config: pytest.Config) -> float:
     """Return how many seconds to wait for another run."""
     return _seconds(config, "lock_timeout")
 
 
-def _seconds(config: pytest.Config, name: str) -> float:
+def _seconds(config: pytest.Config, name: str, default: str = "0") -> float:
     found = _setting(config, name)
-    text = found[0] if found else "0"
+    text = found[0] if found else default
     try:
         seconds = float(text)
     except ValueError:

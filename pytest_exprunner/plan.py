@@ -125,10 +125,25 @@ def _bounds(value: object) -> object:
     return tuple(value)
 
 
-def _frozen(value: object) -> object:
+def _frozen(value: object) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise _refuse("mapping", f"{quoted(value)} is not a mapping; expected keys and values")
     return MappingProxyType(dict(value))
+
+
+def _frozen_twice(value: object) -> Mapping[Any, Any]:
+    inner = {}
+    for key, item in _frozen(value).items():
+        if item is not None and not isinstance(item, Mapping):
+            raise _refuse(
+                "mapping", f"{quoted(item)} under {quoted(key)} is not a mapping; expected keys and values"
+            )
+        inner[key] = MappingProxyType(dict(item or {}))
+    return MappingProxyType(inner)
+
+
+def _thawed(value: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: dict(item) for key, item in value.items()}
 
 
 ExperimentId = Annotated[str, BeforeValidator(check_experiment_id)]
@@ -143,6 +158,14 @@ Settings = Annotated[
     Field(default_factory=lambda: MappingProxyType({})),
     BeforeValidator(_frozen),
     PlainSerializer(dict, return_type=dict[str, Any]),
+]
+
+
+Trackers = Annotated[
+    Mapping[str, Mapping[str, Any]],
+    Field(default_factory=lambda: MappingProxyType({})),
+    BeforeValidator(_frozen_twice),
+    PlainSerializer(_thawed, return_type=dict[str, Any]),
 ]
 
 
@@ -419,7 +442,7 @@ class Project(Model):
 class Plan(Model):
     """The whole research plan, frozen."""
 
-    LATER: ClassVar = ("waivers", "tracking", "modal")
+    LATER: ClassVar = ("waivers", "modal")
 
     project: Project = Field(default_factory=Project, description="Name and hypothesis of the study.")
     experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), _FREEZE] = Field(
@@ -431,7 +454,7 @@ class Plan(Model):
     waivers: Annotated[tuple[Waiver, ...], BeforeValidator(_listed)] = Field(
         (), description="Signed exceptions."
     )
-    tracking: Settings = Field(description="Settings of trackers, by name.")
+    tracking: Trackers = Field(description="Settings of trackers, by name, such as wandb: {project: …}.")
     modal: Settings = Field(description="Settings of remote runs on Modal.")
 
     @model_validator(mode="before")

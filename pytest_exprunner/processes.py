@@ -44,16 +44,17 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
-def end_children(patience: float, interrupted: Collection[int] = ()) -> None:
+def end_children(patience: float, interrupted: Collection[int] = (), spared: Collection[int] = ()) -> None:
     """End every process that this one has started, directly or not.
 
     Those with the ids in ``interrupted`` get a Ctrl-C first and ``patience`` seconds to write down what
-    they were at. All that are left then are asked to end, and killed where they do not.
+    they were at. All that are left then are asked to end, and killed where they do not; but for those in
+    ``spared`` and what they have started.
     """
     import psutil  # noqa: PLC0415 - only where a run was stopped
 
     with contextlib.suppress(psutil.Error):
-        left = psutil.Process().children(recursive=True)
+        left = _without(psutil.Process().children(recursive=True), spared)
         polite = [process for process in left if process.pid in interrupted]
         _each(polite, lambda process: process.send_signal(signal.SIGINT))
         psutil.wait_procs(polite, timeout=patience)
@@ -61,6 +62,24 @@ def end_children(patience: float, interrupted: Collection[int] = ()) -> None:
             left = [process for process in left if process.is_running()]
             _each(left, end)
             psutil.wait_procs(left, timeout=_MOMENT)
+
+
+def end_tree(pid: int) -> None:
+    """End a process and all that it has started, at once."""
+    import psutil  # noqa: PLC0415 - only where a process hangs
+
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        _each([*process.children(recursive=True), process], psutil.Process.kill)
+
+
+def _without(processes: list[psutil.Process], spared: Collection[int]) -> list[psutil.Process]:
+    kept = set(spared)
+    for process in processes:
+        if process.pid in spared:
+            with contextlib.suppress(Exception):  # it has ended
+                kept.update(child.pid for child in process.children(recursive=True))
+    return [process for process in processes if process.pid not in kept]
 
 
 def _each(processes: Iterable[psutil.Process], act: Callable[[psutil.Process], object]) -> None:

@@ -138,6 +138,8 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         executor=options.executor(config),
         devices=_devices(config, plan),
         timeout=options.timeout(config),
+        trackers=options.trackers(config),
+        tracker_timeout=options.tracker_timeout(config),
         lock_timeout=options.lock_timeout(config),
     )
 
@@ -187,7 +189,7 @@ class RunHooks:
             result = yield
         except KeyboardInterrupt:
             if not self._parallel:
-                processes.end_children(patience=0)
+                processes.end_children(patience=0, spared=self._session.trackers.pids)
             raise
         if self._session.started:
             for judgement in self._session.judge():
@@ -253,7 +255,7 @@ class RunHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
-        self._session.finish()
+        self._session.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED)
         self._signals.restore()
         gc.unfreeze()
         if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():

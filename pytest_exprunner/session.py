@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,7 @@ from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.settings import Settings
 from pytest_exprunner.state import ExperimentState
 from pytest_exprunner.study import Study
+from pytest_exprunner.tracking import Trackers
 from pytest_exprunner.upstream import Needs
 from pytest_exprunner.values import Plain
 
@@ -57,6 +58,7 @@ _LEAST_SECONDS = 1.0
 _FIRST_GUESS_SECONDS = 0.005
 EXPLORATORY = "exploratory"
 _LAST_LINES = 10
+_STOPPED = 2.0  # seconds that trackers get where somebody waits for the run to end
 _ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
 
 
@@ -101,6 +103,7 @@ class ExperimentSession:
         self._inputs = Inputs(settings.root, study_root(settings.plan_file), self.layout.state, handlers)
         self._publisher = Publisher(self.layout, self._reader)
         self._lock = RunLock(self.layout.lock_folder)
+        self.trackers = Trackers(settings.trackers, settings.plan_file, settings.root, self.layout)
         self._progress = _Progress()
         self._provenance: Mapping[str, Plain] = shared.provenance if shared else {}
         self._settled: set[str] = set()
@@ -157,6 +160,7 @@ class ExperimentSession:
                 f"({error.filename}); expected a folder that this user can write to (--exp-results)"
             ) from error
         self.started = True
+        self.trackers.start(self.run)
 
     def gpus(self, item: Selected) -> int:
         """Return how many GPUs an item needs to itself."""
@@ -498,8 +502,12 @@ class ExperimentSession:
         ended = all(i.slot in progress.blocked or self._status(i) in _ENDED for i in progress.selected)
         return not self.started or (ended and self._judged and not self.damage)
 
-    def finish(self) -> None:
-        """Write everything, whole and durable; forget what is no longer pending."""
+    def finish(self, *, stopped: bool = False) -> None:
+        """Write everything, whole and durable; forget what is no longer pending.
+
+        Trackers get the time that the settings give them to be told the rest, little if the run was
+        ``stopped``.
+        """
         if not self.started:
             return
         try:
@@ -512,6 +520,10 @@ class ExperimentSession:
         except OSError as error:
             self._note_damage("results and findings", error)
         finally:
+            patience = self.settings.tracker_timeout
+            self.trackers.finish(self._progress.touched, min(patience, _STOPPED) if stopped else patience)
+            with suppress(OSError):  # the next run does it
+                manifest.sweep(self.layout.runs)
             self._lock.release()
 
     def _note_damage(self, what: str, error: OSError) -> None:
@@ -577,7 +589,10 @@ class ExperimentSession:
         """Return what the end of the run shows."""
         progress = self._progress
         results = self.study.results()
-        notes = [*self.damage, *self._plan_edited(), *self._publisher.notes, *self.study.problems]
+        notes = [
+            *(*self.damage, *self._plan_edited(), *self._publisher.notes, *self.study.problems),
+            *self.trackers.notes,
+        ]
         return Summary(
             results=results,
             touched=progress.touched,

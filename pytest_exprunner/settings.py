@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_exprunner.records import Level
@@ -30,6 +31,10 @@ class Settings:
     """GPUs that may be used; looked for only where the plan asks for any."""
     timeout: float | None = None
     """Seconds that a handler may take where the plan says nothing."""
+    trackers: Mapping[str, str] = field(default_factory=dict)
+    """Who else is told: the places of their classes, by name."""
+    tracker_timeout: float = 60.0
+    """Seconds that they get after the run to be told the rest."""
     lock_timeout: float = 0.0
     """Seconds to wait for another run on the same results folder."""
 

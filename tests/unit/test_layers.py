@@ -32,6 +32,7 @@ ONLY_IN = {
     "pydantic_core": {"plan", "plan_file"},
     "numpy": set[str](),
     "torch": {"runner"},
+    "wandb": {"trackers.wandb"},
 }
 
 

@@ -1024,7 +1024,6 @@ def test_every_cycle_is_reported() -> None:
                         "date: 2026-01-22, reason: late}]"
                     ),
                 ),
-                ("tracking", "{wandb: {project: foresight, entity: null}}"),
                 ("modal", "{gpu: A10G, timeout: 3600}"),
             )
         ),
@@ -1055,7 +1054,7 @@ def test_key_of_a_later_version_that_asks_for_nothing(source: str) -> None:
         "experiments: {x1: {sub_experiments: {e_1: {seeds: soon}}}}",
         with_criterion("target: 1, aggregate: median"),
         f"{SMALLEST}waivers: [{{experiment: x9}}]\n",
-        f"{SMALLEST}tracking: wandb\n",
+        f"{SMALLEST}modal: A10G\n",
     ],
 )
 def test_key_of_a_later_version_is_not_examined(source: str) -> None:

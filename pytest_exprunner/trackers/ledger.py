@@ -1,0 +1,62 @@
+"""What each tracker has been told for good: a line per attempt, appended when it was delivered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import orjson
+
+from pytest_exprunner.layout import Layout
+from pytest_exprunner.records import AttemptKey
+
+Name = tuple[str, str, int]
+
+
+class Delivery(NamedTuple):
+    """Where an attempt went, and whether for good: not so for what waits here for a server."""
+
+    place: str
+    final: bool
+
+
+class Ledger:
+    """The deliveries of one tracker. A line that a kill tore counts as none: it is told again."""
+
+    def __init__(self, layout: Layout, tracker: str) -> None:
+        """Kept among the run state, which is not committed."""
+        self.folder = layout.lock_folder / "tracking"
+        self._file = self.folder / f"{tracker}.jsonl"
+        self._found = dict(self._read())
+
+    def _read(self) -> Iterator[tuple[Name, Delivery]]:
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._file.read_bytes().splitlines():
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    entry = orjson.loads(line)
+                    experiment, sub, sequence = entry["attempt"]
+                    place, final = str(entry["place"]), entry["final"] is True
+                    yield (str(experiment), str(sub), int(sequence)), Delivery(place, final)
+
+    def of(self, key: AttemptKey) -> Delivery | None:
+        """Return where an attempt went, if it did."""
+        return self._found.get(name_of(key))
+
+    def add(self, key: AttemptKey, delivery: Delivery) -> None:
+        """Note a delivery, in one write. Raises OSError."""
+        entry = {"attempt": name_of(key), "place": delivery.place, "final": delivery.final}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            # A line of its own also behind one that was torn.
+            os.write(descriptor, b"\n" + orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+        finally:
+            os.close(descriptor)
+        self._found[name_of(key)] = delivery
+
+
+def name_of(key: AttemptKey) -> Name:
+    """What names an attempt in files."""
+    return key.experiment, key.sub_experiment, key.sequence

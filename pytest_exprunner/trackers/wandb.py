@@ -1,0 +1,352 @@
+"""Weights & Biases: a run per attempt, grouped by experiment, and one that owns the results.
+
+What is sent follows from the journals alone, so a run that was cut short is completed later under the
+same id (``exprunner sync``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_exprunner.criteria import digest
+from pytest_exprunner.records import AttemptKey, AttemptRecord, Status
+from pytest_exprunner.state import ExperimentState
+from pytest_exprunner.trackers.base import (
+    AttemptEnded,
+    AttemptStarted,
+    MetricsLogged,
+    Opening,
+    RunEnded,
+    Told,
+    Tracker,
+)
+from pytest_exprunner.values import Plain
+
+_REACHED_WITHIN = 5
+"""Seconds for a server to answer, and again for the first run to be accepted."""
+_KNOWN_SETTINGS = ("project", "entity", "tags")
+_NAME = re.compile(r"[^\w.-]+")
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+_INT64 = range(-(2**63), 2**63)
+_HIDDEN = "superseded-"
+
+
+class WandbTracker(Tracker):
+    """Talks to the ``wandb`` library; it decides once where runs go: online, offline or nowhere."""
+
+    def __init__(self) -> None:
+        """Nothing is imported or opened yet."""
+        self._wandb: Any = None
+        self._mode = "offline"
+        self._opening = Opening("", {}, Path(), Path())
+        self._runs: dict[AttemptKey, Any] = {}
+        self._evidence: dict[AttemptKey, set[str]] = {}
+
+    # --- the study ----------------------------------------------------------------------------
+
+    def open(self, opening: Opening) -> Sequence[str]:
+        """Import wandb; decide whether its server is to be used, within some seconds."""
+        self._opening = opening
+        asked = os.environ.get("WANDB_MODE", "online").lower()
+        if asked in ("disabled", "dryrun") or os.environ.get("WANDB_DISABLED", "").lower() == "true":
+            self._mode = "offline" if asked == "dryrun" else "disabled"
+            return ()
+        try:
+            import wandb  # noqa: PLC0415 - an extra, and a second to import
+        except ImportError:
+            raise ImportError(
+                "wandb is not installed here: python -m pip install 'pytest-exprunner[wandb]'"
+            ) from None
+        self._wandb = wandb
+        warnings = [
+            f"unknown key tracking.wandb.{key} in the plan; known: {', '.join(_KNOWN_SETTINGS)}"
+            for key in opening.settings
+            if key not in _KNOWN_SETTINGS
+        ]
+        reason = "" if asked == "offline" else self._why_not_online()
+        self._mode = "online" if asked != "offline" and not reason else "offline"
+        if reason:
+            warnings.append(
+                f"{reason}; runs are kept in {self._folder} and 'exprunner sync' sends them later"
+            )
+        return warnings
+
+    def close(self) -> None:
+        """Close runs that never ended as failed ones, and the library with its processes."""
+        for run in self._runs.values():
+            with contextlib.suppress(Exception):
+                run.finish(exit_code=1)
+        self._runs.clear()
+        if self._wandb is not None:
+            self._wandb.teardown()
+
+    @property
+    def _folder(self) -> Path:
+        named = os.environ.get("WANDB_DIR")
+        return Path(named) if named else self._opening.store
+
+    def _why_not_online(self) -> str:
+        """Return why the server cannot be used now; empty where it can."""
+        settings = self._wandb.setup().settings
+        url = str(settings.base_url).rstrip("/")
+        try:
+            urllib.request.urlopen(f"{url}/graphql", timeout=_REACHED_WITHIN).close()  # noqa: S310
+        except urllib.error.HTTPError:
+            pass  # it answered
+        except (OSError, ValueError) as error:
+            return f"{url} cannot be reached ({getattr(error, 'reason', None) or error})"
+        try:
+            if not self._wandb.login(relogin=False, verify=False, timeout=1):
+                return f"there is no API key for {url} (set WANDB_API_KEY or run 'wandb login')"
+        except Exception:  # noqa: BLE001 - wandb raises much, also what is not its own
+            return f"there is no API key for {url} (set WANDB_API_KEY or run 'wandb login')"
+        return ""
+
+    def _init(self, **more: Any) -> Any:
+        plan = self._opening.settings
+        self._folder.mkdir(parents=True, exist_ok=True)
+        settings = self._wandb.Settings(
+            console="off",
+            silent=True,
+            quiet=True,
+            reinit="create_new",
+            init_timeout=_REACHED_WITHIN,
+            disable_git=True,  # the commit is among what is recorded anyway
+            save_code=False,
+            x_save_requirements=False,
+            x_disable_meta=True,  # the command line may hold secrets
+            x_disable_stats=self._opening.replaying,
+        )
+        return self._wandb.init(
+            project=os.environ.get("WANDB_PROJECT") or plan.get("project") or self._project,
+            entity=os.environ.get("WANDB_ENTITY") or plan.get("entity"),
+            dir=str(self._folder),
+            mode=self._mode,
+            settings=settings,
+            **more,
+        )
+
+    @property
+    def _project(self) -> str:
+        name = _NAME.sub("-", self._opening.project or self._opening.root.name).strip("-.")
+        return name.lower()[:120] or "experiments"
+
+    # --- one attempt --------------------------------------------------------------------------
+
+    def attempt_started(self, event: AttemptStarted) -> int:
+        """Open the run of an attempt; return how many rows the server has of it."""
+        if self._mode == "disabled":
+            return 0
+        run_id = id_of(event.key, event.run)
+        if self._mode == "offline":
+            self._hide_earlier(run_id)
+        run = self._init(
+            id=run_id,
+            name=f"{event.key.label} #{event.key.sequence}",
+            group=event.key.experiment,
+            job_type=event.key.sub_experiment,
+            tags=self._tags(event),
+            config=_config(event),
+            notes=event.sub_experiment.objective or None,
+            **({"resume": "allow"} if self._mode == "online" else {}),
+        )
+        prefix = event.key.sub_experiment
+        run.define_metric(f"{prefix}/step")
+        run.define_metric(f"{prefix}/*", step_metric=f"{prefix}/step")
+        self._runs[event.key] = run
+        self._evidence[event.key] = {"stub"} if event.stub else set()
+        return int(run.step) if getattr(run, "resumed", False) else 0
+
+    def _tags(self, event: AttemptStarted) -> list[str]:
+        own = self._opening.settings.get("tags")
+        experiment = event.experiment
+        tags = [
+            *(own if isinstance(own, list) else []),
+            experiment.type,
+            None if experiment.phase is None else f"phase {experiment.phase}",
+            *event.gates,
+            event.key.variant,
+            "stub" if event.stub else None,
+        ]
+        return [_tag(tag) for tag in dict.fromkeys(str(tag) for tag in tags if tag not in (None, ""))]
+
+    def _hide_earlier(self, run_id: str) -> None:
+        """Put away what a process that was killed left of a run: it is written again, whole."""
+        for folder in (self._folder / "wandb").glob(f"offline-run-*-{run_id}"):
+            with contextlib.suppress(OSError):
+                folder.rename(folder.with_name(_HIDDEN + folder.name))
+
+    def metrics_logged(self, event: MetricsLogged) -> None:
+        """Log a row under the sub-experiment's name and its own step."""
+        run = self._runs.get(event.key)
+        if run is None:
+            return
+        prefix = event.key.sub_experiment
+        row: dict[str, Any] = {f"{prefix}/{name}": _number(value) for name, value in event.metrics.items()}
+        if event.step is not None:
+            row[f"{prefix}/step"] = _number(event.step)
+        run.log({**row, "_timestamp": event.time})
+
+    def told(self, event: Told) -> None:
+        """Mark a run whose numbers were not measured."""
+        run = self._runs.get(event.key)
+        if run is not None and event.kind == "evidence":
+            self._evidence[event.key].add(str(event.data.get("kind")))
+            run.tags = (*run.tags, *(k for k in self._evidence[event.key] if k not in run.tags))
+
+    @property
+    def is_final(self) -> bool:
+        """Only what a server has need not be sent again."""
+        return self._mode != "offline"
+
+    def attempt_ended(self, event: AttemptEnded) -> str:
+        """Send the outcome and the artifacts, and close the run."""
+        run = self._runs.pop(event.key, None)
+        kinds = self._evidence.pop(event.key, set())
+        if run is None:
+            return ""
+        record, prefix = event.record, event.key.sub_experiment
+        run.config.update(_config_after(record), allow_val_change=True)
+        run.summary.update(_summary(record, prefix, kinds))
+        self._send_artifacts(run, event)
+        place = str(run.url if self._mode == "online" else Path(run.dir).parent)
+        run.finish(exit_code=0 if record.status in (Status.COMPLETED, Status.SKIPPED) else 1)
+        return place
+
+    def _send_artifacts(self, run: Any, event: AttemptEnded) -> None:
+        sequence, images = event.key.sequence, {}
+        for stored in event.artifacts:
+            label = _NAME.sub("-", f"{event.key.label}-{stored.name}").strip("-.")[:120]
+            kind = _NAME.sub("-", stored.type) or "file"
+            artifact = self._wandb.Artifact(label, type=kind, metadata={"attempt": sequence})
+            # Sent from where it is: attempts never change, and a copy of a model is large.
+            artifact.add_file(str(stored.file), name=stored.name, policy="immutable", skip_cache=True)
+            run.log_artifact(artifact, aliases=["latest", f"attempt-{sequence}"])
+            if stored.file.suffix.lower() in _IMAGES:
+                images[f"{event.key.sub_experiment}/{stored.name}"] = self._wandb.Image(str(stored.file))
+        if images:
+            run.log(images)
+
+    # --- the run as a whole -------------------------------------------------------------------
+
+    def run_ended(self, event: RunEnded) -> None:
+        """Keep results and findings as an artifact of a run of its own."""
+        if self._mode == "disabled":
+            return
+        run = self._init(
+            id=f"s{hashlib.sha256(event.run.encode()).hexdigest()[:15]}",
+            name=f"results {event.run}",
+            group="results",
+            job_type="results",
+            tags=["results", *(["stub"] if self._opening.stub else [])],
+            config={"run": event.run, "experiments": list(event.touched)},
+        )
+        run.summary.update(_results(event))
+        artifact = self._wandb.Artifact("results-and-findings", type="results")
+        for file in event.files:
+            artifact.add_file(str(file), name="/".join(file.parts[-2:]))
+        run.log_artifact(artifact, aliases=["latest", _NAME.sub("-", event.run)])
+        run.finish()
+
+
+def id_of(key: AttemptKey, run: str) -> str:
+    """Return the id of an attempt's run: the same whoever sends it, and however often."""
+    text = "\0".join(str(part) for part in (run, key.experiment, key.sub_experiment, key.sequence))
+    return f"a{hashlib.sha256(text.encode()).hexdigest()[:15]}"
+
+
+def _tag(tag: str) -> str:
+    return tag if len(tag) <= 64 else f"{tag[:63]}…"
+
+
+def _config(event: AttemptStarted) -> dict[str, Any]:
+    return {
+        "experiment": event.key.experiment,
+        "sub_experiment": event.key.sub_experiment,
+        "variant": event.key.variant,
+        "plan_seed": event.key.seed,
+        "attempt": event.key.sequence,
+        "run": event.run,
+        "rng_seed": event.rng_seed,
+        "params": _safe(dict(event.params)),
+        "criteria": {
+            criterion.name: {
+                "direction": str(criterion.better),
+                "target": criterion.target,
+                "acceptable": criterion.acceptable,
+                "failure": criterion.failure,
+                "registered": digest(criterion),
+            }
+            for criterion in event.experiment.success_criteria.values()
+        },
+    }
+
+
+def _config_after(record: AttemptRecord) -> dict[str, Any]:
+    return {
+        "rng_seed": record.rng_seed,
+        "provenance": _safe(dict(record.provenance)),
+        "options": _safe(dict(record.options)),
+        "upstream": _safe(dict(record.upstream)),
+    }
+
+
+def _summary(record: AttemptRecord, prefix: str, kinds: set[str]) -> dict[str, Any]:
+    evidence = sorted({str(e.kind) for e in record.evidence} | kinds) or ["real"]
+    return {
+        **{f"{prefix}/{name}": _safe(value) for name, value in record.metrics.items()},
+        **{f"verdict/{name}": verdict for name, verdict in record.verdicts.items()},
+        "status": str(record.status),
+        "evidence": ", ".join(evidence),
+        "finding": record.finding,
+        "duration_s": record.duration_s,
+        **({"error": record.error.line} if record.error else {}),
+    }
+
+
+def _results(event: RunEnded) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in event.touched:
+        state = event.results.experiments[name]
+        found |= _experiment(name, state)
+    for name, gate in event.results.gates.items():
+        found[f"gate/{name}"] = str(gate.state)
+    return found
+
+
+def _experiment(name: str, state: ExperimentState) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        f"{name}/status": str(state.status),
+        f"{name}/recommendation": str(state.assessment.recommendation),
+        f"{name}/confidence": str(state.assessment.confidence),
+    }
+    for result in state.criteria.values():
+        found[f"{name}/verdict/{result.name}"] = str(result.verdict)
+    return found
+
+
+def _number(value: Plain) -> Any:
+    """Return a number as wandb takes it: it has no integers beyond 64 bits."""
+    if type(value) is int and value not in _INT64:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.copysign(math.inf, value)
+    return value
+
+
+def _safe(value: Plain) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_safe(item) for item in value]
+    return _number(value)

@@ -93,6 +93,10 @@ class Trackers:
                 f"{name} ended before it was done ({_ending(process.returncode)}); "
                 f"'exprunner sync --tracker {name}' tells it the rest"
             )
+        elif last is not None and last["missed"] == "everything":
+            self.notes.append(
+                f"{name} was told nothing; 'exprunner sync --tracker {name}' tells it what it missed"
+            )
         elif last is not None and last["missed"]:
             self.notes.append(
                 f"{name} missed {count(last['missed'], 'attempt')}; "

@@ -91,6 +91,8 @@ class AttemptEnded:
     key: AttemptKey
     record: AttemptRecord
     artifacts: tuple[StoredArtifact, ...]
+    rows: int
+    """How often ``log_metrics`` was called."""
     folder: Path
 
 

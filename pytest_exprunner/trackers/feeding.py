@@ -123,12 +123,13 @@ class Feed:
 
     def _ended(self, key: AttemptKey) -> None:
         name = name_of(key)
-        if self._rows.pop(name, None) is None:
+        if name not in self._rows:
             self.missed += 1
             return
+        rows, _known = self._rows.pop(name)
         folder = self._layout.attempt(key)
         record = read_attempt(folder, key)
-        ended = AttemptEnded(key, record, tuple(_files(folder, record)), folder)
+        ended = AttemptEnded(key, record, tuple(_files(folder, record)), rows, folder)
         place = self._call(lambda: self._tracker.attempt_ended(ended))
         if not place:
             self._give_up(name)
@@ -152,7 +153,8 @@ class Feed:
             return [act()]
         except Exception as error:  # noqa: BLE001 - a tracker may raise anything, and changes nothing by it
             traceback.print_exc(file=sys.stderr)
-            self._warn(f"{self._name} failed: {type(error).__name__}: {text(error)[:500]}")
+            detail = text(error).strip()[:500]
+            self._warn(f"{self._name} failed: {type(error).__name__}{': ' if detail else ''}{detail}")
             return []
 
 

@@ -82,7 +82,7 @@ def main() -> None:
         return
     feed = Feed(tracker, job.name, plan, layout, words.warn)
     if not feed.open(opening_of(plan, layout, job.name, Path(job.root))):
-        words.say({"delivered": 0, "missed": 0})
+        words.say({"delivered": 0, "missed": "everything"})
         return
     follower = Follower(layout, job.run)
     touched = _follow(follower, feed)

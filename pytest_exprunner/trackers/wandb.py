@@ -50,6 +50,7 @@ class WandbTracker(Tracker):
         self._opening = Opening("", {}, Path(), Path())
         self._runs: dict[AttemptKey, Any] = {}
         self._evidence: dict[AttemptKey, set[str]] = {}
+        self._known: dict[AttemptKey, int] = {}
 
     # --- the study ----------------------------------------------------------------------------
 
@@ -60,6 +61,7 @@ class WandbTracker(Tracker):
         if asked in ("disabled", "dryrun") or os.environ.get("WANDB_DISABLED", "").lower() == "true":
             self._mode = "offline" if asked == "dryrun" else "disabled"
             return ()
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # what wandb tells of itself, offline too
         try:
             import wandb  # noqa: PLC0415 - an extra, and a second to import
         except ImportError:
@@ -164,7 +166,8 @@ class WandbTracker(Tracker):
         run.define_metric(f"{prefix}/*", step_metric=f"{prefix}/step")
         self._runs[event.key] = run
         self._evidence[event.key] = {"stub"} if event.stub else set()
-        return int(run.step) if getattr(run, "resumed", False) else 0
+        known = self._known[event.key] = int(run.starting_step) if run.resumed else 0
+        return known
 
     def _tags(self, event: AttemptStarted) -> list[str]:
         own = self._opening.settings.get("tags")
@@ -223,7 +226,8 @@ class WandbTracker(Tracker):
         return place
 
     def _send_artifacts(self, run: Any, event: AttemptEnded) -> None:
-        sequence, images = event.key.sequence, {}
+        sequence = event.key.sequence
+        images: dict[str, Any] = {}
         for stored in event.artifacts:
             label = _NAME.sub("-", f"{event.key.label}-{stored.name}").strip("-.")[:120]
             kind = _NAME.sub("-", stored.type) or "file"
@@ -232,8 +236,10 @@ class WandbTracker(Tracker):
             artifact.add_file(str(stored.file), name=stored.name, policy="immutable", skip_cache=True)
             run.log_artifact(artifact, aliases=["latest", f"attempt-{sequence}"])
             if stored.file.suffix.lower() in _IMAGES:
-                images[f"{event.key.sub_experiment}/{stored.name}"] = self._wandb.Image(str(stored.file))
-        if images:
+                with contextlib.suppress(Exception):  # a broken picture is an artifact all the same
+                    images[f"{event.key.sub_experiment}/{stored.name}"] = self._wandb.Image(str(stored.file))
+        # Every call of log is a row there: one more than of metrics, and these were sent before.
+        if images and self._known.get(event.key, 0) <= event.rows:
             run.log(images)
 
     # --- the run as a whole -------------------------------------------------------------------

@@ -36,6 +36,7 @@ from pytest_exprunner.upstream import Upstream
 from pytest_exprunner.values import Plain, clipped, digest_of, plain
 
 _PROGRESS_SECONDS = 1.0
+_LINE_SECONDS = 5.0
 _LOGGED_NAMES = 10_000
 _MAX_FINDING = 20_000
 
@@ -67,6 +68,7 @@ class Attempt:
         self._logged: dict[str, list[Any]] = {}
         self._evidence: list[Evidence] = []
         self._told_progress = 0.0
+        self._told_line = self._began
         self._store = ArtifactStore(
             self._journal.artifacts,
             artifact_prefix(spec.sub_experiment, spec.variant, spec.seed),
@@ -202,7 +204,7 @@ class Attempt:
                 Evidence(EvidenceKind(str(data["kind"])), str(data["reason"]), str(data["place"]))
             )
         line = event_line(event)
-        if line:
+        if line and (kind != "track" or self._line_due(event)):
             self._journal.log(f"{timestamp(event.time)} {line}\n")
             self._watch(f"{self._spec.label}: {line}")
 
@@ -211,6 +213,14 @@ class Attempt:
             return False
         self._told_progress = event.time
         return True
+
+    def _line_due(self, event: Event) -> bool:
+        """Tell whether a person wants to read again how far a loop is: now and then, and at its end."""
+        over = event.data["done"] == event.data["total"] or event.data["total"] is None
+        due = over or event.time - self._told_line >= _LINE_SECONDS
+        if due:
+            self._told_line = event.time
+        return due
 
     def _count(self, metrics: Mapping[str, Plain]) -> None:
         logged = self._logged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 
 from pytest_exprunner import __version__, ini, plan_file
 from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
+from pytest_exprunner.following import Follower
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute, find_plan, setting, study_root
 from pytest_exprunner.lock import RunLock
@@ -21,7 +23,7 @@ from pytest_exprunner.plan import Plan, json_schema
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import GateState, Status
-from pytest_exprunner.render import terminal
+from pytest_exprunner.render import live, terminal
 from pytest_exprunner.render.terminal import Line, Style, Summary
 from pytest_exprunner.results import document
 from pytest_exprunner.scan import Scan, scan
@@ -32,8 +34,12 @@ from pytest_exprunner.trackers import syncing
 from pytest_exprunner.trackers.registry import load as load_tracker
 from pytest_exprunner.trackers.registry import place_of
 from pytest_exprunner.trackers.syncing import Synced
+from pytest_exprunner.values import named_floats, plain
+from pytest_exprunner.watch_command import watch_until_over
+from pytest_exprunner.watching import Watch, current_run
 
 SCHEMA_VERSION = 1
+_ANY_WIDTH = 10_000
 EXIT_FAILED = 1
 EXIT_PENDING = 3
 EXIT_USAGE = 4
@@ -347,6 +353,35 @@ def _gate_json(result: GateResult) -> dict[str, Any]:
         "evidence": list(result.lines),
         "claimed": result.plan.status,
     }
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Show what is running now, and end.")
+@_common
+def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -> None:
+    """Follow a run that goes on elsewhere, from its files alone."""
+    opened = _Opened(plan, results)
+    layout = Layout(opened.settings.results_root)
+    run = current_run(layout)
+    if not run:
+        if as_json:
+            _print_json("watch", {"run": None, "running": []})
+        else:
+            _say([Line("no run is going on")])
+        return
+    watching = Watch(Follower(layout, run, skip_ended=True))
+    if as_json:
+        running = [named_floats(plain(asdict(progress))) for progress in watching.now()]
+        _print_json("watch", {"run": run, "running": running})
+    elif once:
+        lines = live.block(watching.now(), time.time(), _ANY_WIDTH)
+        _say([Line(f"run {run}", "bold"), *map(Line, lines)])
+    else:
+        _say([Line(f"run {run}", "bold")])
+        last = watch_until_over(layout, run, watching, _say)
+        _say([last])
+        if last.style == "bad":
+            raise SystemExit(EXIT_FAILED)
 
 
 @cli.command()

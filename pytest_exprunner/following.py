@@ -72,6 +72,8 @@ class Follower:
 
     layout: Layout
     run: str
+    skip_ended: bool = False
+    """Leave out attempts that had ended before they were first looked at."""
     _stream: IO[bytes] | None = None
     _lines: _Lines = field(default_factory=_Lines)
     _open: dict[tuple[str, str, int], _Open] = field(default_factory=dict)
@@ -86,6 +88,9 @@ class Follower:
         self._look_for_attempts()
         for name, attempt in list(self._open.items()):
             ended = (attempt.folder / RECORD).exists()  # looked at first, so that nothing comes after it
+            if ended and self.skip_ended and attempt.stream is None:
+                del self._open[name]
+                continue
             yield from self._new_events(attempt, whole=ended)
             if ended:
                 del self._open[name]

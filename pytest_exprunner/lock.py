@@ -63,15 +63,24 @@ class RunLock:
 
     def _explain(self, shown: str, waited: float) -> str:
         try:
-            holder = orjson.loads(self._holder.read_bytes())
+            holder = holder_of(self._holder.parent)
             who = f"run {holder['run']} (pid {holder['pid']} on {holder['host']}, since {holder['since']})"
-        except (OSError, ValueError, KeyError, TypeError):
+        except KeyError:
             who = "another run"
         after = f", still after {waited:.0f} s" if waited else ""
         return (
             f"{who} is writing to {shown}{after}; wait for it (--exp-lock-timeout SECONDS waits as long), "
             "stop it, or write elsewhere with --exp-results DIR"
         )
+
+
+def holder_of(folder: Path) -> dict[str, object]:
+    """Return who holds a lock, or held it and was killed: run, pid, host, since. Empty where nobody does."""
+    try:
+        holder = orjson.loads((folder / "lock.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def _now() -> str:

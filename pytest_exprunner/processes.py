@@ -64,6 +64,16 @@ def end_children(patience: float, interrupted: Collection[int] = (), spared: Col
             psutil.wait_procs(left, timeout=_MOMENT)
 
 
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there and has not ended."""
+    import psutil  # noqa: PLC0415 - only where another process is looked at
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def end_tree(pid: int) -> None:
     """End a process and all that it has started, at once."""
     import psutil  # noqa: PLC0415 - only where a process hangs

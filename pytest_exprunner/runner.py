@@ -17,7 +17,7 @@ from pytest_exprunner.values import Plain, number, shown, text, unbox
 
 T = TypeVar("T")
 
-_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_TELLING = 0.5
 _NAMES_KNOWN = 10_000
 _LATER = {
     "log_samples": "per-sample values",
@@ -149,7 +149,7 @@ class ExperimentRunner:
             yield item
             done += 1
             now = time.monotonic()
-            if now - told >= _SECONDS_BETWEEN_LINES and done != total:
+            if now - told >= _SECONDS_BETWEEN_TELLING and done != total:
                 told = now
                 self._track(title, done, total, now - started)
         self._track(title, done, total, time.monotonic() - started)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_exprunner import calling, devices, options, plan_file, processes
+from pytest_exprunner import calling, devices, options, plan_file, processes, showing
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
@@ -79,6 +79,8 @@ def configure(
     run.remarks += [f"warning: {warning}" for warning in loaded.warnings]
     run.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
     manager.register(run, "exprunner-run")
+    if showing.wanted(config):
+        manager.register(showing.ShowHooks(config, session), "exprunner-show")
     if parallel:
         from pytest_exprunner import distributed  # noqa: PLC0415 - needs xdist
 

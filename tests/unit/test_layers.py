@@ -20,7 +20,7 @@ TOP_LAYER = 6
 ONLY_IN = {
     "pytest": {
         *("options", "importing", "collecting", "selecting", "calling"),
-        *("items", "isolating", "replaying", "explaining", "distributed", "running", "plugin"),
+        *("items", "isolating", "replaying", "explaining", "distributed", "showing", "running", "plugin"),
     },
     "xdist": {"distributed"},
     "filelock": {"lock", "devices"},

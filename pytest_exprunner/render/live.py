@@ -1,0 +1,94 @@
+"""Progress → the lines that a person watches while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_exprunner.progress import Progress
+from pytest_exprunner.render.terminal import safe
+from pytest_exprunner.values import Plain
+from pytest_exprunner.wording import number_text
+
+_BAR = 12
+_MOST_LINES = 12
+_MOST_METRICS = 4
+
+
+def block(running: Sequence[Progress], now: float, width: int) -> list[str]:
+    """Return a line per running attempt, the longest running first, none wider than ``width``."""
+    ordered = sorted(running, key=lambda progress: (progress.began, progress.label))
+    shown = ordered[:_MOST_LINES]
+    names = max((len(safe(progress.label, 40)) for progress in shown), default=0)
+    lines = [_cut(line(progress, now, names), width) for progress in shown]
+    if len(ordered) > len(shown):
+        lines.append(_cut(f"… and {len(ordered) - len(shown)} more", width))
+    return lines
+
+
+def line(progress: Progress, now: float, names: int = 0) -> str:
+    """``e_p2_1  0:42  [2/5] Training  ████░░░░ 45%  3.2/s  12 s left  loss 0.231 (step 40)``."""
+    parts = [
+        f"{safe(progress.label, 40):<{names}}",
+        clock(now - progress.began),
+        _stage(progress),
+        _how_far(progress),
+        _rate(progress),
+        _left(progress.remaining(now)),
+        _metrics(progress.metrics, progress.step),
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def clock(seconds: float) -> str:
+    """``0:42``, ``1:02:03``."""
+    whole = max(int(seconds), 0)
+    hours, rest = divmod(whole, 3600)
+    minutes, last = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{last:02d}" if hours else f"{minutes}:{last:02d}"
+
+
+def _stage(progress: Progress) -> str:
+    texts = [safe(text, 40) for text in (progress.stage, progress.title) if text]
+    place = ""
+    if progress.stage_number is not None:
+        place = f"[{progress.stage_number}/{progress.stages or '?'}] "
+    return f"{place}{': '.join(dict.fromkeys(texts))}"
+
+
+def _how_far(progress: Progress) -> str:
+    if progress.fraction is None:
+        return "" if progress.done is None else f"{progress.done} done"
+    full = round(progress.fraction * _BAR)
+    bar = f"{'█' * full}{'░' * (_BAR - full)} {progress.fraction:.0%}"
+    return f"{bar} ({progress.done}/{progress.total})" if progress.total else bar
+
+
+def _rate(progress: Progress) -> str:
+    if not progress.rate:
+        return ""
+    if progress.rate < 1:
+        return f"{1 / progress.rate:.1f} s each"
+    return f"{progress.rate:.1f}/s" if progress.rate < 100 else f"{progress.rate:,.0f}/s"
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds:.0f} s left" if seconds < 100 else f"{clock(seconds)} left"
+
+
+def _metrics(metrics: Mapping[str, Plain], step: int | None) -> str:
+    shown = [
+        f"{safe(name, 24)} {number_text(value)}"
+        for name, value in metrics.items()
+        if isinstance(value, int | float)
+    ]
+    if not shown:
+        return ""
+    more = ", …" if len(shown) > _MOST_METRICS else ""
+    text = ", ".join(shown[:_MOST_METRICS]) + more
+    return text if step is None else f"{text} (step {step})"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"

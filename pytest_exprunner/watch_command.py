@@ -1,0 +1,82 @@
+"""Another run, watched from a terminal of its own until it is over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pytest_exprunner.following import Seen
+from pytest_exprunner.journal import read_attempt
+from pytest_exprunner.layout import Layout
+from pytest_exprunner.lock import holder_of
+from pytest_exprunner.processes import is_alive
+from pytest_exprunner.progress import Progress
+from pytest_exprunner.records import Status
+from pytest_exprunner.render import live, terminal
+from pytest_exprunner.render.terminal import Line, Style
+from pytest_exprunner.watching import Block, Watch, current_run
+
+_BETWEEN_LOOKS = 0.25
+
+
+def watch_until_over(layout: Layout, run: str, watching: Watch, say: Callable[[list[Line]], None]) -> Line:
+    """Tell what begins and ends and, on a terminal, how far each attempt is; return the last word."""
+    fancy = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    block = Block(_write, lambda: 0)
+    before: dict[str, Progress] = {}
+    while True:
+        over, alive = current_run(layout) != run, _is_alive(layout)  # first, so that nothing comes after it
+        for seen in watching.look():
+            block.erase()
+            say(list(_told(seen, layout)))
+        if fancy:
+            width = shutil.get_terminal_size().columns
+            block.draw(live.block(watching.running(), time.time(), width - 1))
+        else:
+            before = _say_what_changed(watching.running(), before, say)
+        if over or not alive:
+            block.erase()
+            break
+        time.sleep(_BETWEEN_LOOKS)
+    if over:
+        return Line(f"run {run} is over: 'exprunner status' shows where the study stands", "bold")
+    return Line(f"run {run} is gone without an end: 'exprunner status' tells what is left", "bad")
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _is_alive(layout: Layout) -> bool:
+    holder = holder_of(layout.lock_folder)
+    pid = holder.get("pid")
+    return holder.get("host") != socket.gethostname() or (isinstance(pid, int) and is_alive(pid))
+
+
+def _told(seen: Seen, layout: Layout) -> Iterator[Line]:
+    """Return lines about an attempt that has begun or ended."""
+    name = f"{seen.key.label} #{seen.key.sequence}"
+    if seen.event is None:
+        record = read_attempt(layout.attempt(seen.key), seen.key)
+        style: Style = "good" if record.status is Status.COMPLETED else "bad"
+        took = f" in {live.clock(record.duration_s)}" if record.duration_s is not None else ""
+        why = f": {record.error.line}" if record.error else f": {record.reason}" if record.reason else ""
+        yield Line(terminal.safe(f"{name} {record.status}{took}{why}"), style)
+    elif seen.event.get("event") == "started":
+        yield Line(terminal.safe(f"{name} started"))
+
+
+def _say_what_changed(
+    running: Sequence[Progress], before: Mapping[str, Progress], say: Callable[[list[Line]], None]
+) -> dict[str, Progress]:
+    """Where lines cannot be redrawn: one for every stage that has begun."""
+    now = {progress.label: progress for progress in running}
+    for label, progress in now.items():
+        if label in before and before[label].stage != progress.stage:
+            say([Line(f"  {live.line(progress, time.time())}")])
+    return now

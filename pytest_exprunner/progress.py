@@ -68,7 +68,10 @@ def after(progress: Progress, event: Mapping[str, Any]) -> Progress:
         fraction = event.get("fraction")
         known = isinstance(fraction, int | float) and math.isfinite(fraction)
         return replace(
-            progress, fraction=fraction if known else None, told=now, since=progress.since or progress.began
+            progress,
+            fraction=min(max(fraction, 0.0), 1.0) if known else None,  # type: ignore[type-var]
+            told=now,
+            since=progress.since or progress.began,
         )
     return progress
 
@@ -83,7 +86,7 @@ def _tracked(progress: Progress, event: Mapping[str, Any], now: float) -> Progre
         total=total,
         rate=rate,
         told=now,
-        fraction=min(done / total, 1.0) if done is not None and total else None,
+        fraction=min(max(done / total, 0.0), 1.0) if done is not None and total else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from pytest_exprunner.progress import Progress
@@ -12,6 +13,7 @@ from pytest_exprunner.wording import number_text
 _BAR = 12
 _MOST_LINES = 12
 _MOST_METRICS = 4
+_LONG = 10_000_000.0  # seconds that nobody believes
 
 
 def block(running: Sequence[Progress], now: float, width: int) -> list[str]:
@@ -41,7 +43,7 @@ def line(progress: Progress, now: float, names: int = 0) -> str:
 
 def clock(seconds: float) -> str:
     """``0:42``, ``1:02:03``."""
-    whole = max(int(seconds), 0)
+    whole = max(int(seconds), 0) if math.isfinite(seconds) else 0
     hours, rest = divmod(whole, 3600)
     minutes, last = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{last:02d}" if hours else f"{minutes}:{last:02d}"
@@ -72,7 +74,7 @@ def _rate(progress: Progress) -> str:
 
 
 def _left(seconds: float | None) -> str:
-    if seconds is None:
+    if seconds is None or not seconds < _LONG:
         return ""
     return f"{seconds:.0f} s left" if seconds < 100 else f"{clock(seconds)} left"
 

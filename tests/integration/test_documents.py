@@ -104,6 +104,27 @@ def test_the_handlers_on_the_page_about_the_runner(study: Study) -> None:
     assert "cached scores used" in run.out
 
 
+def test_the_page_about_trackers(study: Study) -> None:
+    """Its plan, its handler and its tracker work together, and its messages are real."""
+    page = ROOT / "docs" / "wandb.md"
+    study.plan(blocks(page, "yaml")[0])
+    handler, tracker = blocks(page, "python")
+    study.handlers(handler)
+    study.write("counting.py", tracker)
+    run = study.pytest("experiments", "--exp-tracker", "counting:CountingTracker")
+    assert run.code == 0, run.text
+    assert (study.root / "counted.txt").read_text() == "e_p2_1: 3 rows, completed"
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "pytest_exprunner").rglob("*.py"))
+    for message in re.findall(
+        r"^\| `(.*?)` \| ", page.read_text(encoding="utf-8").partition("## Common")[2], re.MULTILINE
+    ):
+        words = re.sub(r"(was not done|s after|wandb missed).*", r"\1", message.partition("…")[0]).strip()
+        assert words.removeprefix("wandb ") in source, message
+    known = study.pytest("--help").out + study.exprunner("--help").out
+    for name in set(re.findall(r"(--exp-[a-z-]+|(?<=exprunner )\w+(?= ))", page.read_text(encoding="utf-8"))):
+        assert name in known, name
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_links_lead_somewhere(document: Path) -> None:
     """Every relative link of a document leads to a file of the project."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import wandb_log
 from study_folder import Run, Study
 from wandb_log import Logged
 from wandb_server import Server, serving
+
+import pytest_exprunner
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("wandb") is None, reason="wandb is not installed (pytest-exprunner[wandb])"
@@ -239,6 +242,25 @@ def kill_tree(pid: int) -> None:
     process = psutil.Process(pid)
     for each in [process, *process.children(recursive=True)]:
         each.kill()
+
+
+def test_the_guide(study: Study) -> None:
+    """Names, steps, aliases and tags are those that the guide tells of."""
+    guide = (Path(pytest_exprunner.__file__).parent.parent / "docs" / "wandb.md").read_text(encoding="utf-8")
+    [plan] = re.findall(r"^```yaml\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    handler, _tracker = re.findall(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    study.plan(plan)
+    study.handlers(handler)
+    done = run(study)
+    assert done.code == 0, done.text
+    found = logs(study)
+    log = found["e_p2_1 #1"]
+    assert (log.run["group"], log.run["job_type"]) == ("p2-hybrid-encoder", "e_p2_1")
+    assert log.run["tags"] == ["phase 1", "pilot", "pivot"]
+    assert set(log.rows()[0]) == {"e_p2_1/loss", "e_p2_1/step"}
+    assert log.artifacts == {"e_p2_1-curve.txt": ("text", ["attempt-1", "latest"], ["curve.txt"])}
+    [results] = [name for name in found if name.startswith("results ")]
+    assert list(found[results].artifacts) == ["results-and-findings"]
 
 
 # --- where it cannot work ---------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from pytest_exprunner.errors import count
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.processes import end_tree
-from pytest_exprunner.trackers.following import Job
+from pytest_exprunner.trackers.job import Job
 
 _MODULE = "pytest_exprunner.trackers.following"
 

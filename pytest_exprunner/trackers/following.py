@@ -11,7 +11,6 @@ import json
 import os
 import select
 import threading
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,28 +23,12 @@ from pytest_exprunner.study import Study
 from pytest_exprunner.trackers import registry
 from pytest_exprunner.trackers.base import RunEnded
 from pytest_exprunner.trackers.feeding import Feed
+from pytest_exprunner.trackers.job import Job
 from pytest_exprunner.trackers.syncing import opening_of
 
 _BETWEEN_LOOKS = 0.2
 _ALONE = 6.0  # seconds to end by itself where the run that it follows is gone
 _MOST_WARNINGS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to follow, and for which tracker."""
-
-    name: str
-    place: str
-    plan_file: str
-    root: str
-    results_root: str
-    branch: str
-    run: str
-
-    def dump(self) -> bytes:
-        """Return it as a line."""
-        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 class _Words:

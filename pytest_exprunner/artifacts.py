@@ -218,13 +218,20 @@ class ArtifactStore:
 def _write_into(folder: str, temporary: str, write: Callable[[str], object]) -> None:
     """Write a file, making its folder first where there is none."""
     try:
-        write(temporary)
+        os.mkdir(folder)  # as a rule it is the first in a folder just below one that is there
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise _taken(folder) from None
     except (FileNotFoundError, NotADirectoryError):
         try:
             os.makedirs(folder, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise ArtifactError(f"{folder} is an artifact already and cannot be a folder too") from None
-        write(temporary)
+            raise _taken(folder) from None
+    write(temporary)
+
+
+def _taken(folder: str) -> ArtifactError:
+    return ArtifactError(f"{folder} is an artifact already and cannot be a folder too")
 
 
 def _is_temporary(file: Path) -> bool:

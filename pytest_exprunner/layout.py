@@ -54,7 +54,7 @@ class Layout:
 
     def begun_in(self, run: str) -> Path:
         """The list of the attempts that a run has begun, while it goes on."""
-        return self.runs / f"{run}.attempts"
+        return _begun_file(self, run)
 
     @property
     def checkpoints(self) -> Path:
@@ -100,6 +100,11 @@ class Layout:
 def _experiment_folder(layout: Layout, experiment: str) -> Path:
     # Asked for several times per attempt; building paths is what a trivial attempt costs most.
     return layout.experiments / experiment
+
+
+@lru_cache(maxsize=100)
+def _begun_file(layout: Layout, run: str) -> Path:
+    return layout.runs / f"{run}.attempts"
 
 
 @lru_cache(maxsize=100)

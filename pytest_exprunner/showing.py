@@ -42,7 +42,8 @@ class ShowHooks:
         display = Display(
             Watch(follower), self._descriptor, fancy=fancy, encode=lambda text: printable(self._config, text)
         )
-        writer._file = cast("Any", Beside(stream, display))  # noqa: SLF001 - where pytest prints to
+        if fancy:
+            writer._file = cast("Any", Beside(stream, display))  # noqa: SLF001 - where pytest prints to
         display.start()
         try:
             return (yield)

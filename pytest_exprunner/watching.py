@@ -168,10 +168,9 @@ class Display:
 
     def _say(self, running: list[Progress]) -> None:
         with self._lock:
-            start = "\n" if self.column else ""
+            # Whoever prints here is probably in the middle of a line.
             texts = (self._encode(text) for text in live.block(running, time.time(), 200))
-            self._write(f"{start}{''.join(f'  running: {text}{os.linesep}' for text in texts)}")
-            self.column = 0
+            self._write(f"\n{''.join(f'  running: {text}{os.linesep}' for text in texts)}")
 
 
 _SHOWN: weakref.WeakSet[Display] = weakref.WeakSet()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -369,7 +370,11 @@ def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -
         else:
             _say([Line("no run is going on")])
         return
-    watching = Watch(Follower(layout, run, skip_ended=True))
+    with contextlib.closing(Follower(layout, run, skip_ended=True)) as follower:
+        _watch(layout, run, Watch(follower), once=once, as_json=as_json)
+
+
+def _watch(layout: Layout, run: str, watching: Watch, *, once: bool, as_json: bool) -> None:
     if as_json:
         running = [named_floats(plain(asdict(progress))) for progress in watching.now()]
         _print_json("watch", {"run": run, "running": running})

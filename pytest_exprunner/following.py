@@ -98,6 +98,13 @@ class Follower:
                     attempt.stream.close()
                 yield Seen(attempt.key, None)
 
+    def close(self) -> None:
+        """Close what is open; it cannot be asked again."""
+        for stream in (self._stream, *(attempt.stream for attempt in self._open.values())):
+            if stream is not None:
+                stream.close()
+        self._open.clear()
+
     def _look_for_attempts(self) -> None:
         if self._stream is None:
             with contextlib.suppress(OSError):

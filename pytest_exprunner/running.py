@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_exprunner import calling, devices, options, plan_file, processes, showing
-from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup, params_of
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
 from pytest_exprunner.isolating import IsolateHooks
@@ -185,8 +185,11 @@ class RunHooks:
         self._signals.install()
         stopped = session.testsfailed and not session.config.option.continue_on_collection_errors
         if not (stopped or self._parallel):
-            handlers = (i for i in session.items if SELECTED in i.stash and EXPLORATORY not in i.stash)
-            self.begin([item.stash[SELECTED] for item in handlers])
+            handlers = [i for i in session.items if SELECTED in i.stash and EXPLORATORY not in i.stash]
+            stands = self._session.settings.resume and all(
+                self._session.stands(item.stash[SELECTED], params_of(item)) for item in handlers
+            )
+            self.begin([item.stash[SELECTED] for item in handlers], stands=stands)
         try:
             result = yield
         except KeyboardInterrupt:
@@ -198,8 +201,11 @@ class RunHooks:
                 self._report(judgement)
         return result
 
-    def begin(self, selected: Sequence[Selected]) -> None:
-        """Start the run over what was selected. Raises `pytest.UsageError` if nothing can be written."""
+    def begin(self, selected: Sequence[Selected], *, stands: bool = False) -> None:
+        """Start the run over what was selected. Raises `pytest.UsageError` if nothing can be written.
+
+        ``stands`` if a stored attempt stands for all of it.
+        """
         selection = Selection(self._config, self._collecting, self._folders)
         enabled = self._collecting.enabled
         whole = selection.whole(item.sub_experiment for item in selected) if enabled else []
@@ -208,7 +214,7 @@ class RunHooks:
             return
         gc.freeze()  # what was collected lives as long as the run: looking through it again is waste
         try:
-            self._session.start(selected, whole, uncollected)
+            self._session.start(selected, whole, uncollected, stands=stands)
         except ExprunnerError as error:
             raise pytest.UsageError(str(error)) from None
 

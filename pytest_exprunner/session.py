@@ -124,11 +124,14 @@ class ExperimentSession:
         selected: Sequence[Selected],
         whole: Iterable[str],
         uncollected: Mapping[str, str] | None = None,
+        *,
+        stands: bool = False,
     ) -> None:
         """Mark what was selected as in progress, on disk. Raises `ResultsError` if that fails.
 
         ``whole`` are the experiments none of whose planned sub-experiments was left out;
-        ``uncollected`` are handlers that should have been found, and their places.
+        ``uncollected`` are handlers that should have been found, and their places; ``stands`` if
+        for everything selected a stored attempt stands, so that results stay what they are.
         """
         uncollected = uncollected or {}
         wanted = {item.experiment for item in selected} | {self.plan.owner(sub).id for sub in uncollected}
@@ -144,14 +147,14 @@ class ExperimentSession:
         self.share()
         try:
             self._publisher.prepare()
-            self._take_lock()
+            stands = not self._take_lock() and stands
             self._sweep()
             for experiment in self._progress.touched:
                 self.layout.experiment(experiment).mkdir(parents=True, exist_ok=True)
             self._mark_pending()
             # Where there are no results yet, nothing could pass for a result of this run.
             stale = [e for e in self._progress.touched if self.layout.results_of(e).exists()]
-            if stale:
+            if stale and not stands:
                 self._publish(stale, durable=False)
         except OSError as error:
             self._lock.release()
@@ -203,11 +206,14 @@ class ExperimentSession:
         if not self.settings.stub:
             self._inputs.snapshot()
 
-    def _take_lock(self) -> None:
-        shown = self.settings.shown(self.layout.root)
-        if self._lock.acquire(self.run, self.settings.lock_timeout, shown):
-            # The other run has written since this was read.
+    def _take_lock(self) -> bool:
+        """Tell whether another run had it, and has written since anything was read."""
+        waited = self._lock.acquire(
+            self.run, self.settings.lock_timeout, self.settings.shown(self.layout.root)
+        )
+        if waited:
             self.study = Study(self.plan, self.layout, self.run, self._reader)
+        return waited
 
     def share(self) -> SharedRun:
         """Return what workers have to know of this run."""
@@ -340,6 +346,10 @@ class ExperimentSession:
             upstream=upstream,
             inputs=inputs,
         )
+
+    def stands(self, item: Selected, params: Mapping[str, Any]) -> bool:
+        """Tell whether a stored attempt stands for an item, before anything has been run."""
+        return self.decide(item).action is Action.RUN and self.resume(item, params).record is not None
 
     def resume(self, item: Selected, params: Mapping[str, Any]) -> Resumption:
         """Tell whether a stored attempt stands for an item, and why or why not."""

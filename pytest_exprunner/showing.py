@@ -49,6 +49,7 @@ class ShowHooks:
             return (yield)
         finally:
             display.stop()
+            follower.close()
             writer._file = stream  # noqa: SLF001
 
     def pytest_unconfigure(self) -> None:

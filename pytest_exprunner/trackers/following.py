@@ -70,6 +70,7 @@ def main() -> None:
     follower = Follower(layout, job.run)
     touched = _follow(follower, feed)
     feed.missed += len(follower.unfinished)
+    follower.close()
     if touched is not None and feed.delivered:
         feed.run_ended(_outcome(job.run, plan, layout, touched))
     feed.close()

@@ -62,6 +62,7 @@ class WandbTracker(Tracker):
             self._mode = "offline" if asked == "dryrun" else "disabled"
             return ()
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # what wandb tells of itself, offline too
+        os.environ.setdefault("WANDB_SILENT", "true")  # and it asks nobody for a key
         try:
             import wandb  # noqa: PLC0415 - an extra, and a second to import
         except ImportError:

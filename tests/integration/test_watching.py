@@ -84,8 +84,8 @@ def command(*arguments: str) -> list[str]:
 )
 def test_on_a_terminal(slow: Study, arguments: tuple[str, ...]) -> None:
     """Each running handler has a line below pytest's own; at the end nothing of it is left."""
-    seen = terminal.show(command(*arguments), slow.root, environment())
-    assert seen.code == 0
+    seen = terminal.show(command(*arguments, "-W", "error"), slow.root, environment())
+    assert seen.code == 0, seen.last
     for label in ("e_x1_1", "e_x1_2"):
         assert any(re.search(f"^{LINE.format(label)}$", screen, re.MULTILINE) for screen in seen.screens), (
             label
@@ -95,7 +95,8 @@ def test_on_a_terminal(slow: Study, arguments: tuple[str, ...]) -> None:
     assert "s left" not in seen.last
     assert "noise" not in seen.last
     # Not a character of pytest's own output is missing or in another place.
-    plain = terminal.show(command(*arguments, "-p", "no:exprunner-show"), slow.root, environment())
+    undrawn = command(*arguments, "-W", "error", "-p", "no:exprunner-show")
+    plain = terminal.show(undrawn, slow.root, environment())
     assert without_times(seen.last) == without_times(plain.last)
     assert not any("s left" in screen for screen in plain.screens)
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ from pytest_exprunner.study import Study
 from pytest_exprunner.trackers import syncing
 from pytest_exprunner.trackers.registry import load as load_tracker
 from pytest_exprunner.trackers.registry import place_of
-from pytest_exprunner.trackers.syncing import Synced
+from pytest_exprunner.trackers.syncing import Synced, used_before
 from pytest_exprunner.values import named_floats, plain
-from pytest_exprunner.watch_command import watch_until_over
+from pytest_exprunner.watch_command import gone, is_led, watch_until_over
 from pytest_exprunner.watching import Watch, current_run
 
 SCHEMA_VERSION = 1
@@ -138,8 +138,8 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 def cli(context: click.Context) -> None:
     """Research experiments as pytest functions: look at the plan and at what was found.
 
-    Exit codes: 0 all is well, 1 something failed, 3 a gate is pending, 4 the plan or the
-    command is wrong.
+    Exit codes: 0 all is well, 1 something failed, 3 a gate is pending or attempts wait for a
+    tracker's server, 4 the plan or the command is wrong.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -231,6 +231,7 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
     waiting = [e for e in stored.experiments if e not in started]
     if waiting:
         lines.insert(-1, Line(f"not started: {', '.join(waiting)}"))
+    lines[-1:-1] = [Line(terminal.safe(text), "warn") for text in _cut_short(study)]
     _say([Line(terminal.heading(stored), "bold"), *lines])
 
 
@@ -268,6 +269,18 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
         "gates": {gate: _gate_json(result) for gate, result in stored.gates.items()},
         "problems": [*study.problems, *study.edits],
     }
+
+
+def _cut_short(study: Study) -> Iterator[str]:
+    """Tell of runs that ended without having done what they selected."""
+    going_on = current_run(study.layout) if is_led(study.layout) else ""
+    for run, pending in study.runs.items():
+        left = sum(len(items) for items in pending.values())
+        if left and run != going_on:
+            yield (
+                f"run {run} ended before it was done with {count(left, 'sub-experiment')}; "
+                "'pytest … --exp-resume' goes on"
+            )
 
 
 @cli.command()
@@ -375,6 +388,12 @@ def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -
 
 
 def _watch(layout: Layout, run: str, watching: Watch, *, once: bool, as_json: bool) -> None:
+    if (as_json or once) and not is_led(layout):
+        if as_json:
+            _print_json("watch", {"run": run, "gone": True, "running": []})
+        else:
+            _say([gone(run)])
+        raise SystemExit(EXIT_FAILED)
     if as_json:
         running = [named_floats(plain(asdict(progress))) for progress in watching.now()]
         _print_json("watch", {"run": run, "running": running})
@@ -398,15 +417,18 @@ def sync(
 ) -> None:
     """Tell trackers what they missed, from the stored attempts; safe to repeat.
 
-    IDs of experiments or sub-experiments narrow it down.
+    IDs of experiments or sub-experiments narrow it down. Without --tracker: those of the settings, or
+    those that were used before. Exits with 1 if something was missed, with 3 if attempts are kept here
+    because a server cannot be reached.
     """
     opened = _Opened(plan, results)
-    names = [n.strip() for n in (opened.setting("tracker", tracker) or "").split(",") if n.strip()]
+    root, layout = opened.settings.root, Layout(opened.settings.results_root)
+    named = [n.strip() for n in (opened.setting("tracker", tracker) or "").split(",") if n.strip()]
+    names = named or used_before(opened.loaded.plan, layout)
     if not names:
         raise ExprunnerError("no tracker: name one, such as --tracker wandb")
     _check_ids(ids, opened.loaded.plan)
-    places = {name: place_of(name) for name in names}
-    layout = Layout(opened.settings.results_root)
+    places = {name: place_of(name, root) for name in names}
     layout.state.mkdir(parents=True, exist_ok=True)
     lock = RunLock(layout.lock_folder)
     lock.acquire("'exprunner sync'", 0, opened.settings.shown(layout.root))
@@ -415,11 +437,11 @@ def sync(
     try:
         for name, place in places.items():
             found[name] = syncing.sync(
-                load_tracker(place),
+                load_tracker(place, root),
                 name,
                 opened.loaded.plan,
                 layout,
-                opened.settings.root,
+                root,
                 ids,
                 lambda text: warnings.update({text: None}),
             )
@@ -438,6 +460,8 @@ def sync(
         _say([*lines, *(Line(terminal.safe(text), "warn") for text in warnings)])
     if any(synced.missed for synced in found.values()):
         raise SystemExit(EXIT_FAILED)
+    if any(synced.waiting for synced in found.values()):
+        raise SystemExit(EXIT_PENDING)
 
 
 def _check_ids(ids: Iterable[str], plan: Plan) -> None:
@@ -453,6 +477,8 @@ def _synced_text(name: str, synced: Synced) -> str:
     text = f"{name}: told of {count(synced.told, 'attempt')}"
     if synced.known:
         text += f", {synced.known} known before"
+    if synced.waiting:
+        text += f"; {synced.waiting} kept here, waiting for a server"
     return f"{text}, {synced.missed} missed" if synced.missed else text
 
 

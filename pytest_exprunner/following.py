@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -17,7 +18,7 @@ import orjson
 
 from pytest_exprunner.journal import open_slot
 from pytest_exprunner.layout import EVENTS, RECORD, Layout
-from pytest_exprunner.records import AttemptKey
+from pytest_exprunner.records import AttemptKey, AttemptRecord
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _AT_ONCE = 1_000_000
@@ -126,9 +127,14 @@ class Follower:
             yield Seen(attempt.key, event)
 
 
-def follow_attempt(folder: Path, key: AttemptKey) -> Iterator[Seen]:
-    """Yield everything that the journal of one attempt holds, and its end where it has a record."""
-    attempt = _Open(folder, key)
+def follow_attempt(folder: Path, record: AttemptRecord) -> Iterator[Seen]:
+    """Yield everything that the journal of one attempt holds, and its end where it has a record.
+
+    Where the journal is missing, as in a clone, the record tells how it began.
+    """
+    attempt = _Open(folder, record.key)
+    if not (folder / EVENTS).exists():
+        yield Seen(record.key, _start_of(record))
     for event in _read_on(attempt, whole=True):
         if event.get("event") == "started":
             attempt.key = open_slot(attempt.key, event)
@@ -137,6 +143,11 @@ def follow_attempt(folder: Path, key: AttemptKey) -> Iterator[Seen]:
         attempt.stream.close()
     if (folder / RECORD).exists():
         yield Seen(attempt.key, None)
+
+
+def _start_of(record: AttemptRecord) -> dict[str, Any]:
+    began = datetime.fromisoformat(record.started_at).timestamp() if record.started_at else 0.0
+    return {"event": "started", "time": began, "run": record.run, "rng_seed": record.rng_seed, "params": {}}
 
 
 def _read_on(attempt: _Open, *, whole: bool) -> Iterator[dict[str, Any]]:

@@ -133,7 +133,7 @@ def trackers(config: pytest.Config) -> dict[str, str]:
     from pytest_exprunner.trackers.registry import place_of  # noqa: PLC0415
 
     try:
-        return {name: place_of(name) for name in names if name}
+        return {name: place_of(name, config.rootpath) for name in names if name}
     except ExprunnerError as error:
         raise pytest.UsageError(f"--exp-tracker: {error}") from None
 

@@ -131,19 +131,17 @@ def _frozen(value: object) -> Mapping[Any, Any]:
     return MappingProxyType(dict(value))
 
 
-def _frozen_twice(value: object) -> Mapping[Any, Any]:
-    inner = {}
-    for key, item in _frozen(value).items():
-        if item is not None and not isinstance(item, Mapping):
-            raise _refuse(
-                "mapping", f"{quoted(item)} under {quoted(key)} is not a mapping; expected keys and values"
-            )
-        inner[key] = MappingProxyType(dict(item or {}))
-    return MappingProxyType(inner)
+_NO_PROJECT = re.compile(r"[/\\\\#?%:]")
 
 
-def _thawed(value: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {key: dict(item) for key, item in value.items()}
+def _project_name(value: object) -> object:
+    if isinstance(value, str) and (not value or len(value) > 128 or _NO_PROJECT.search(value)):
+        raise _refuse(
+            "project",
+            f"{quoted(value)} is no project of W&B; expected a name without / \\ # ? % : and of at most "
+            "128 characters",
+        )
+    return value
 
 
 ExperimentId = Annotated[str, BeforeValidator(check_experiment_id)]
@@ -158,14 +156,6 @@ Settings = Annotated[
     Field(default_factory=lambda: MappingProxyType({})),
     BeforeValidator(_frozen),
     PlainSerializer(dict, return_type=dict[str, Any]),
-]
-
-
-Trackers = Annotated[
-    Mapping[str, Mapping[str, Any]],
-    Field(default_factory=lambda: MappingProxyType({})),
-    BeforeValidator(_frozen_twice),
-    PlainSerializer(_thawed, return_type=dict[str, Any]),
 ]
 
 
@@ -439,6 +429,29 @@ class Project(Model):
     hypothesis: str | None = None
 
 
+class Wandb(Model):
+    """Where Weights & Biases keeps runs."""
+
+    project: Annotated[str, BeforeValidator(_project_name)] | None = Field(
+        None, description="The project; the study's name by default."
+    )
+    entity: str | None = Field(None, description="User or team; whose key it is by default.")
+    tags: Texts = Field((), description="Tags of every run.")
+
+
+class Tracking(Model):
+    """Settings of trackers; those of others than W&B under the name that they are asked for by."""
+
+    wandb: Wandb = Field(default_factory=lambda: Wandb.model_validate({}), description="Weights & Biases.")
+
+    def of(self, name: str) -> Mapping[str, Any]:
+        """Return the settings of a tracker, empty where there are none."""
+        if name == "wandb":
+            return {key: value for key, value in self.wandb if value}
+        other = (self.model_extra or {}).get(name)
+        return other if isinstance(other, Mapping) else {}
+
+
 class Plan(Model):
     """The whole research plan, frozen."""
 
@@ -454,7 +467,10 @@ class Plan(Model):
     waivers: Annotated[tuple[Waiver, ...], BeforeValidator(_listed)] = Field(
         (), description="Signed exceptions."
     )
-    tracking: Trackers = Field(description="Settings of trackers, by name, such as wandb: {project: …}.")
+    tracking: Tracking = Field(
+        default_factory=lambda: Tracking.model_validate({}),
+        description="Settings of trackers, by name, such as wandb: {project: …}.",
+    )
     modal: Settings = Field(description="Settings of remote runs on Modal.")
 
     @model_validator(mode="before")

@@ -25,6 +25,8 @@ from pytest_exprunner.plan import (
     Project,
     Resources,
     SubExperiment,
+    Tracking,
+    Wandb,
     check_experiment_id,
     check_sub_experiment_id,
     check_text_key,
@@ -97,6 +99,8 @@ def known_keys(model: type[BaseModel]) -> frozenset[str]:
 # Which model describes what stands under a key: one entry, or a mapping of entries by id.
 _ONE: dict[tuple[type[Model], str], type[Model]] = {
     (Plan, "project"): Project,
+    (Plan, "tracking"): Tracking,
+    (Tracking, "wandb"): Wandb,
     (Experiment, "next_steps"): NextSteps,
     (SubExperiment, "resources"): Resources,
 }
@@ -108,7 +112,10 @@ _MANY: dict[tuple[type[Model], str], type[Model]] = {
 }
 _KNOWN: dict[type[Model], frozenset[str]] = {
     model: known_keys(model)
-    for model in (Plan, Project, Experiment, SubExperiment, Resources, Criterion, NextSteps, Gate)
+    for model in (
+        *(Plan, Project, Experiment, SubExperiment, Resources, Criterion, NextSteps, Gate),
+        *(Tracking, Wandb),
+    )
 }
 
 

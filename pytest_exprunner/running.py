@@ -263,11 +263,18 @@ class RunHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
-        self._session.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED)
+        self._session.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED, say=self._say)
         self._signals.restore()
         gc.unfreeze()
         if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _say(self, text: str) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self._config.get_verbosity() >= 0:
+            if reporter._tw.width_of_current_line:  # noqa: SLF001 - ensure_newline knows nothing of xdist's dots
+                reporter.write_line("")
+            reporter.write_line(printable(self._config, text))
 
     def pytest_report_header(self) -> list[str]:
         """Which plan, and what is odd about it."""
@@ -277,7 +284,9 @@ class RunHooks:
             f"research plan: {self._collecting.plan_name} ({count(len(plan.experiments), 'experiment')}, "
             f"{count(handlers, 'handler')})"
         )
-        return [printable(self._config, text) for text in (line, *map(terminal.safe, self.remarks))]
+        trackers = ", ".join(self._session.settings.trackers)
+        told = [f"trackers: {trackers}"] if trackers else []
+        return [printable(self._config, text) for text in (line, *told, *map(terminal.safe, self.remarks))]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """What was found, in a short table."""

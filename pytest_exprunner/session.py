@@ -512,11 +512,11 @@ class ExperimentSession:
         ended = all(i.slot in progress.blocked or self._status(i) in _ENDED for i in progress.selected)
         return not self.started or (ended and self._judged and not self.damage)
 
-    def finish(self, *, stopped: bool = False) -> None:
+    def finish(self, *, stopped: bool = False, say: Callable[[str], None] = lambda _text: None) -> None:
         """Write everything, whole and durable; forget what is no longer pending.
 
         Trackers get the time that the settings give them to be told the rest, little if the run was
-        ``stopped``.
+        ``stopped``; where that takes a while, a person is told with ``say``.
         """
         if not self.started:
             return
@@ -531,10 +531,13 @@ class ExperimentSession:
             self._note_damage("results and findings", error)
         finally:
             patience = self.settings.tracker_timeout
-            self.trackers.finish(self._progress.touched, min(patience, _STOPPED) if stopped else patience)
-            with suppress(OSError):  # the next run does it
-                manifest.sweep(self.layout.runs)
-            self._lock.release()
+            patience = min(patience, _STOPPED) if stopped else patience
+            try:
+                self.trackers.finish(self._progress.touched, patience, say)
+                with suppress(OSError):  # the next run does it
+                    manifest.sweep(self.layout.runs)
+            finally:
+                self._lock.release()
 
     def _note_damage(self, what: str, error: OSError) -> None:
         where = f" ({error.filename})" if error.filename else ""
@@ -613,6 +616,7 @@ class ExperimentSession:
             },
             counts=self._counts(),
             notes=notes,
+            told=self.trackers.told,
             gates=self.settings.gates,
         )
 

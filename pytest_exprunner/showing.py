@@ -61,5 +61,5 @@ class ShowHooks:
 def wanted(config: pytest.Config) -> bool:
     """Tell whether anything is to be shown while handlers run."""
     option = config.option
-    quiet = config.get_verbosity() < 0 or option.collectonly or option.capture == "no"
+    quiet = config.get_verbosity() < 0 or option.collectonly or getattr(option, "capture", "no") == "no"
     return not (quiet or getattr(option, "usepdb", False))

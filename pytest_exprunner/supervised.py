@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from pytest_exprunner.processes import die_with_parent
+
 _PATIENCE = 3.0  # seconds to note an interruption, or to end when time is up
 _PIECE = 1 << 20
 _HEAD = 8  # bytes that tell how long the answer is
@@ -50,10 +52,11 @@ def supervise(work: Callable[[], bytes], timeout: float | None) -> Ended:
         with warnings.catch_warnings():
             # A worker of xdist has a thread that only reads; it does not go along.
             warnings.simplefilter("ignore", DeprecationWarning)
+            parent = os.getpid()
             pid = os.fork()
         if pid == 0:
             os.close(reading)
-            _work(work, writing, timeout, stacks.name)
+            _work(work, writing, timeout, stacks.name, parent)
         os.close(writing)
         try:
             return _watch(pid, reading, timeout, Path(stacks.name))
@@ -65,11 +68,14 @@ def supervise(work: Callable[[], bytes], timeout: float | None) -> Ended:
             _end_group(pid)
 
 
-def _work(work: Callable[[], bytes], writing: int, timeout: float | None, stacks: str) -> NoReturn:
+def _work(
+    work: Callable[[], bytes], writing: int, timeout: float | None, stacks: str, parent: int
+) -> NoReturn:
     """The life of the forked process."""
     code = 70
     try:
         os.setsid()
+        die_with_parent(parent)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)  # asked to end, it does; only Ctrl-C is noted
         if timeout is not None:

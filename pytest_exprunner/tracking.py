@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_exprunner.errors import count
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.processes import end_tree
-from pytest_exprunner.trackers.job import Job
+from pytest_exprunner.trackers.job import Job, file_name
 
 _MODULE = "pytest_exprunner.trackers.following"
+_UNNOTICED = 3.0  # seconds that nobody needs to be told of
+_BETWEEN_LOOKS = 0.01
 
 
 class Trackers:
@@ -29,8 +33,10 @@ class Trackers:
         self._plan_file = plan_file
         self._root = root
         self._layout = layout
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, _Process] = {}
         self.notes: list[str] = []
+        self.told: list[str] = []
+        """What was delivered, and where it is, in words."""
 
     @property
     def pids(self) -> list[int]:
@@ -50,72 +56,116 @@ class Trackers:
                 run,
             )
             try:
-                self._processes[name] = process = _started(self._root)
-                assert process.stdin is not None
-                process.stdin.write(job.dump())
-                process.stdin.flush()
+                self._processes[name] = _Process(job, self._layout.lock_folder / "tracking")
             except OSError as error:
                 self.notes.append(f"{name} could not be started: {error.strerror or error}")
 
-    def finish(self, touched: Sequence[str], patience: float) -> None:
-        """Say that the run is over, and wait for what is left to be told, ``patience`` seconds for all."""
+    def finish(
+        self, touched: Sequence[str], patience: float, say: Callable[[str], None] = lambda _text: None
+    ) -> None:
+        """Say that the run is over, and wait for what is left to be told, ``patience`` seconds for all.
+
+        A Ctrl-C ends the waiting, and not the run, which is over.
+        """
         deadline = time.monotonic() + patience
-        over = json.dumps({"touched": list(touched)}).encode() + b"\n"
         for process in self._processes.values():
-            assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.write(over)
-                process.stdin.flush()
+            process.say_that_it_is_over(touched)
+        try:
+            self._wait(min(_UNNOTICED, patience))
+            left = ", ".join(name for name, process in self._processes.items() if process.code is None)
+            if left and patience > _UNNOTICED:
+                say(f"waiting for {left}, {patience:g} s at most (Ctrl-C: no longer)")
+            self._wait(deadline - time.monotonic())
+            why = f"was not done {patience:g} s after the run and was ended"
+        except KeyboardInterrupt:
+            why = "was not waited for and was ended"
         for name, process in self._processes.items():
-            self._end(name, process, max(deadline - time.monotonic(), 0.0), patience)
+            self._end(name, process, why)
         self._processes.clear()
 
-    def _end(self, name: str, process: subprocess.Popen[bytes], left: float, patience: float) -> None:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            process.wait(left)
-        except subprocess.TimeoutExpired:
-            self.notes.append(
-                f"{name} was not done {patience:g} s after the run and was ended; "
-                f"'exprunner sync --tracker {name}' tells it the rest"
-            )
-            end_tree(process.pid)
-            process.wait()
-        told = _lines(process.stdout.read())
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                stream.close()
-        self.notes += [str(line["warning"]) for line in told if "warning" in line]
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while any(process.code is None for process in self._processes.values()):
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(_BETWEEN_LOOKS)
+
+    def _end(self, name: str, process: _Process, why: str) -> None:
+        code = process.code
+        told = process.end()
+        sync = f"'exprunner sync --tracker {name}'"
+        self.notes += [f"{line['warning']}" for line in told if "warning" in line]
         last = next((line for line in told if "missed" in line), None)
-        if last is None and not self.notes:
+        if code is None:
+            self.notes.append(f"{name} {why}; {sync} tells it the rest")
+        elif last is None:
+            log = f"more in {file_name(name)}.log in {self._shown_folder}"
             self.notes.append(
-                f"{name} ended before it was done ({_ending(process.returncode)}); "
-                f"'exprunner sync --tracker {name}' tells it the rest"
+                f"{name} ended before it was done ({_ending(code)}; {log}); {sync} tells it the rest"
             )
-        elif last is not None and last["missed"] == "everything":
+        elif last["missed"] == "everything":
+            self.notes.append(f"{name} was told nothing; {sync} tells it what it missed")
+        elif last["missed"]:
             self.notes.append(
-                f"{name} was told nothing; 'exprunner sync --tracker {name}' tells it what it missed"
+                f"{name} missed {count(last['missed'], 'attempt')}; {sync} tells it what it missed"
             )
-        elif last is not None and last["missed"]:
-            self.notes.append(
-                f"{name} missed {count(last['missed'], 'attempt')}; "
-                f"'exprunner sync --tracker {name}' tells it what it missed"
-            )
+        if last is not None and last["delivered"]:
+            place = f" ({last['place']})" if last.get("place") else ""
+            self.told.append(f"{name}: told of {count(last['delivered'], 'attempt')}{place}")
+
+    @property
+    def _shown_folder(self) -> str:
+        return (self._layout.lock_folder / "tracking").relative_to(self._layout.root.parent).as_posix()
 
 
-def _started(root: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    path = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
-    return subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
-        [sys.executable, "-m", _MODULE],
-        cwd=root,
-        env={**environment, "PYTHONPATH": path},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C is for the run, which then says that it is over
-    )
+class _Process:
+    """The process of one tracker; a session of its own, so that a Ctrl-C is for the run alone."""
+
+    def __init__(self, job: Job, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A file, not a pipe: what is told need not be read meanwhile, and nobody can hold it open.
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
+        with (folder / f"{file_name(job.name)}.log").open("wb") as log:
+            self._popen = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
+                # -P: modules in the current folder may have any names.
+                [sys.executable, "-P", "-m", _MODULE],
+                cwd=job.root,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.PIPE,
+                stdout=self._words,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.pid = self._popen.pid
+        self._tell(job.dump())
+
+    @property
+    def code(self) -> int | None:
+        """How it ended; None while it is at work."""
+        return self._popen.poll()
+
+    def say_that_it_is_over(self, touched: Sequence[str]) -> None:
+        """Tell it that nothing more is going to happen."""
+        self._tell(json.dumps({"touched": list(touched)}).encode() + b"\n")
+
+    def _tell(self, line: bytes) -> None:
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended
+            self._popen.stdin.write(line)
+            self._popen.stdin.flush()
+
+    def end(self) -> list[dict[str, Any]]:
+        """End it with all that it has started; return what it has told."""
+        end_tree(self.pid)
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait()
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+        with self._words as words:
+            words.seek(0)
+            return _lines(words.read())
 
 
 def _lines(data: bytes) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pytest_exprunner.layout import Layout
 from pytest_exprunner.lock import holder_of
 from pytest_exprunner.processes import is_alive
 from pytest_exprunner.progress import Progress
-from pytest_exprunner.records import Status
+from pytest_exprunner.records import Level, Status, Verdict
 from pytest_exprunner.render import live, terminal
 from pytest_exprunner.render.terminal import Line, Style
 from pytest_exprunner.watching import Block, Watch, current_run
@@ -29,7 +29,7 @@ def watch_until_over(layout: Layout, run: str, watching: Watch, say: Callable[[l
     block = Block(_write, lambda: 0)
     before: dict[str, Progress] = {}
     while True:
-        over, alive = current_run(layout) != run, _is_alive(layout)  # first, so that nothing comes after it
+        over, alive = current_run(layout) != run, is_led(layout)  # first, so that nothing comes after it
         for seen in watching.look():
             block.erase()
             say(list(_told(seen, layout)))
@@ -44,6 +44,11 @@ def watch_until_over(layout: Layout, run: str, watching: Watch, say: Callable[[l
         time.sleep(_BETWEEN_LOOKS)
     if over:
         return Line(f"run {run} is over: 'exprunner status' shows where the study stands", "bold")
+    return gone(run)
+
+
+def gone(run: str) -> Line:
+    """Say that the process that led a run is not there any more."""
     return Line(f"run {run} is gone without an end: 'exprunner status' tells what is left", "bad")
 
 
@@ -52,7 +57,8 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _is_alive(layout: Layout) -> bool:
+def is_led(layout: Layout) -> bool:
+    """Tell whether the process that leads the run of a results folder is there, as far as can be known."""
     holder = holder_of(layout.lock_folder)
     pid = holder.get("pid")
     return holder.get("host") != socket.gethostname() or (isinstance(pid, int) and is_alive(pid))
@@ -66,6 +72,9 @@ def _told(seen: Seen, layout: Layout) -> Iterator[Line]:
         style: Style = "good" if record.status is Status.COMPLETED else "bad"
         took = f" in {live.clock(record.duration_s)}" if record.duration_s is not None else ""
         why = f": {record.error.line}" if record.error else f": {record.reason}" if record.reason else ""
+        unmet = [f"{c} {v}" for c, v in record.verdicts.items() if not Level.ACCEPTABLE.met_by(Verdict(v))]
+        if unmet and not why:
+            style, why = "warn", f": {', '.join(unmet)}"
         yield Line(terminal.safe(f"{name} {record.status}{took}{why}"), style)
     elif seen.event.get("event") == "started":
         yield Line(terminal.safe(f"{name} started"))

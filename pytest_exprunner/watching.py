@@ -7,6 +7,7 @@ import os
 import re
 import threading
 import time
+import unicodedata
 import weakref
 from collections.abc import Callable, Iterator
 from typing import IO
@@ -84,8 +85,9 @@ class Block:
         """Put lines in the place of those before."""
         self.erase()
         if lines:
+            # Without wrapping: how wide a character is, the terminal knows best.
             body = "".join(f"\r\n\x1b[2m{text}\x1b[0m" for text in lines)
-            self._write(f"{body}\x1b[{len(lines)}A\x1b[{self._column() + 1}G")
+            self._write(f"\x1b[?7l{body}\x1b[?7h\x1b[{len(lines)}A\x1b[{self._column() + 1}G")
             self._drawn = True
 
     def erase(self) -> None:
@@ -215,4 +217,5 @@ class Beside:
 
 def _visible(text: str) -> int:
     """Count what a cursor moves by: no escape sequences, and nothing before a carriage return."""
-    return len(_ESCAPES.sub("", text).rpartition("\r")[2])
+    plain = _ESCAPES.sub("", text).rpartition("\r")[2]
+    return len(plain) + sum(unicodedata.east_asian_width(c) in "WF" for c in plain if not c.isascii())

@@ -93,6 +93,11 @@ class Study:
         """Run the command line tool in a process of its own."""
         return self._run([sys.executable, "-m", "pytest_exprunner", *arguments], env, cwd, 60)
 
+    def run_script(self, name: str, *arguments: str) -> Run:
+        """Run an installed script, which unlike ``python -m`` does not look for modules in the folder."""
+        script = Path(sys.executable).parent / name
+        return self._run([str(script), *arguments], {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, ".", 60)
+
     def _run(self, command: list[str], env: dict[str, str] | None, cwd: str, timeout: float) -> Run:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EXPRUNNER_", "PYTEST_"))}
         done = subprocess.run(

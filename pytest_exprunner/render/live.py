@@ -21,24 +21,32 @@ def block(running: Sequence[Progress], now: float, width: int) -> list[str]:
     ordered = sorted(running, key=lambda progress: (progress.began, progress.label))
     shown = ordered[:_MOST_LINES]
     names = max((len(safe(progress.label, 40)) for progress in shown), default=0)
-    lines = [_cut(line(progress, now, names), width) for progress in shown]
+    lines = [_cut(line(progress, now, names, width), width) for progress in shown]
     if len(ordered) > len(shown):
         lines.append(_cut(f"… and {len(ordered) - len(shown)} more", width))
     return lines
 
 
-def line(progress: Progress, now: float, names: int = 0) -> str:
-    """``e_p2_1  0:42  [2/5] Training  ████░░░░ 45%  3.2/s  12 s left  loss 0.231 (step 40)``."""
-    parts = [
-        f"{safe(progress.label, 40):<{names}}",
-        clock(now - progress.began),
-        _stage(progress),
-        _how_far(progress),
-        _rate(progress),
-        _left(progress.remaining(now)),
-        _metrics(progress.metrics, progress.step),
-    ]
-    return "  ".join(part for part in parts if part)
+def line(progress: Progress, now: float, names: int = 0, width: int = 10_000) -> str:
+    """``e_p2_1  0:42  [2/5] Training  ████░░░░ 45%  3.2/s  12 s left  loss 0.231 (step 40)``.
+
+    Where there is little room, what matters least is left out: the bar, the rate, the title.
+    """
+    parts = {
+        "label": f"{safe(progress.label, 40):<{names}}",
+        "clock": clock(now - progress.began),
+        "stage": _stage(progress),
+        "bar": " ".join(part for part in (_bar(progress), _how_far(progress)) if part),
+        "rate": _rate(progress),
+        "left": _left(progress.remaining(now)),
+        "metrics": _metrics(progress.metrics, progress.step),
+    }
+    for least, shorter in (("", ""), ("bar", _how_far(progress)), ("rate", ""), ("stage", "")):
+        parts[least] = shorter
+        text = "  ".join(part for part in parts.values() if part)
+        if len(text) <= width:
+            return text
+    return text
 
 
 def clock(seconds: float) -> str:
@@ -60,9 +68,13 @@ def _stage(progress: Progress) -> str:
 def _how_far(progress: Progress) -> str:
     if progress.fraction is None:
         return "" if progress.done is None else f"{progress.done} done"
-    full = round(progress.fraction * _BAR)
-    bar = f"{'█' * full}{'░' * (_BAR - full)} {progress.fraction:.0%}"
-    return f"{bar} ({progress.done}/{progress.total})" if progress.total else bar
+    steps = f" ({progress.done}/{progress.total})" if progress.total else ""
+    return f"{progress.fraction:.0%}{steps}"
+
+
+def _bar(progress: Progress) -> str:
+    full = round((progress.fraction or 0.0) * _BAR)
+    return "" if progress.fraction is None else f"{'█' * full}{'░' * (_BAR - full)}"
 
 
 def _rate(progress: Progress) -> str:

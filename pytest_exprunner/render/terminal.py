@@ -60,6 +60,8 @@ class Summary:
     """Sub-experiments that have no handler, with a hint where something looks like one."""
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    told: Sequence[str] = ()
+    """Who else was told, and where that is."""
     gates: Sequence[str] = ()
     """Gates that were asked for by name."""
 
@@ -120,6 +122,7 @@ def _full(summary: Summary, verbosity: int) -> Iterator[Line]:
             yield gate_line(gate)
     for note in summary.notes:
         yield Line(safe(note), "warn")
+    yield from (Line(safe(told)) for told in summary.told)
     yield Line(_counts(summary.counts), "bold")
 
 

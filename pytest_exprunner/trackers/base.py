@@ -116,6 +116,11 @@ class Tracker:
         """Tell, once it is open, whether what it is told now need not be told again."""
         return True
 
+    @property
+    def place(self) -> str:
+        """Where what it is told goes, for people: an address or a folder; may be empty."""
+        return ""
+
     def open(self, opening: Opening) -> Sequence[str]:
         """Get ready; return what people should be warned of. Called first, once."""
         del opening
@@ -132,11 +137,11 @@ class Tracker:
     def told(self, event: Told) -> None:
         """Take in progress or evidence."""
 
-    def attempt_ended(self, event: AttemptEnded) -> str:
-        """Take in the outcome; return where it went, a path or an address.
+    def attempt_ended(self, event: AttemptEnded) -> str | None:
+        """Take in the outcome; return where it went, a path or an address, or None if it went nowhere.
 
-        The attempt is delivered when this has returned. An attempt that never ended is told as what it
-        was when its process was lost, by ``exprunner sync``.
+        The attempt is delivered when this has returned, and it went somewhere. An attempt that never
+        ended is told as what it was when its process was lost, by ``exprunner sync``.
         """
         del event
         return ""

@@ -23,6 +23,7 @@ from pytest_exprunner.trackers.base import (
     Told,
     Tracker,
 )
+from pytest_exprunner.trackers.job import file_name
 from pytest_exprunner.trackers.ledger import Delivery, Ledger, name_of
 from pytest_exprunner.values import decode, text
 
@@ -40,25 +41,31 @@ class Feed:
     ) -> None:
         """``warn`` receives what people should know, each thing once."""
         self._tracker = tracker
-        self._name = name
-        self._plan = plan
-        self._layout = layout
+        self.name = name
+        self.plan = plan
+        self.layout = layout
         self._warn = warn
         self.ledger = Ledger(layout, name)
         self.delivered = 0
         self.missed = 0
         self._rows: dict[tuple[str, str, int], tuple[int, int]] = {}
+        self._runs: dict[tuple[str, str, int], str] = {}
         self._failed_in_a_row = 0
 
     def open(self, opening: Opening) -> bool:
         """Let the tracker get ready; tell whether it is."""
         opened = self._call(lambda: list(self._tracker.open(opening)))
         for warning in opened[0] if opened else ():
-            self._warn(f"{self._name}: {text(warning)}")
+            self._warn(f"{self.name}: {text(warning)}")
         return bool(opened)
 
     def take(self, seen: Seen) -> None:
         """Pass on what was read of an attempt. Never raises."""
+        if not self._call(lambda: self._take(seen)):
+            self._give_up(name_of(seen.key))
+            self.missed += seen.event is None
+
+    def _take(self, seen: Seen) -> None:
         if self._failed_in_a_row >= _PATIENCE:
             self.missed += seen.event is None
             return
@@ -70,17 +77,17 @@ class Feed:
         elif name in self._rows and not self._passed_on(seen.key, seen.event):
             self._give_up(name)
 
-    def run_ended(self, event: RunEnded) -> None:
+    def run_ended(self, event: Callable[[], RunEnded]) -> None:
         """Pass on the results of the run."""
         if self._failed_in_a_row < _PATIENCE:
-            self._call(lambda: self._tracker.run_ended(event))
+            self._call(lambda: self._tracker.run_ended(event()))
 
     def close(self) -> None:
         """Let the tracker give back what it has."""
         self._call(self._tracker.close)
 
     def _started(self, key: AttemptKey, event: Mapping[str, Any]) -> None:
-        experiment = self._plan.experiments.get(key.experiment)
+        experiment = self.plan.experiments.get(key.experiment)
         sub = experiment.sub_experiments.get(key.sub_experiment) if experiment is not None else None
         if experiment is None or sub is None:
             return  # the plan does not know it any more
@@ -91,14 +98,16 @@ class Feed:
             time=_time(event),
             experiment=experiment,
             sub_experiment=sub,
-            gates=self._plan.gates_of(key.experiment),
-            params=params if isinstance(params, dict) else {},
+            gates=self.plan.gates_of(key.experiment),
+            params=decode(params) if isinstance(params, dict) else {},  # type: ignore[arg-type]
             rng_seed=rng_seed if type(rng_seed) is int else None,
-            stub=self._layout.branch == "stub",
+            stub=self.layout.branch == "stub",
         )
         known = self._call(lambda: self._tracker.attempt_started(started))
         if known:
-            self._rows[name_of(key)] = (0, known[0])
+            # Whoever forgets to return a number has no rows.
+            self._rows[name_of(key)] = (0, known[0] if isinstance(known[0], int) else 0)
+            self._runs[name_of(key)] = started.run
         else:
             self._give_up(name_of(key))
 
@@ -127,7 +136,8 @@ class Feed:
             self.missed += 1
             return
         rows, _known = self._rows.pop(name)
-        folder = self._layout.attempt(key)
+        run = self._runs.pop(name)
+        folder = self.layout.attempt(key)
         record = read_attempt(folder, key)
         ended = AttemptEnded(key, record, tuple(_files(folder, record)), rows, folder)
         place = self._call(lambda: self._tracker.attempt_ended(ended))
@@ -135,17 +145,23 @@ class Feed:
             self._give_up(name)
             self.missed += 1
             return
-        try:
-            self.ledger.add(key, Delivery(place[0], self._tracker.is_final))
-        except OSError as error:
-            self._warn(f"what {self._name} was told could not be noted: {error.strerror or error}")
         self._failed_in_a_row = 0
+        if place[0] is None:
+            return
+        try:
+            self.ledger.add(key, Delivery(run, text(place[0]), self._tracker.is_final))
+        except OSError as error:
+            self._warn(f"what {self.name} was told could not be noted: {error.strerror or error}")
         self.delivered += 1
 
     def _give_up(self, name: tuple[str, str, int]) -> None:
         """Tell the tracker nothing more of an attempt that it failed on: sync tells it whole."""
         self._rows.pop(name, None)
         self._failed_in_a_row += 1
+
+    @property
+    def _shown_folder(self) -> str:
+        return (self.layout.lock_folder / "tracking").relative_to(self.layout.root.parent).as_posix()
 
     def _call(self, act: Callable[[], T]) -> list[T]:
         """Return what a method returned as the one item of a list; an empty list if it raised."""
@@ -154,7 +170,10 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - a tracker may raise anything, and changes nothing by it
             traceback.print_exc(file=sys.stderr)
             detail = text(error).strip()[:500]
-            self._warn(f"{self._name} failed: {type(error).__name__}{': ' if detail else ''}{detail}")
+            self._warn(
+                f"{self.name} failed: {type(error).__name__}{': ' if detail else ''}{detail} "
+                f"(more in {file_name(self.name)}.log in {self._shown_folder})"
+            )
             return []
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from pytest_exprunner.errors import ExprunnerError
 from pytest_exprunner.following import Follower
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Plan
+from pytest_exprunner.processes import end_tree
 from pytest_exprunner.study import Study
 from pytest_exprunner.trackers import registry
 from pytest_exprunner.trackers.base import RunEnded
@@ -29,6 +31,7 @@ from pytest_exprunner.trackers.syncing import opening_of
 _BETWEEN_LOOKS = 0.2
 _ALONE = 6.0  # seconds to end by itself where the run that it follows is gone
 _MOST_WARNINGS = 20
+_LONGEST_WARNING = 1_000
 
 
 class _Words:
@@ -41,7 +44,7 @@ class _Words:
     def warn(self, text: str) -> None:
         if text not in self._said and len(self._said) < _MOST_WARNINGS:
             self._said.add(text)
-            self.say({"warning": text})
+            self.say({"warning": text[:_LONGEST_WARNING]})
 
     def say(self, value: dict[str, Any]) -> None:
         try:
@@ -53,12 +56,14 @@ class _Words:
 
 def main() -> None:
     """Follow one run."""
+    leader = Leader()
     job = Job(**json.loads(_line_of_input()))
     layout = Layout(Path(job.results_root), job.branch)
-    words = _Words(_own_output(layout, job.name))
+    words = _Words(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)  # what libraries print goes into a log
     try:
         plan = plan_file.load(Path(job.plan_file)).plan
-        tracker = registry.load(job.place)
+        tracker = registry.load(job.place, Path(job.root))
     except (ExprunnerError, ImportError) as error:
         words.warn(f"{job.name} was told nothing: {error}")
         words.say({"delivered": 0, "missed": 0})
@@ -68,22 +73,42 @@ def main() -> None:
         words.say({"delivered": 0, "missed": "everything"})
         return
     follower = Follower(layout, job.run)
-    touched = _follow(follower, feed)
+    touched = _follow(follower, feed, leader)
     feed.missed += len(follower.unfinished)
     follower.close()
     if touched is not None and feed.delivered:
-        feed.run_ended(_outcome(job.run, plan, layout, touched))
+        feed.run_ended(lambda: _outcome(job.run, plan, layout, touched))
     feed.close()
-    words.say({"delivered": feed.delivered, "missed": feed.missed})
+    words.say({"delivered": feed.delivered, "missed": feed.missed, "place": tracker.place})
 
 
-def _follow(follower: Follower, feed: Feed) -> list[str] | None:
+class Leader:
+    """Who leads the run. Where that process is gone this one ends soon, whatever a tracker is doing."""
+
+    def __init__(self) -> None:
+        """It is the process that started this one."""
+        self._pid = os.getppid()
+        threading.Thread(target=self._watch, name="leader", daemon=True).start()
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether another process is the parent of this one now."""
+        return os.getppid() != self._pid
+
+    def _watch(self) -> None:
+        # Not the end of standard input: what a handler has forked may hold it open.
+        while not self.is_gone:
+            time.sleep(_BETWEEN_LOOKS)
+        time.sleep(_ALONE)
+        end_tree(os.getpid())
+
+
+def _follow(follower: Follower, feed: Feed, leader: Leader) -> list[str] | None:
     """Pass on what is read until the run is over; return what it was about, or None if it is gone."""
     while True:
-        over = bool(select.select([0], [], [], _BETWEEN_LOOKS)[0])
-        line = _line_of_input() if over else b""
-        if over and not line:
-            _end_soon()
+        told = bool(select.select([0], [], [], _BETWEEN_LOOKS)[0])
+        line = _line_of_input() if told else b""
+        over = told or leader.is_gone
         for seen in follower.poll():
             feed.take(seen)
         if over:
@@ -98,28 +123,11 @@ def _line_of_input() -> bytes:
     return line
 
 
-def _end_soon() -> None:
-    timer = threading.Timer(_ALONE, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
-
-
 def _outcome(run: str, plan: Plan, layout: Layout, touched: list[str]) -> RunEnded:
     results = Study(plan, layout).results()
     own = [f for e in touched for f in (layout.results_of(e), layout.findings_of(e))]
     there = tuple(file for file in [*own, layout.findings] if file.is_file())
     return RunEnded(run, results, tuple(touched), there)
-
-
-def _own_output(layout: Layout, name: str) -> IO[bytes]:
-    """Return standard output for words alone; what libraries print goes into a log."""
-    words = os.fdopen(os.dup(1), "wb")
-    folder = layout.lock_folder / "tracking"
-    folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(folder / f"{registry.file_name(name)}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    return words
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 
 
@@ -21,3 +22,8 @@ class Job:
     def dump(self) -> bytes:
         """Return it as a line."""
         return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def file_name(tracker: str) -> str:
+    """Return a tracker's name as files may have it."""
+    return re.sub(r"[^\w.-]", "-", tracker)

@@ -11,13 +11,15 @@ import orjson
 
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.records import AttemptKey
+from pytest_exprunner.trackers.job import file_name
 
 Name = tuple[str, str, int]
 
 
 class Delivery(NamedTuple):
-    """Where an attempt went, and whether for good: not so for what waits here for a server."""
+    """The run of an attempt, where it went, and whether for good: not so for what waits for a server."""
 
+    run: str
     place: str
     final: bool
 
@@ -28,7 +30,7 @@ class Ledger:
     def __init__(self, layout: Layout, tracker: str) -> None:
         """Kept among the run state, which is not committed."""
         self.folder = layout.lock_folder / "tracking"
-        self._file = self.folder / f"{tracker}.jsonl"
+        self._file = self.folder / f"{file_name(tracker)}.jsonl"
         self._found = dict(self._read())
 
     def _read(self) -> Iterator[tuple[Name, Delivery]]:
@@ -37,16 +39,17 @@ class Ledger:
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     entry = orjson.loads(line)
                     experiment, sub, sequence = entry["attempt"]
-                    place, final = str(entry["place"]), entry["final"] is True
-                    yield (str(experiment), str(sub), int(sequence)), Delivery(place, final)
+                    delivery = Delivery(str(entry["run"]), str(entry["place"]), entry["final"] is True)
+                    yield (str(experiment), str(sub), int(sequence)), delivery
 
-    def of(self, key: AttemptKey) -> Delivery | None:
-        """Return where an attempt went, if it did."""
-        return self._found.get(name_of(key))
+    def of(self, key: AttemptKey, run: str) -> Delivery | None:
+        """Return where an attempt went, if it did; another run's of the same number is another one."""
+        found = self._found.get(name_of(key))
+        return found if found is not None and found.run == run else None
 
     def add(self, key: AttemptKey, delivery: Delivery) -> None:
         """Note a delivery, in one write. Raises OSError."""
-        entry = {"attempt": name_of(key), "place": delivery.place, "final": delivery.final}
+        entry = {"attempt": name_of(key), **delivery._asdict()}
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:

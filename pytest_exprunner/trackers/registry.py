@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import re
+import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from pytest_exprunner.errors import ExprunnerError, did_you_mean
 from pytest_exprunner.trackers.base import Tracker
@@ -14,9 +17,13 @@ _OURS = {"wandb": "pytest_exprunner.trackers.wandb:WandbTracker"}
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def place_of(name: str) -> str:
-    """Return where the class of a tracker is, ``package.module:Class``. Raises `ExprunnerError`."""
+def place_of(name: str, root: Path) -> str:
+    """Return where the class of a tracker is, ``package.module:Class``. Raises `ExprunnerError`.
+
+    Modules are looked for as Python does, and in the project's folder.
+    """
     if _PLACE.fullmatch(name):
+        _refuse_missing(name.partition(":")[0], root)
         return name
     offered = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     known = {**offered, **_OURS}
@@ -29,18 +36,32 @@ def place_of(name: str) -> str:
     return known[name]
 
 
-def load(place: str) -> Tracker:
-    """Return a tracker, given the place of its class. Raises ImportError with what to do."""
+def _refuse_missing(module: str, root: Path) -> None:
+    """Refuse a module that cannot be imported from the project's folder; nothing of it is executed."""
+    first = module.partition(".")[0]
+    try:
+        there = importlib.machinery.PathFinder.find_spec(first, [str(root), *sys.path]) is not None
+    except (ImportError, ValueError):
+        there = True  # whoever imports it says more
+    if not (there or first in sys.modules or first in sys.builtin_module_names):
+        raise ExprunnerError(f"there is no module {first!r} in {root} or where Python looks for modules")
+
+
+def load(place: str, root: Path) -> Tracker:
+    """Return a tracker, given the place of its class. Raises ImportError with what to do.
+
+    From now on modules may be imported from the project's folder, after all others.
+    """
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
     module_name, _, class_name = place.partition(":")
     module = importlib.import_module(module_name)
     found = getattr(module, class_name, None)
+    if found is None:
+        hint = did_you_mean(class_name, vars(module))
+        raise ImportError(f"there is no {class_name} in {module_name}{hint}")
     if not (isinstance(found, type) and issubclass(found, Tracker)):
         raise ImportError(  # noqa: TRY004 - for whoever asked, it is a class that is not there
             f"{place} is no tracker; expected a class derived from pytest_exprunner.Tracker"
         )
     return found()
-
-
-def file_name(name: str) -> str:
-    """Return a tracker's name as files may have it."""
-    return re.sub(r"[^\w.-]", "-", name)

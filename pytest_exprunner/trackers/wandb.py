@@ -33,8 +33,9 @@ from pytest_exprunner.values import Plain
 
 _REACHED_WITHIN = 5
 """Seconds for a server to answer, and again for the first run to be accepted."""
-_KNOWN_SETTINGS = ("project", "entity", "tags")
-_NAME = re.compile(r"[^\w.-]+")
+_MODES = ("online", "dryrun", "offline", "disabled")
+_NAME = re.compile(r"[^\w.-]+", re.ASCII)
+_RESERVED_TYPES = re.compile(r"job$|wandb-")
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 _INT64 = range(-(2**63), 2**63)
 _HIDDEN = "superseded-"
@@ -47,6 +48,7 @@ class WandbTracker(Tracker):
         """Nothing is imported or opened yet."""
         self._wandb: Any = None
         self._mode = "offline"
+        self._address = ""
         self._opening = Opening("", {}, Path(), Path())
         self._runs: dict[AttemptKey, Any] = {}
         self._evidence: dict[AttemptKey, set[str]] = {}
@@ -57,31 +59,29 @@ class WandbTracker(Tracker):
     def open(self, opening: Opening) -> Sequence[str]:
         """Import wandb; decide whether its server is to be used, within some seconds."""
         self._opening = opening
-        asked = os.environ.get("WANDB_MODE", "online").lower()
-        if asked in ("disabled", "dryrun") or os.environ.get("WANDB_DISABLED", "").lower() == "true":
-            self._mode = "offline" if asked == "dryrun" else "disabled"
+        asked = (os.environ.get("WANDB_MODE") or "online").lower()
+        if asked == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() == "true":
+            self._mode = "disabled"
             return ()
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # what wandb tells of itself, offline too
         os.environ.setdefault("WANDB_SILENT", "true")  # and it asks nobody for a key
+        if asked not in _MODES:
+            raise ValueError(f"WANDB_MODE is {asked!r}; expected {', '.join(_MODES[:-1])} or {_MODES[-1]}")
+        os.environ["WANDB_MODE"] = "offline" if asked == "dryrun" else asked  # wandb itself is less lenient
         try:
             import wandb  # noqa: PLC0415 - an extra, and a second to import
-        except ImportError:
+        except ImportError as error:
             raise ImportError(
-                "wandb is not installed here: python -m pip install 'pytest-exprunner[wandb]'"
+                f"wandb is not installed here ({error}): python -m pip install 'pytest-exprunner[wandb]'"
             ) from None
         self._wandb = wandb
-        warnings = [
-            f"unknown key tracking.wandb.{key} in the plan; known: {', '.join(_KNOWN_SETTINGS)}"
-            for key in opening.settings
-            if key not in _KNOWN_SETTINGS
-        ]
-        reason = "" if asked == "offline" else self._why_not_online()
-        self._mode = "online" if asked != "offline" and not reason else "offline"
-        if reason:
-            warnings.append(
-                f"{reason}; runs are kept in {self._folder} and 'exprunner sync' sends them later"
-            )
-        return warnings
+        here = asked in ("offline", "dryrun")
+        reason = "" if here else self._why_not_online()
+        self._mode = "offline" if here or reason else "online"
+        if not reason:
+            return ()
+        later = "" if opening.stub else " and 'exprunner sync --tracker wandb' sends them later"
+        return [f"{reason}; runs are kept in {self._shown_folder}{later}"]
 
     def close(self) -> None:
         """Close runs that never ended as failed ones, and the library with its processes."""
@@ -96,6 +96,16 @@ class WandbTracker(Tracker):
     def _folder(self) -> Path:
         named = os.environ.get("WANDB_DIR")
         return Path(named) if named else self._opening.store
+
+    @property
+    def _shown_folder(self) -> Path:
+        folder, root = self._folder, self._opening.root
+        return folder.relative_to(root) if folder.is_relative_to(root) else folder
+
+    @property
+    def place(self) -> str:
+        """Where runs are: the project's page, or a folder here."""
+        return self._address or (str(self._shown_folder) if self._mode == "offline" else "")
 
     def _why_not_online(self) -> str:
         """Return why the server cannot be used now; empty where it can."""
@@ -165,6 +175,8 @@ class WandbTracker(Tracker):
         prefix = event.key.sub_experiment
         run.define_metric(f"{prefix}/step")
         run.define_metric(f"{prefix}/*", step_metric=f"{prefix}/step")
+        if self._mode == "online":
+            self._address = str(run.project_url or "")
         self._runs[event.key] = run
         self._evidence[event.key] = {"stub"} if event.stub else set()
         known = self._known[event.key] = int(run.starting_step) if run.resumed else 0
@@ -174,7 +186,7 @@ class WandbTracker(Tracker):
         own = self._opening.settings.get("tags")
         experiment = event.experiment
         tags = [
-            *(own if isinstance(own, list) else []),
+            *(own if isinstance(own, tuple) else ()),
             experiment.type,
             None if experiment.phase is None else f"phase {experiment.phase}",
             *event.gates,
@@ -195,7 +207,9 @@ class WandbTracker(Tracker):
         if run is None:
             return
         prefix = event.key.sub_experiment
-        row: dict[str, Any] = {f"{prefix}/{name}": _number(value) for name, value in event.metrics.items()}
+        # The step has its name there already.
+        names = {name: "step (metric)" if name == "step" else name for name in event.metrics}
+        row: dict[str, Any] = {f"{prefix}/{names[n]}": _number(v) for n, v in event.metrics.items()}
         if event.step is not None:
             row[f"{prefix}/step"] = _number(event.step)
         run.log({**row, "_timestamp": event.time})
@@ -210,28 +224,34 @@ class WandbTracker(Tracker):
     @property
     def is_final(self) -> bool:
         """Only what a server has need not be sent again."""
-        return self._mode != "offline"
+        return self._mode == "online"
 
-    def attempt_ended(self, event: AttemptEnded) -> str:
+    def attempt_ended(self, event: AttemptEnded) -> str | None:
         """Send the outcome and the artifacts, and close the run."""
         run = self._runs.pop(event.key, None)
         kinds = self._evidence.pop(event.key, set())
         if run is None:
-            return ""
+            return None
         record, prefix = event.record, event.key.sub_experiment
-        run.config.update(_config_after(record), allow_val_change=True)
-        run.summary.update(_summary(record, prefix, kinds))
-        self._send_artifacts(run, event)
         place = str(run.url if self._mode == "online" else Path(run.dir).parent)
-        run.finish(exit_code=0 if record.status in (Status.COMPLETED, Status.SKIPPED) else 1)
+        code = 1
+        try:
+            run.config.update(_config_after(record), allow_val_change=True)
+            run.summary.update(_summary(record, prefix, kinds))
+            self._send_artifacts(run, event)
+            code = 0 if record.status in (Status.COMPLETED, Status.SKIPPED) else 1
+        finally:
+            run.finish(exit_code=code)
         return place
 
     def _send_artifacts(self, run: Any, event: AttemptEnded) -> None:
         sequence = event.key.sequence
         images: dict[str, Any] = {}
         for stored in event.artifacts:
-            label = _NAME.sub("-", f"{event.key.label}-{stored.name}").strip("-.")[:120]
+            label = artifact_name(event.key.label, stored.name)
             kind = _NAME.sub("-", stored.type) or "file"
+            if _RESERVED_TYPES.match(kind):
+                kind = f"x-{kind}"
             artifact = self._wandb.Artifact(label, type=kind, metadata={"attempt": sequence})
             # Sent from where it is: attempts never change, and a copy of a model is large.
             artifact.add_file(str(stored.file), name=stored.name, policy="immutable", skip_cache=True)
@@ -258,7 +278,8 @@ class WandbTracker(Tracker):
             config={"run": event.run, "experiments": list(event.touched)},
         )
         run.summary.update(_results(event))
-        artifact = self._wandb.Artifact("results-and-findings", type="results")
+        name = "stub-results-and-findings" if self._opening.stub else "results-and-findings"
+        artifact = self._wandb.Artifact(name, type="results")
         for file in event.files:
             artifact.add_file(str(file), name="/".join(file.parts[-2:]))
         run.log_artifact(artifact, aliases=["latest", _NAME.sub("-", event.run)])
@@ -269,6 +290,15 @@ def id_of(key: AttemptKey, run: str) -> str:
     """Return the id of an attempt's run: the same whoever sends it, and however often."""
     text = "\0".join(str(part) for part in (run, key.experiment, key.sub_experiment, key.sequence))
     return f"a{hashlib.sha256(text.encode()).hexdigest()[:15]}"
+
+
+def artifact_name(label: str, name: str) -> str:
+    """Return a name for W&B, which has few characters: with a hash where two could become alike."""
+    plain = f"{label}-{name.replace('/', '-')}"
+    safe = _NAME.sub("-", plain).strip("-.")[:100] or "artifact"
+    if safe == plain and "-" not in name:
+        return safe
+    return f"{safe}-{hashlib.sha256(f'{label}/{name}'.encode()).hexdigest()[:6]}"
 
 
 def _tag(tag: str) -> str:
@@ -347,7 +377,7 @@ def _number(value: Plain) -> Any:
         try:
             return float(value)
         except OverflowError:
-            return math.copysign(math.inf, value)
+            return math.inf if value > 0 else -math.inf
     return value
 
 

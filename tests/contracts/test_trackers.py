@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -180,10 +181,10 @@ def test_a_method_that_raises(tracked: Study, undisturbed: dict[str, Any], metho
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("exit", f"{NAME} ended before it was done (exit code 3)"),
-        ("kill", f"{NAME} ended before it was done (signal 9)"),
-        ("quit", f"{NAME} ended before it was done (exit code 0)"),
-        ("full", f"{NAME} failed: OSError: [Errno 28] No space left on device"),
+        ("exit", f"{NAME} ended before it was done (exit code 3; more in "),
+        ("kill", f"{NAME} ended before it was done (signal 9; more in "),
+        ("quit", f"{NAME} ended before it was done (exit code 0; more in "),
+        ("full", f"{NAME} failed: OSError: [Errno 28] No space left on device (more in"),
         ("hang", f"{NAME} was not done 1 s after the run and was ended"),
     ],
 )
@@ -290,15 +291,159 @@ def test_sync_of_what_was_never_tracked(tracked: Study) -> None:
     assert tracked.pytest().code == 0
     assert sync(tracked, "e_x1_2").out == f"{NAME}: told of 2 attempts\n"
     found = json.loads(sync(tracked, "--json").out)
-    assert found["trackers"] == {NAME: {"told": 2, "known": 2, "missed": 0}}
+    assert found["trackers"] == {NAME: {"told": 2, "known": 2, "waiting": 0, "missed": 0}}
     wrong = sync(tracked, "e_x1_22")
     assert wrong.code == 4
     assert (
         "unknown id 'e_x1_22' (did you mean 'e_x1_2'?); expected an experiment or a sub-experiment"
         in wrong.text
     )
+    again = tracked.exprunner("sync", env={"PYTHONPATH": str(HERE)})  # the plan names it, it was used before
+    assert again.out == f"{NAME}: told of 0 attempts, 4 known before\n"
+    gone = tracked.exprunner("sync")
+    assert (gone.code, gone.err) == (
+        4,
+        f"there is no module 'recording_tracker' in {tracked.root} or where Python looks for modules\n",
+    )
+    tracked.plan(PLAN.replace(NAME, "other"))
     nobody = tracked.exprunner("sync")
     assert (nobody.code, nobody.err) == (4, "no tracker: name one, such as --tracker wandb\n")
+
+
+def test_in_a_clone(tracked: Study) -> None:
+    """Where the journals are missing, which git does not keep, the records are told."""
+    assert tracked.pytest().code == 0
+    for journal in tracked.research.rglob("events.jsonl"):
+        journal.unlink()
+    (tracked.research / "experiments" / "x1-first" / "attempts" / "e_x1_1" / "0002").mkdir()  # killed at once
+    assert sync(tracked).out == f"{NAME}: told of 4 attempts\n"
+    first = list(of(told(tracked), "e_x1_1"))
+    assert [call["call"] for call in first] == ["attempt_started", "attempt_ended"]
+    assert sync(tracked).out == f"{NAME}: told of 0 attempts, 4 known before\n"
+
+
+def test_other_attempts_of_the_same_numbers(tracked: Study) -> None:
+    """What was delivered of a run that is deleted says nothing about the next."""
+    assert run(tracked).code == 0
+    shutil.rmtree(tracked.research / "experiments")
+    assert tracked.pytest().code == 0
+    assert sync(tracked).out == f"{NAME}: told of 4 attempts\n"
+
+
+@pytest.mark.parametrize("method", ["open", "metrics_logged", "attempt_ended"])
+@pytest.mark.parametrize("fork", [False, True], ids=["", "fork"])
+def test_nobody_is_left_when_everything_hangs(tracked: Study, method: str, *, fork: bool) -> None:
+    """A tracker that hangs ends within ten seconds of a run that was killed, whoever holds its input open."""
+    ends = "import os; os.fork() or __import__('time').sleep(60)" if fork else "pass"
+    ends += "; open('there', 'w').close(); __import__('time').sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "exprunner", "experiments", "--exp-tracker", NAME],
+        cwd=tracked.root,
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": str(HERE),
+            "TRACKER_FAILS": f"{method}:hang",
+            "ENDS": ends,
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (tracked.root / "there").exists():
+        time.sleep(0.02)
+    time.sleep(1)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    deadline = time.monotonic() + 10
+    while [p for p in psutil.process_iter(["cmdline"]) if is_tracker(p, tracked)]:
+        assert time.monotonic() < deadline, "its tracker was still there after 10 s"
+        time.sleep(0.1)
+    for left in psutil.process_iter(["cwd"]):  # what the handler itself has forked
+        if left.info["cwd"] == str(tracked.root):
+            left.kill()
+
+
+def is_tracker(process: psutil.Process, study: Study) -> bool:
+    """Tell whether a process is the tracker of a study."""
+    try:
+        return "trackers.following" in " ".join(process.cmdline()) and process.cwd() == str(study.root)
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_run_waits_for_its_tracker(tracked: Study, number: int) -> None:
+    """It ends the waiting; the run is over and its results stand."""
+    with (tracked.root / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "exprunner", "experiments", "--exp-tracker", NAME],
+            cwd=tracked.root,
+            env={
+                **os.environ,
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTHONPATH": str(HERE),
+                "TRACKER_FAILS": "attempt_ended:hang",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    deadline = time.monotonic() + 30
+    while "waiting for" not in (text := (tracked.root / "output").read_text()):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(10) == 0
+    text = (tracked.root / "output").read_text()
+    assert f"\nwaiting for {NAME}, 60 s at most (Ctrl-C: no longer)\n" in text
+    assert (
+        f"{NAME} was not waited for and was ended; 'exprunner sync --tracker {NAME}' tells it the rest"
+        in text
+    )
+    assert "4 passed" in text
+    assert not (tracked.research / ".exprunner" / "lock.json").exists()
+    assert not list((tracked.research / ".exprunner" / "runs").iterdir())
+
+
+def test_modules_of_the_project_with_any_names(tracked: Study) -> None:
+    """Files in the project's folder do not stand in for modules of the same names."""
+    for name in ("json", "types", "logging", "queue", "wandb"):
+        tracked.write(f"{name}.py", "raise RuntimeError('not this one')")
+    tracked.write("mine.py", "from pytest_exprunner import Tracker\n\n\nclass Mine(Tracker):\n    pass\n")
+    # As the script "pytest" does it: not with the current folder first.
+    done = tracked.run_script("pytest", "-p", "exprunner", "experiments", "--exp-tracker", "mine:Mine")
+    assert done.code == 0, done.text
+    assert "\nmine:Mine: told of 4 attempts\n" in done.out
+    (tracked.research / ".exprunner" / "tracking" / "mine-Mine.jsonl").unlink()
+    synced = tracked.run_script("exprunner", "sync", "--tracker", "mine:Mine")
+    assert synced.out == "mine:Mine: told of 4 attempts\n"
+
+
+def test_a_module_or_class_that_is_not_there(tracked: Study) -> None:
+    """A module is missed before anything runs; a class once the module was imported."""
+    done = run(tracked, tracker="nosuch:Mine")
+    assert done.code == 4
+    assert (
+        f"--exp-tracker: there is no module 'nosuch' in {tracked.root} or where Python looks for modules"
+        in done.text
+    )
+    done = run(tracked, tracker="recording_tracker:Recordin")
+    assert done.code == 0
+    assert (
+        "recording_tracker:Recordin was told nothing: there is no Recordin in recording_tracker "
+        "(did you mean 'Recording'?)\n"
+    ) in done.out
+
+
+def test_a_tracker_that_a_package_offers(tracked: Study) -> None:
+    """Entry points of installed packages are known by name."""
+    tracked.write("offer/offer-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: offer\nVersion: 1.0\n")
+    tracked.write(
+        "offer/offer-1.0.dist-info/entry_points.txt", f"[pytest_exprunner.trackers]\nnotes = {NAME}\n"
+    )
+    path = os.pathsep.join([str(HERE), str(tracked.root / "offer")])
+    done = run(tracked, tracker="notes", PYTHONPATH=path)
+    assert done.code == 0, done.text
+    assert "notes: told of 4 attempts\n" in done.out
 
 
 def test_sync_while_a_run_goes_on(tracked: Study) -> None:

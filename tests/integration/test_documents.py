@@ -113,7 +113,7 @@ def test_the_page_about_trackers(study: Study) -> None:
     study.write("counting.py", tracker)
     run = study.pytest("experiments", "--exp-tracker", "counting:CountingTracker")
     assert run.code == 0, run.text
-    assert (study.root / "counted.txt").read_text() == "e_p2_1: 3 rows, completed"
+    assert (study.root / "counted.txt").read_text() == "e_p2_1: 3 rows, completed\n"
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "pytest_exprunner").rglob("*.py"))
     for message in re.findall(
         r"^\| `(.*?)` \| ", page.read_text(encoding="utf-8").partition("## Common")[2], re.MULTILINE

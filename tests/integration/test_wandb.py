@@ -178,7 +178,13 @@ def test_every_point_is_there(tracked: Study, arguments: tuple[str, ...]) -> Non
     assert whole.artifacts["results-and-findings"][2] == [
         "research/FINDINGS.md", "x1-first/FINDINGS.md", "x1-first/results.yaml",
     ]  # fmt: skip
-    assert "wandb" not in done.out.replace("--exp-tracker=wandb", "")
+    assert said(done) == ["trackers: wandb", "wandb: told of 4 attempts (research/.exprunner/tracking)"]
+
+
+def said(done: Run) -> list[str]:
+    """Every line that says anything of W&B."""
+    lines = (line for line in done.out.splitlines() if not line.startswith("waiting for wandb"))
+    return [line for line in lines if "wandb" in line and "platform" not in line]
 
 
 def test_stub_runs_are_marked(tracked: Study) -> None:
@@ -197,7 +203,8 @@ def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) ->
     lost = logs(tracked)["e_x1_3 #1"]
     assert [row["e_x1_3/row"] for row in lost.rows()] == list(range(50))
     assert (lost.summary["status"], lost.exit_code) == ("failed", 1)
-    assert sync(tracked).out == "wandb: told of 0 attempts, 4 known before\n"
+    known = "wandb: told of 0 attempts, 4 known before; 4 kept here, waiting for a server\n"
+    assert sync(tracked).out == known
 
 
 def test_everything_is_killed(tracked: Study) -> None:
@@ -229,7 +236,7 @@ def test_everything_is_killed(tracked: Study) -> None:
         time.sleep(0.02)
     kill_tree(process.pid)
     process.wait(10)
-    assert sync(tracked).out == "wandb: told of 1 attempt\n"
+    assert sync(tracked).out == "wandb: told of 1 attempt; 1 kept here, waiting for a server\n"
     assert [row["e_x1_3/row"] for row in logs(tracked)["e_x1_3 #1"].rows()] == list(range(50))
     assert logs(tracked)["e_x1_3 #1"].summary["status"] == "in_progress"
     assert len(list(folder.glob("superseded-offline-run-*"))) == 1
@@ -270,8 +277,10 @@ def test_disabled(tracked: Study) -> None:
     """Where W&B is switched off, nothing is imported, written or said."""
     done = run(tracked, WANDB_MODE="disabled")
     assert done.code == 0
-    assert "wandb" not in done.out.replace("--exp-tracker=wandb", "")
+    assert said(done) == ["trackers: wandb"]
     assert logs(tracked) == {}
+    later = sync(tracked)  # it was not told of them then
+    assert (later.code, later.out) == (3, "wandb: told of 4 attempts; 4 kept here, waiting for a server\n")
 
 
 def test_not_installed(tracked: Study) -> None:
@@ -280,8 +289,8 @@ def test_not_installed(tracked: Study) -> None:
     done = run(tracked, PYTHONPATH=str(tracked.root / "elsewhere"))
     assert done.code == 0
     assert (
-        "wandb failed: ImportError: wandb is not installed here: "
-        "python -m pip install 'pytest-exprunner[wandb]'\n"
+        "wandb failed: ImportError: wandb is not installed here (no wandb here): "
+        "python -m pip install 'pytest-exprunner[wandb]' (more in wandb.log in research/.exprunner/tracking)\n"
         "wandb was told nothing; 'exprunner sync --tracker wandb' tells it what it missed\n"
     ) in done.out
 
@@ -289,10 +298,12 @@ def test_not_installed(tracked: Study) -> None:
 def kept_here(study: Study, done: Run, reason: str) -> None:
     """Assert that one warning says why runs are kept here, and that they are."""
     assert done.code == 0, done.text
-    folder = study.research / ".exprunner" / "tracking"
-    words = f"wandb: {reason}; runs are kept in {folder} and 'exprunner sync' sends them later\n"
-    assert words in done.out
-    assert done.out.count("wandb:") == 1
+    folder = "research/.exprunner/tracking"
+    later = "and 'exprunner sync --tracker wandb' sends them later"
+    assert said(done)[1:] == [
+        f"wandb: {reason}; runs are kept in {folder} {later}",
+        f"wandb: told of 4 attempts ({folder})",
+    ]
     assert len(logs(study)["e_x1_3 #1"].rows()) == 50
 
 
@@ -352,7 +363,7 @@ def test_online(tracked: Study) -> None:
     with serving() as server:
         done = run(tracked, **online(server))
         assert done.code == 0, done.text
-        assert "wandb" not in done.out.replace("--exp-tracker=wandb", "")
+        assert said(done) == ["trackers: wandb", f"wandb: told of 4 attempts ({server.url}/e/p)"]
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
         assert sync(tracked, **online(server)).out == "wandb: told of 0 attempts, 4 known before\n"
         assert server.sent_twice == []

@@ -115,7 +115,27 @@ def test_a_block_of_many() -> None:
     running = [Progress(f"e_x1_{i}", BEGAN - i, stage="x" * 30) for i in range(20)]
     lines = live.block(running, BEGAN, 24)
     assert len(lines) == 13
-    assert lines[0] == "e_x1_19  0:19  xxxxxxxx…"
+    assert lines[0] == "e_x1_19  0:19"
     assert lines[-1] == "… and 8 more"
     assert all(len(line) <= 24 for line in lines)
     assert live.block([], BEGAN, 80) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (99, "e_x1_1  0:22  [2/2] Training: epochs  ██████░░░░░░ 50% (30/60)  3.0/s  8 s left  loss 0.231"),
+        (80, "e_x1_1  0:22  [2/2] Training: epochs  50% (30/60)  3.0/s  8 s left  loss 0.231"),
+        (75, "e_x1_1  0:22  [2/2] Training: epochs  50% (30/60)  8 s left  loss 0.231"),
+        (60, "e_x1_1  0:22  50% (30/60)  8 s left  loss 0.231"),
+        (40, "e_x1_1  0:22  50% (30/60)  8 s left  lo…"),
+    ],
+)
+def test_little_room(width: int, line: str) -> None:
+    """What matters least is left out first; how far it is and what was logged stay."""
+    progress = told(
+        event("stage", 1_001.0, text="Training", current=2, total=2),
+        LOOP,
+        event("metrics", 1_021.0, metrics={"loss": 0.231}),
+    )
+    assert live.block([progress], 1_022.0, width) == [line]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 
 import psutil
 import pytest
 from study_folder import Run, Study
+
+from pytest_exprunner.processes import is_alive
 
 PLAN = """\
 experiments:
@@ -310,3 +315,34 @@ def test_exploratory_handlers(study: Study) -> None:
         assert run.code == 1
         assert run.counts(passed=1, failed=1)
         assert "e_z_9 failed before its attempt started, or in it: crashed: SIGABRT." in run.out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does this")
+def test_a_leading_process_that_is_killed(study: Study) -> None:
+    """A handler in a process of its own does not outlive the run that it belongs to."""
+    study.plan()
+    study.handlers(
+        """
+        import os, time
+
+        def e_x1_1(runner):
+            open("there", "w").write(str(os.getpid()))
+            time.sleep(60)
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "exprunner", "experiments", "--exp-executor=subprocess"],
+        cwd=study.root,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not ((study.root / "there").exists() and (study.root / "there").read_text()):
+        time.sleep(0.02)
+    handler = int((study.root / "there").read_text())
+    process.kill()
+    process.wait(10)
+    deadline = time.monotonic() + 5
+    while is_alive(handler):
+        assert time.monotonic() < deadline, "the handler was still there"
+        time.sleep(0.02)

@@ -118,6 +118,16 @@ def test_where_nothing_is_drawn(slow: Study, arguments: tuple[str, ...], more: d
     assert not any("s left" in screen for screen in seen.screens)
 
 
+def test_wide_characters(slow: Study) -> None:
+    """Titles in any script leave nothing behind: lines are cut at the edge, not wrapped."""
+    slow.handlers(HANDLERS.replace('"Training"', '"训练模型训练模型训练模型训练模型训练模型训练模型"'))
+    seen = terminal.show(command(), slow.root, environment(), width=70)
+    assert any("训" in screen for screen in seen.screens)
+    assert "训" not in seen.last
+    plain = terminal.show(command("-p", "no:exprunner-show"), slow.root, environment(), width=70)
+    assert without_times(seen.last) == without_times(plain.last)
+
+
 def test_after_a_failure_on_a_terminal(slow: Study) -> None:
     """A traceback stands where it belongs."""
     slow.handlers(
@@ -229,4 +239,30 @@ def test_watch_of_a_run_that_is_killed(slow: Study, running: subprocess.Popen[by
     running.wait(10)
     out, _err = watch.communicate(timeout=20)
     assert watch.returncode == 1
-    assert re.search(r"run \S+ is gone without an end: 'exprunner status' tells what is left\n$", out)
+    gone = r"run \S+ is gone without an end: 'exprunner status' tells what is left\n$"
+    assert re.search(gone, out)
+    once = slow.exprunner("watch", "--once")
+    assert once.code == 1
+    assert re.fullmatch(gone, once.out)
+    found = slow.exprunner("watch", "--json")
+    assert (found.code, json.loads(found.out)["gone"]) == (1, True)
+    status = slow.exprunner("status")
+    assert re.search(
+        r"^run \S+ ended before it was done with 2 sub-experiments; 'pytest … --exp-resume' goes on$",
+        status.out,
+        re.MULTILINE,
+    )
+
+
+def test_watch_tells_of_unmet_criteria(slow: Study) -> None:
+    """An attempt that completed and missed says so."""
+    slow.plan(PLAN.replace("0.9", "0.99"))
+    process = subprocess.Popen(
+        command("-n2"), cwd=slow.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 30
+    while "e_x1_1" not in slow.exprunner("watch", "--once").out:
+        assert time.monotonic() < deadline
+    run = slow.exprunner("watch")
+    process.wait(30)
+    assert re.search(r"^e_x1_1 #1 completed in 0:0\d: accuracy missed$", run.out, re.MULTILINE)

@@ -1423,3 +1423,53 @@ def test_mutated_plan_is_loaded_or_refused(value: object) -> None:
 def test_anything_else_is_loaded_or_refused(value: object) -> None:
     """A file that holds any other value is refused with problems that have a place."""
     assert all(problem.line >= 1 and problem.text for problem in problems_of(written(value)))
+
+
+# --- tracking --------------------------------------------------------------------------------
+
+
+def test_settings_of_trackers() -> None:
+    """Those of W&B are known; those of others are kept as they are."""
+    plan = parsed(
+        f"{SMALLEST}tracking: {{wandb: {{project: a, entity: null, tags: b}}, mine.py:T: {{colour: blue}}}}\n"
+    )
+    assert plan.tracking.of("wandb") == {"project": "a", "tags": ("b",)}
+    assert plan.tracking.of("mine.py:T") == {"colour": "blue"}
+    assert plan.tracking.of("other") == {}
+    assert parsed(SMALLEST).tracking.of("wandb") == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("wandb", "6:11: tracking: 'wandb' is not a mapping; expected keys and values"),
+        ("{wandb: x}", "6:19: tracking.wandb: 'x' is not a mapping; expected keys and values"),
+        ("{wandb: {project: 2024}}", "6:29: tracking.wandb.project: 2024 is not text"),
+        (
+            "{wandb: {project: a/b}}",
+            "6:29: tracking.wandb.project: 'a/b' is no project of W&B; expected a name without / \\ # ? % : "
+            "and of at most 128 characters",
+        ),
+        ("{wandb: {entity: 3}}", "6:28: tracking.wandb.entity: 3 is not text"),
+    ],
+)
+def test_wrong_settings_of_trackers(settings: str, message: str) -> None:
+    """They are problems of the plan, at their places, before anything is run."""
+    assert message in said(f"{SMALLEST}tracking: {settings}\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ("{wnadb: {project: a}}", "tracking.wnadb: unknown key 'wnadb', kept (did you mean 'wandb'?)"),
+        (
+            "{wandb: {projct: a}}",
+            "tracking.wandb.projct: unknown key 'projct', kept (did you mean 'project'?)",
+        ),
+        ("{wandb: {tag: a}}", "tracking.wandb.tag: unknown key 'tag', kept (did you mean 'tags'?)"),
+    ],
+)
+def test_misspelt_settings_of_trackers(settings: str, hint: str) -> None:
+    """They are warnings, as elsewhere in the plan."""
+    [warning] = warned(f"{SMALLEST}tracking: {settings}\n")
+    assert warning.endswith(f" {hint}")

@@ -121,10 +121,10 @@ def test_where_nothing_is_drawn(slow: Study, arguments: tuple[str, ...], more: d
 def test_wide_characters(slow: Study) -> None:
     """Titles in any script leave nothing behind: lines are cut at the edge, not wrapped."""
     slow.handlers(HANDLERS.replace('"Training"', '"训练模型训练模型训练模型训练模型训练模型训练模型"'))
-    seen = terminal.show(command(), slow.root, environment(), width=70)
+    seen = terminal.show(command(), slow.root, environment(), width=90)
     assert any("训" in screen for screen in seen.screens)
     assert "训" not in seen.last
-    plain = terminal.show(command("-p", "no:exprunner-show"), slow.root, environment(), width=70)
+    plain = terminal.show(command("-p", "no:exprunner-show"), slow.root, environment(), width=90)
     assert without_times(seen.last) == without_times(plain.last)
 
 

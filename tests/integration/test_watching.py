@@ -120,7 +120,7 @@ def test_where_nothing_is_drawn(slow: Study, arguments: tuple[str, ...], more: d
 
 def test_wide_characters(slow: Study) -> None:
     """Titles in any script leave nothing behind: lines are cut at the edge, not wrapped."""
-    slow.handlers(HANDLERS.replace('"Training"', '"训练模型训练模型训练模型训练模型训练模型训练模型"'))
+    slow.handlers(HANDLERS.replace('"Training"', '"训练模型训练模型训练模型训练"'))
     seen = terminal.show(command(), slow.root, environment(), width=90)
     assert any("训" in screen for screen in seen.screens)
     assert "训" not in seen.last

@@ -93,6 +93,21 @@ class Study:
         """Run the command line tool in a process of its own."""
         return self._run([sys.executable, "-m", "pytest_exprunner", *arguments], env, cwd, 60)
 
+    def start(
+        self, *arguments: str, env: dict[str, str] | None = None, output: str = os.devnull
+    ) -> subprocess.Popen[bytes]:
+        """Start a run of the experiments that goes on; what it prints goes into a file of the folder."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EXPRUNNER_", "PYTEST_"))}
+        only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        with (self.root / output).open("wb") as stream:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-p", "exprunner", "-p", "xdist", "experiments", *arguments],
+                cwd=self.root,
+                env={**inherited, **only, **(env or {})},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+
     def run_script(self, name: str, *arguments: str) -> Run:
         """Run an installed script, which unlike ``python -m`` does not look for modules in the folder."""
         script = Path(sys.executable).parent / name

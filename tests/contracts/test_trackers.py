@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +75,11 @@ def run(study: Study, *arguments: str, tracker: str = NAME, **env: str) -> Run:
         env={"PYTHONPATH": str(HERE), **env},
         plugins=("exprunner", "xdist"),
     )
+
+
+def start(study: Study, **env: str) -> subprocess.Popen[bytes]:
+    """Start a run with the tracker that goes on."""
+    return study.start("--exp-tracker", NAME, env={"PYTHONPATH": str(HERE), **env}, output="output")
 
 
 def sync(study: Study, *arguments: str, **env: str) -> Run:
@@ -238,18 +242,7 @@ def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) ->
 
 def test_a_run_that_is_killed(tracked: Study) -> None:
     """The tracker ends by itself; a sync tells what is left, once, of the attempt without a record too."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "exprunner", "experiments", "--exp-tracker", NAME],
-        cwd=tracked.root,
-        env={
-            **os.environ,
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": str(HERE),
-            "ENDS": "open('there', 'w').close(); __import__('time').sleep(60)",
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(tracked, ENDS="open('there', 'w').close(); __import__('time').sleep(60)")
     while not (tracked.root / "there").exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -336,19 +329,7 @@ def test_nobody_is_left_when_everything_hangs(tracked: Study, method: str, *, fo
     """A tracker that hangs ends within ten seconds of a run that was killed, whoever holds its input open."""
     ends = "import os; os.fork() or __import__('time').sleep(60)" if fork else "pass"
     ends += "; open('there', 'w').close(); __import__('time').sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "exprunner", "experiments", "--exp-tracker", NAME],
-        cwd=tracked.root,
-        env={
-            **os.environ,
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": str(HERE),
-            "TRACKER_FAILS": f"{method}:hang",
-            "ENDS": ends,
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(tracked, TRACKER_FAILS=f"{method}:hang", ENDS=ends)
     while not (tracked.root / "there").exists():
         time.sleep(0.02)
     time.sleep(1)
@@ -374,19 +355,7 @@ def is_tracker(process: psutil.Process, study: Study) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_run_waits_for_its_tracker(tracked: Study, number: int) -> None:
     """It ends the waiting; the run is over and its results stand."""
-    with (tracked.root / "output").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "exprunner", "experiments", "--exp-tracker", NAME],
-            cwd=tracked.root,
-            env={
-                **os.environ,
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "PYTHONPATH": str(HERE),
-                "TRACKER_FAILS": "attempt_ended:hang",
-            },
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    process = start(tracked, TRACKER_FAILS="attempt_ended:hang")
     deadline = time.monotonic() + 30
     while "waiting for" not in (text := (tracked.root / "output").read_text()):
         assert time.monotonic() < deadline, text

@@ -6,8 +6,6 @@ import importlib.util
 import os
 import re
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -209,28 +207,8 @@ def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) ->
 
 def test_everything_is_killed(tracked: Study) -> None:
     """The run, its tracker and wandb itself: the log that is torn is put away, and one is written whole."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "exprunner",
-            "experiments",
-            "--exp-tracker=wandb",
-            "-k",
-            "e_x1_3",
-        ],
-        cwd=tracked.root,
-        env={
-            **os.environ,
-            **environment(WANDB_MODE="offline"),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "ENDS": "open('there', 'w').close(); time.sleep(60)",
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    env = environment(WANDB_MODE="offline", ENDS="open('there', 'w').close(); time.sleep(60)")
+    process = tracked.start("--exp-tracker=wandb", "-k", "e_x1_3", env=env)
     folder = tracked.research / ".exprunner" / "tracking" / "wandb"
     while not (tracked.root / "there").exists() or not list(folder.glob("offline-run-*")):
         time.sleep(0.02)
@@ -385,28 +363,8 @@ def test_offline_first(tracked: Study) -> None:
 def test_a_server_that_goes_away(tracked: Study) -> None:
     """A run that was sent in part is completed under the same id, no row twice."""
     with serving() as server:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-p",
-                "exprunner",
-                "experiments",
-                "--exp-tracker=wandb",
-                "-k",
-                "e_x1_3",
-            ],
-            cwd=tracked.root,
-            env={
-                **os.environ,
-                **environment(**online(server)),
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "ENDS": "time.sleep(60)",
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        env = environment(**online(server), ENDS="time.sleep(60)")
+        process = tracked.start("--exp-tracker=wandb", "-k", "e_x1_3", env=env)
         deadline = time.monotonic() + 60
         while not server.rows:
             assert time.monotonic() < deadline, "no row arrived"

@@ -185,9 +185,7 @@ def test_in_a_pipe(slow: Study) -> None:
 @pytest.fixture
 def running(slow: Study) -> subprocess.Popen[bytes]:
     """A run that goes on."""
-    process = subprocess.Popen(
-        command("-n2"), cwd=slow.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = slow.start("-n2")
     deadline = time.monotonic() + 30
     while "e_x1_2" not in slow.exprunner("watch", "--once").out:
         assert time.monotonic() < deadline
@@ -257,9 +255,7 @@ def test_watch_of_a_run_that_is_killed(slow: Study, running: subprocess.Popen[by
 def test_watch_tells_of_unmet_criteria(slow: Study) -> None:
     """An attempt that completed and missed says so."""
     slow.plan(PLAN.replace("0.9", "0.99"))
-    process = subprocess.Popen(
-        command("-n2"), cwd=slow.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = slow.start("-n2")
     deadline = time.monotonic() + 30
     while "e_x1_1" not in slow.exprunner("watch", "--once").out:
         assert time.monotonic() < deadline

@@ -323,6 +323,7 @@ def test_other_attempts_of_the_same_numbers(tracked: Study) -> None:
     assert sync(tracked).out == f"{NAME}: told of 4 attempts\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["open", "metrics_logged", "attempt_ended"])
 @pytest.mark.parametrize("fork", [False, True], ids=["", "fork"])
 def test_nobody_is_left_when_everything_hangs(tracked: Study, method: str, *, fork: bool) -> None:
@@ -352,7 +353,7 @@ def is_tracker(process: psutil.Process, study: Study) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_while_a_run_waits_for_its_tracker(tracked: Study, number: int) -> None:
     """It ends the waiting; the run is over and its results stand."""
     process = start(tracked, TRACKER_FAILS="attempt_ended:hang")

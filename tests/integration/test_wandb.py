@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("wandb") is None, reason="wandb is not installed (pytest-exprunner[wandb])"
 )
 
+SLOW = pytest.mark.slow
 PLAN = """\
 project: {name: Little Shapes}
 tracking: {wandb: {project: shapes, entity: null, tags: [pilot]}}
@@ -119,7 +120,9 @@ def logs(study: Study) -> dict[str, Logged]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("-n2",), ("--exp-executor=subprocess",)], ids=["serial", "-n2", "subprocess"]
+    "arguments",
+    [(), pytest.param(("-n2",), marks=SLOW), pytest.param(("--exp-executor=subprocess",), marks=SLOW)],
+    ids=["serial", "-n2", "subprocess"],
 )
 def test_every_point_is_there(tracked: Study, arguments: tuple[str, ...]) -> None:
     """Names, steps, configuration, summary, artifacts and media, as the guide promises them."""
@@ -194,6 +197,7 @@ def test_stub_runs_are_marked(tracked: Study) -> None:
     assert all("stub" in log.run["tags"] for log in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("-n2",), ("--exp-executor=subprocess",)], ids=["-n2", "subprocess"])
 def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) -> None:
     """The run of a killed worker's attempt has every point, and failed."""
@@ -205,6 +209,7 @@ def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) ->
     assert sync(tracked).out == known
 
 
+@pytest.mark.slow
 def test_everything_is_killed(tracked: Study) -> None:
     """The run, its tracker and wandb itself: the log that is torn is put away, and one is written whole."""
     env = environment(WANDB_MODE="offline", ENDS="open('there', 'w').close(); time.sleep(60)")
@@ -302,6 +307,7 @@ def test_a_dead_endpoint(tracked: Study) -> None:
     kept_here(tracked, done, f"{url} cannot be reached ([Errno 111] Connection refused)")
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_hangs(tracked: Study) -> None:
     """Where somebody listens and never answers, that is known within ten seconds."""
     with serving(hang=60) as server:
@@ -360,6 +366,7 @@ def test_offline_first(tracked: Study) -> None:
         assert sync(tracked, **online(server)).out == "wandb: told of 0 attempts, 4 known before\n"
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away(tracked: Study) -> None:
     """A run that was sent in part is completed under the same id, no row twice."""
     with serving() as server:

@@ -79,7 +79,12 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("-n2",), ("--exp-executor=subprocess",), ("-v",)],
+    [
+        (),
+        ("-n2",),
+        pytest.param(("--exp-executor=subprocess",), marks=pytest.mark.slow),
+        pytest.param(("-v",), marks=pytest.mark.slow),
+    ],
     ids=["serial", "-n2", "subprocess", "-v"],
 )
 def test_on_a_terminal(slow: Study, arguments: tuple[str, ...]) -> None:
@@ -108,6 +113,7 @@ def without_times(screen: str) -> list[str]:
     return [line.strip() for line in lines if "gw" not in line and "bringing up" not in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "more"), [(("-s",), {}), (("-q",), {}), ((), {"TERM": "dumb"})], ids=["-s", "-q", "dumb"]
 )
@@ -118,6 +124,7 @@ def test_where_nothing_is_drawn(slow: Study, arguments: tuple[str, ...], more: d
     assert not any("s left" in screen for screen in seen.screens)
 
 
+@pytest.mark.slow
 def test_wide_characters(slow: Study) -> None:
     """Titles in any script leave nothing behind: lines are cut at the edge, not wrapped."""
     slow.handlers(HANDLERS.replace('"Training"', '"训练模型训练模型训练模型训练"'))
@@ -128,6 +135,7 @@ def test_wide_characters(slow: Study) -> None:
     assert without_times(seen.last) == without_times(plain.last)
 
 
+@pytest.mark.slow
 def test_after_a_failure_on_a_terminal(slow: Study) -> None:
     """A traceback stands where it belongs."""
     slow.handlers(
@@ -252,6 +260,7 @@ def test_watch_of_a_run_that_is_killed(slow: Study, running: subprocess.Popen[by
     )
 
 
+@pytest.mark.slow
 def test_watch_tells_of_unmet_criteria(slow: Study) -> None:
     """An attempt that completed and missed says so."""
     slow.plan(PLAN.replace("0.9", "0.99"))

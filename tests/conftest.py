@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # No timed assertion: a slow machine is no failure.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+_USED = (
+    "import pytest_exprunner.cli, pytest_exprunner.running, pytest_exprunner.trackers.following\n"
+    "for name in ('pytest_exprunner.distributed', 'xdist.plugin', 'xdist.remote', 'wandb'):\n"
+    "    try:\n"
+    "        __import__(name)\n"
+    "    except ImportError:\n"
+    "        pass\n"
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have what hundreds of processes are going to import compiled once: they write no bytecode themselves."""
+    if not hasattr(config, "workerinput"):
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        subprocess.run([sys.executable, "-c", _USED], env=kept, check=False, capture_output=True)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from study_folder import PLAN, Run, Study
 
 MET = "def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n"
 GATED = PLAN + "gates:\n  gate_1: {name: First, experiments: [x1-first]}\n"
-COMMANDS = ("check", "status", "report", "gates")
+COMMANDS = ("check", "status", "watch", "report", "gates")
 
 
 def parsed(run: Run) -> dict[str, Any]:
@@ -322,8 +322,8 @@ def test_help_and_version(study: Study) -> None:
     assert all(command in run.out for command in COMMANDS)
     words = " ".join(run.out.split())
     assert (
-        "Exit codes: 0 all is well, 1 something failed, 3 a gate is pending, 4 the plan or the command "
-        "is wrong." in words
+        "Exit codes: 0 all is well, 1 something failed, 3 a gate is pending or attempts wait for a tracker's "
+        "server, 4 the plan or the command is wrong." in words
     )
     assert study.exprunner("--version").code == 0
     assert study.exprunner().code in {0, 2, 4}

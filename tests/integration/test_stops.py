@@ -35,6 +35,11 @@ def e_x1_3(runner): wait(runner)
 """
 
 
+HANGUPS = pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="these tests run under nohup"
+)
+
+
 @pytest.fixture
 def waiting(study: Study) -> Study:
     """A study that met its criterion yesterday and now hangs, in two sub-experiments, with children."""
@@ -86,7 +91,7 @@ def left_behind(root: Path) -> list[psutil.Process]:
     [
         pytest.param(signal.SIGINT, marks=pytest.mark.slow),
         signal.SIGTERM,
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=[pytest.mark.slow, HANGUPS]),
     ],
 )
 def test_one_signal_to_the_leading_process(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -528,20 +528,26 @@ class ExperimentSession:
             self._drop_superseded()
             self._publish(self._progress.touched, durable=True)
         except OSError as error:
-            self._note_damage("results and findings", error)
+            self._note_damage("results and findings could not be written", error)
         finally:
             patience = self.settings.tracker_timeout
             patience = min(patience, _STOPPED) if stopped else patience
             try:
                 self.trackers.finish(self._progress.touched, patience, say)
-                with suppress(OSError):  # the next run does it
-                    manifest.sweep(self.layout.runs)
+                self._forget_followed()
             finally:
                 self._lock.release()
 
+    def _forget_followed(self) -> None:
+        """Remove the list of this run's attempts, which whoever followed it has read to the end."""
+        try:
+            manifest.sweep(self.layout.runs)
+        except OSError as error:
+            self._note_damage("the list of this run's attempts could not be removed", error)
+
     def _note_damage(self, what: str, error: OSError) -> None:
         where = f" ({error.filename})" if error.filename else ""
-        self.damage.append(f"{what} could not be written: {error.strerror or error}{where}")
+        self.damage.append(f"{what}: {error.strerror or error}{where}")
 
     def _drop_superseded(self) -> None:
         """Remove from earlier runs' manifests what has been run, or selected, since."""

@@ -32,7 +32,7 @@ def _fault_at(root: Path, kind: str, step: int) -> None:
     assert "INTERNALERROR" not in runs.output, where
     check_files(study)
     if code == 0:
-        check_end(study, swept=False)  # what failed was not needed: then all must be there
+        check_end(study)  # what failed was not needed: then all must be there
     else:
         status = study.exprunner("status")
         assert "Traceback" not in status.text, where

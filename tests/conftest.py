@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         subprocess.run([sys.executable, "-c", _USED], env=kept, check=False, capture_output=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder() -> Iterator[None]:
+    """Give the runs that tests start a folder of their own for what is temporary.
+
+    The end of a pytest run removes what earlier runs left under the temporary folder. Beside a test
+    session that has left thousands of files there, a run that has been interrupted would do that for
+    half a minute.
+    """
+    with tempfile.TemporaryDirectory(prefix="exprunner-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder
+        yield
 
 
 @pytest.fixture

@@ -128,11 +128,12 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
 def offer_runner(item: pytest.Item, attempt: Attempt) -> None:
     """Hand a handler its runner at once: resolving a fixture costs a tenth of a trivial attempt.
 
-    Fixtures that ask for the runner still get it as the fixture that it is.
+    So does ``request``, which the fixture asks for. Fixtures that ask for the runner still get it as the
+    fixture that it is.
     """
-    arguments: dict[str, object] | None = getattr(item, "funcargs", None)
-    if arguments is not None and PARAMETER not in params_of(item):
-        arguments[PARAMETER] = attempt.runner
+    if isinstance(item, pytest.Function) and PARAMETER not in params_of(item):
+        item.funcargs[PARAMETER] = attempt.runner
+        item.funcargs["request"] = item._request  # noqa: SLF001 - what pytest would put there
 
 
 def _register_runner(module: pytest.Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -155,6 +156,9 @@ def _devices(config: pytest.Config, plan: Plan) -> tuple[str, ...]:
 class RunHooks:
     """Hooks around the run as a whole, in the process that leads it."""
 
+    _spared: ClassVar[bool] = False
+    """Whether a run of this process has kept something from the garbage collector."""
+
     def __init__(
         self,
         config: pytest.Config,
@@ -212,11 +216,25 @@ class RunHooks:
         uncollected = selection.uncollected() if enabled else {}
         if not (selected or whole or uncollected or self._session.settings.gates):
             return
-        gc.freeze()  # what was collected lives as long as the run: looking through it again is waste
+        self._spare_collected()
         try:
             self._session.start(selected, whole, uncollected, stands=stands)
         except ExprunnerError as error:
             raise pytest.UsageError(str(error)) from None
+
+    @classmethod
+    def _spare_collected(cls) -> None:
+        """Keep what was collected from being looked through for garbage: it lives as long as the run.
+
+        pytest looks ten times when it ends, and the interpreter once more, so it is given back only where
+        another run begins in the same process.
+        """
+        if cls._spared:
+            gc.unfreeze()
+            gc.collect()
+        cls._spared = not gc.get_freeze_count()  # else whoever runs pytest has frozen it, and wants it back
+        if cls._spared:
+            gc.freeze()
 
     def _report(self, judgement: Judgement) -> None:
         """Let pytest count a failure that belongs to no item."""
@@ -265,7 +283,6 @@ class RunHooks:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
         self._session.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED, say=self._say)
         self._signals.restore()
-        gc.unfreeze()
         if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -148,6 +149,9 @@ def _register_runner(module: pytest.Module) -> None:
 class Collecting:
     """Decides for each file under the handlers' folders what pytest makes of it."""
 
+    _spared: ClassVar[bool] = False
+    """Whether a run of this process has kept something from the garbage collector."""
+
     def __init__(
         self,
         plan: Plan,
@@ -241,6 +245,20 @@ class Collecting:
                 if name not in told:
                     told.add(name)
                     config.addinivalue_line("markers", f"{name}: from the research plan")
+
+    @classmethod
+    def spare(cls) -> None:
+        """Keep what was collected from being looked through for garbage: it lives as long as the run.
+
+        pytest looks ten times when it ends, and the interpreter once more, so it is given back only where
+        another run begins in the same process.
+        """
+        if cls._spared:
+            gc.unfreeze()
+            gc.collect()
+        cls._spared = not gc.get_freeze_count()  # else whoever runs pytest has frozen it, and wants it back
+        if cls._spared:
+            gc.freeze()
 
     def note_variants(self, collected: Sequence[Any]) -> None:
         """Remember the variants that a module's handlers define."""

@@ -130,6 +130,7 @@ class WorkerHooks:
         session.items.append(barrier)
         result = yield
         barrier.news = ""
+        self._collecting.spare()
         return result
 
     @pytest.hookimpl(tryfirst=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -156,9 +154,6 @@ def _devices(config: pytest.Config, plan: Plan) -> tuple[str, ...]:
 class RunHooks:
     """Hooks around the run as a whole, in the process that leads it."""
 
-    _spared: ClassVar[bool] = False
-    """Whether a run of this process has kept something from the garbage collector."""
-
     def __init__(
         self,
         config: pytest.Config,
@@ -216,25 +211,11 @@ class RunHooks:
         uncollected = selection.uncollected() if enabled else {}
         if not (selected or whole or uncollected or self._session.settings.gates):
             return
-        self._spare_collected()
+        self._collecting.spare()
         try:
             self._session.start(selected, whole, uncollected, stands=stands)
         except ExprunnerError as error:
             raise pytest.UsageError(str(error)) from None
-
-    @classmethod
-    def _spare_collected(cls) -> None:
-        """Keep what was collected from being looked through for garbage: it lives as long as the run.
-
-        pytest looks ten times when it ends, and the interpreter once more, so it is given back only where
-        another run begins in the same process.
-        """
-        if cls._spared:
-            gc.unfreeze()
-            gc.collect()
-        cls._spared = not gc.get_freeze_count()  # else whoever runs pytest has frozen it, and wants it back
-        if cls._spared:
-            gc.freeze()
 
     def _report(self, judgement: Judgement) -> None:
         """Let pytest count a failure that belongs to no item."""

@@ -7,7 +7,7 @@ import inspect
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -18,11 +18,16 @@ from pytest_exprunner.plan import Experiment, Plan
 from pytest_exprunner.scan import PARAMETER, Scan, ScannedFile, is_conventional_test_file
 from pytest_exprunner.selected import Selected
 
+if TYPE_CHECKING:
+    from pytest_exprunner.executors.link import Link
+
 SELECTED = pytest.StashKey[Selected]()
 """Set on every item that is a handler (or stands for one)."""
 EXPLORATORY = pytest.StashKey[bool]()
 ATTEMPT = pytest.StashKey[Attempt]()
 """Set while a handler's attempt is open."""
+LINK: pytest.StashKey[Link] = pytest.StashKey()
+"""Set at the far end of a run: the way to whoever says what is to be run."""
 
 
 class HandlerModule(pytest.Module):

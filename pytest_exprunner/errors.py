@@ -65,6 +65,10 @@ class LockedError(ExprunnerError):
     """Another run is at work on the same results folder."""
 
 
+class ExecutorError(ExprunnerError):
+    """Where handlers are called, something stands in the way; nothing is wrong with them."""
+
+
 class ResourceError(ExprunnerError):
     """What an attempt needs to itself is not there."""
 

@@ -145,12 +145,24 @@ def follow_attempt(folder: Path, record: AttemptRecord) -> Iterator[Seen]:
         yield Seen(attempt.key, None)
 
 
+def _is_another(attempt: _Open) -> bool:
+    """Tell whether the attempt was begun anew, on another machine, since its journal was opened."""
+    assert attempt.stream is not None
+    try:
+        return (attempt.folder / EVENTS).stat().st_ino != os.fstat(attempt.stream.fileno()).st_ino
+    except OSError:
+        return False
+
+
 def _start_of(record: AttemptRecord) -> dict[str, Any]:
     began = datetime.fromisoformat(record.started_at).timestamp() if record.started_at else 0.0
     return {"event": "started", "time": began, "run": record.run, "rng_seed": record.rng_seed, "params": {}}
 
 
 def _read_on(attempt: _Open, *, whole: bool) -> Iterator[dict[str, Any]]:
+    if attempt.stream is not None and _is_another(attempt):
+        attempt.stream.close()
+        attempt.stream, attempt.rest = None, b""
     if attempt.stream is None:
         try:
             attempt.stream = (attempt.folder / EVENTS).open("rb")

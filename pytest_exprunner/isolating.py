@@ -65,26 +65,32 @@ class IsolateHooks:
 
     def _reports(self, item: pytest.Item, selected: Selected, ended: Ended) -> list[pytest.TestReport]:
         if not ended.cause:
-            return [self._report(data) for data in json.loads(ended.answer)]
-        stacks = _of_handlers(ended.stacks)
-        record, words = self._session.lost(selected, item.nodeid, ended.cause, stacks)
-        words = words or f"{selected.label} failed before its attempt started, or in it: {ended.cause}."
-        report = calling.plain_report(item, "call", "failed")
-        report.longrepr = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
-        if record:
-            setattr(report, RECORD, record)
-        before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
-        return [before, report, after]
+            return [report_from(self._config, data) for data in json.loads(ended.answer)]
+        return reports_of_lost(self._session, item, selected, ended.cause, _of_handlers(ended.stacks))
 
-    def _report(self, data: dict[str, Any]) -> pytest.TestReport:
-        data["location"] = tuple(data["location"])
-        if isinstance(data["longrepr"], list):  # where something was skipped, and why
-            data["longrepr"] = tuple(data["longrepr"])
-        data["sections"] = [tuple(section) for section in data["sections"]]
-        report: pytest.TestReport = self._config.hook.pytest_report_from_serializable(
-            config=self._config, data=data
-        )
-        return report
+
+def reports_of_lost(
+    session: ExperimentSession, item: pytest.Item, selected: Selected, cause: str, stacks: str = ""
+) -> list[pytest.TestReport]:
+    """Record the attempt of an item whose process is gone, and return the reports that say so."""
+    record, words = session.lost(selected, item.nodeid, cause, stacks)
+    words = words or f"{selected.label} failed before its attempt started, or in it: {cause}."
+    report = calling.plain_report(item, "call", "failed")
+    report.longrepr = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
+    if record:
+        setattr(report, RECORD, record)
+    before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
+    return [before, report, after]
+
+
+def report_from(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
+    """Return a report as another process has serialised it."""
+    data["location"] = tuple(data["location"])
+    if isinstance(data["longrepr"], list):  # where something was skipped, and why
+        data["longrepr"] = tuple(data["longrepr"])
+    data["sections"] = [tuple(section) for section in data["sections"]]
+    report: pytest.TestReport = config.hook.pytest_report_from_serializable(config=config, data=data)
+    return report
 
 
 def _of_handlers(stacks: str) -> str:

@@ -64,7 +64,9 @@ class Journal:
         params: Mapping[str, Plain] | None = None,
     ) -> Journal:
         """Take a sequence number above ``after`` and mark the attempt started, before anything runs."""
-        journal = cls(*_take_next(layout, spec, after))
+        folder, sequence = take_next(layout, spec.experiment, spec.sub_experiment, after)
+        key = AttemptKey(spec.experiment, spec.sub_experiment, sequence, spec.variant, spec.seed)
+        journal = cls(folder, key)
         started = {
             "variant": spec.variant,
             "seed": spec.seed,
@@ -128,9 +130,9 @@ def _line(event: Event) -> bytes:
     return orjson.dumps({"event": kind, "time": time, **encoded}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _take_next(layout: Layout, spec: RunSpec, after: int) -> tuple[str, AttemptKey]:
-    """Make the folder of the next attempt; making it is what takes the number."""
-    folder = f"{layout.attempts(spec.experiment)}/{spec.sub_experiment}"
+def take_next(layout: Layout, experiment: str, sub_experiment: str, after: int) -> tuple[str, int]:
+    """Make the folder of the next attempt, numbered above ``after``; making it is what takes the number."""
+    folder = f"{layout.attempts(experiment)}/{sub_experiment}"
     sequence = after + 1
     try:
         os.mkdir(folder)
@@ -145,8 +147,7 @@ def _take_next(layout: Layout, spec: RunSpec, after: int) -> tuple[str, AttemptK
         except FileExistsError:
             sequence += 1
             continue
-        key = AttemptKey(spec.experiment, spec.sub_experiment, sequence, spec.variant, spec.seed)
-        return attempt, key
+        return attempt, sequence
 
 
 def _sequences(folder: str | Path) -> Iterator[int]:

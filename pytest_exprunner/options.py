@@ -11,7 +11,7 @@ import pytest
 from pytest_exprunner.location import ENVIRONMENT_PREFIX, absolute, find_plan, setting, study_root
 
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
-EXECUTORS = ("inline", "subprocess")
+EXECUTORS = ("inline", "subprocess", "modal")
 _LEVELS = ("target", "acceptable", "failure")
 
 
@@ -22,7 +22,16 @@ def declare(parser: pytest.Parser) -> None:
         ("plan", "FILE", "the research plan (default: research/research_plan.yaml)"),
         ("results", "DIR", "folder for results and findings (default: the plan's folder)"),
         ("paths", "DIRS", "folders with handlers, separated by spaces (default: experiments)"),
-        ("executor", "NAME", "inline, or subprocess: each handler in a process of its own (default: inline)"),
+        (
+            "executor",
+            "NAME",
+            "where handlers are called: inline, subprocess (in a process each) or modal (default: inline)",
+        ),
+        (
+            "max-containers",
+            "NUMBER",
+            "call at most so many handlers at once on Modal (default: the plan's, or 10)",
+        ),
         (
             "timeout",
             "SECONDS",
@@ -115,6 +124,16 @@ def timeout(config: pytest.Config) -> float | None:
     """Return how many seconds a handler may take, or None."""
     seconds = _seconds(config, "timeout")
     return seconds or None
+
+
+def most_containers(config: pytest.Config) -> int | None:
+    """Return how many handlers may be called at once elsewhere, or None where nothing is said."""
+    found = _setting(config, "max_containers")
+    if found is None:
+        return None
+    if not found[0].isdecimal() or not int(found[0]):
+        raise pytest.UsageError(f"--exp-max-containers: {found[0]!r} is not a number; expected one such as 8")
+    return int(found[0])
 
 
 def devices(config: pytest.Config) -> str | None:

@@ -20,7 +20,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -151,12 +150,6 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_typ
 Ids = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=list[str])]
 IsoDate = Annotated[str, BeforeValidator(_iso_date)]
 _FREEZE = AfterValidator(MappingProxyType)
-Settings = Annotated[
-    Mapping[str, Any],
-    Field(default_factory=lambda: MappingProxyType({})),
-    BeforeValidator(_frozen),
-    PlainSerializer(dict, return_type=dict[str, Any]),
-]
 
 
 # The key under which an entry stands is handed to its model under an alias that no YAML key of
@@ -276,15 +269,32 @@ class Criterion(Model):
         return self.target if self.acceptable is None else self.acceptable
 
 
+GPU_TYPES = (
+    *("T4", "L4", "A10", "A10G", "L40S", "A100", "A100-40GB", "A100-80GB"),
+    *("RTX-PRO-6000", "H100", "H100!", "H200", "B200"),
+)
+"""What Modal has at the time of writing."""
+
+
+def _gpu_type(value: object) -> object:
+    """Return a type of GPU; raise a pydantic error where Modal has no such type."""
+    if not isinstance(value, str) or value.upper() not in GPU_TYPES:
+        raise _refuse(
+            "gpu",
+            f"{quoted(value)} is not a GPU that Modal is known to have; expected {', '.join(GPU_TYPES)}",
+        )
+    return value
+
+
 class Resources(Model):
     """What an attempt has to itself while it runs."""
 
-    LATER: ClassVar = ("gpu_type", "cpu", "memory")
-
     gpu: Annotated[int, Field(ge=0, description="GPUs that no other attempt uses meanwhile.")] = 0
-    gpu_type: str | None = None
-    cpu: float | None = None
-    memory: int | str | None = None
+    gpu_type: Annotated[str, BeforeValidator(_gpu_type)] | None = Field(
+        None, description="Which GPUs, on Modal: A10G, H100, …"
+    )
+    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="Cores, on Modal.")
+    memory: Annotated[int, Field(gt=0)] | None = Field(None, description="MiB, on Modal.")
 
 
 class SubExperiment(Model):
@@ -302,7 +312,9 @@ class SubExperiment(Model):
     timeout: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds that it may take, in a process of its own."
     )
-    resources: Resources = Field(Resources(), description="What it needs to itself.")
+    resources: Resources = Field(
+        default_factory=lambda: Resources.model_validate({}), description="What it needs to itself."
+    )
     data: Texts = Field(
         (), description="Data files or folders, relative to the study; their change makes a result outdated."
     )
@@ -452,10 +464,52 @@ class Tracking(Model):
         return other if isinstance(other, Mapping) else {}
 
 
+class Modal(Model):
+    """Settings of runs on Modal (--exp-executor modal)."""
+
+    gpu: Annotated[str, BeforeValidator(_gpu_type)] | None = Field(
+        None, description="The GPU of sub-experiments that ask for one and name none: A10G, H100, …"
+    )
+    cpu: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Cores, where a sub-experiment says nothing."
+    )
+    memory: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="MiB, where a sub-experiment says nothing."
+    )
+    timeout: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Seconds that a handler may take there, where nothing else says."
+    )
+    image: str | None = Field(
+        None, description="A pre-built image in a registry; Debian with Python by default."
+    )
+    apt: Texts = Field((), description="System packages to install.")
+    packages: Texts = Field(
+        (), description="Python packages to install beside the project's own dependencies."
+    )
+    extras: Texts = Field((), description="Extras of the project to install.")
+    groups: Texts = Field((), description="Dependency groups of the project to install.")
+    env: Annotated[Mapping[str, str], _FREEZE] = Field(
+        default_factory=lambda: MappingProxyType({}), description="Environment variables; no secrets."
+    )
+    secrets: Texts = Field((), description="Names of Modal secrets whose variables handlers get.")
+    volumes: Annotated[Mapping[str, str], _FREEZE] = Field(
+        default_factory=lambda: MappingProxyType({}),
+        description="Modal volumes by name, each with the folder it is mounted at: {models: /models}.",
+    )
+    region: str | None = Field(None, description="Where containers run.")
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        1,
+        description="How often an attempt is begun again where Modal failed it, and not its handler.",
+    )
+    max_containers: Annotated[int, Field(gt=0)] = Field(
+        10, description="How many sub-experiments run at once (--exp-max-containers wins)."
+    )
+
+
 class Plan(Model):
     """The whole research plan, frozen."""
 
-    LATER: ClassVar = ("waivers", "modal")
+    LATER: ClassVar = ("waivers",)
 
     project: Project = Field(default_factory=Project, description="Name and hypothesis of the study.")
     experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), _FREEZE] = Field(
@@ -471,7 +525,9 @@ class Plan(Model):
         default_factory=lambda: Tracking.model_validate({}),
         description="Settings of trackers, by name, such as wandb: {project: …}.",
     )
-    modal: Settings = Field(description="Settings of remote runs on Modal.")
+    modal: Modal = Field(
+        default_factory=lambda: Modal.model_validate({}), description="Settings of runs on Modal."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_exprunner import calling, devices, options, plan_file, processes, showing
-from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting, only_setup, params_of
+from pytest_exprunner.collecting import EXPLORATORY, LINK, SELECTED, Collecting, only_setup, params_of
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
 from pytest_exprunner.isolating import IsolateHooks
@@ -68,6 +68,11 @@ def configure(
         manager.register(ExplainHooks(config, session), "exprunner-explain")
     if settings.resume:
         manager.register(ReplayHooks(config, session), "exprunner-replay")
+    if LINK in config.stash:
+        from pytest_exprunner.far_items import FarHooks  # noqa: PLC0415 - not needed as a rule
+
+        manager.register(FarHooks(config, session, config.stash[LINK]), "exprunner-far")
+        return
     if shared is not None:
         from pytest_exprunner.distributed import WorkerHooks  # noqa: PLC0415 - needs xdist
 
@@ -80,13 +85,40 @@ def configure(
     manager.register(run, "exprunner-run")
     if showing.wanted(config):
         manager.register(showing.ShowHooks(config, session), "exprunner-show")
+    if settings.executor == "modal":
+        manager.register(_modal(config, session), "exprunner-dispatch")
     if parallel:
-        from pytest_exprunner import distributed  # noqa: PLC0415 - needs xdist
+        _distribute(config, session, collecting, run)
 
-        refusal = distributed.refusal(config)
-        if refusal:
-            raise pytest.UsageError(refusal)
-        manager.register(distributed.ControllerHooks(session, collecting, run.begin), "exprunner-controller")
+
+def _distribute(
+    config: pytest.Config, session: ExperimentSession, collecting: Collecting, run: RunHooks
+) -> None:
+    """Have workers of xdist run the items. Raises `pytest.UsageError` where that cannot be."""
+    from pytest_exprunner import distributed  # noqa: PLC0415 - needs xdist
+
+    refusal = distributed.refusal(config)
+    if refusal:
+        raise pytest.UsageError(refusal)
+    manager = config.pluginmanager
+    manager.register(distributed.ControllerHooks(session, collecting, run.begin), "exprunner-controller")
+
+
+def _modal(config: pytest.Config, session: ExperimentSession) -> object:
+    """Return the hooks that have Modal call handlers. Raises `pytest.UsageError` where that cannot be."""
+    if _is_distributed(config):
+        raise pytest.UsageError(
+            "-n cannot be combined with --exp-executor modal: one process calls many handlers at once there; "
+            "use --exp-max-containers N"
+        )
+    try:
+        from pytest_exprunner.dispatching import DispatchHooks  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.executors.modal import ModalExecutor  # noqa: PLC0415 - optional, and heavy
+    except ImportError as error:
+        raise pytest.UsageError(
+            f"--exp-executor modal: {error}; install it with: pip install 'pytest-exprunner[modal]'"
+        ) from None
+    return DispatchHooks(config, session, ModalExecutor)
 
 
 def _is_distributed(config: pytest.Config) -> bool:
@@ -96,6 +128,8 @@ def _is_distributed(config: pytest.Config) -> bool:
 
 
 def _shared_run(config: pytest.Config) -> SharedRun | None:
+    if LINK in config.stash:
+        return config.stash[LINK].shared_run()
     if not hasattr(config, "workerinput"):
         return None
     from pytest_exprunner.distributed import shared_run  # noqa: PLC0415 - needs xdist
@@ -137,6 +171,7 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         resume=config.getoption("exp_resume"),
         explain=config.getoption("exp_explain"),
         executor=options.executor(config),
+        most_containers=options.most_containers(config),
         devices=_devices(config, plan),
         timeout=options.timeout(config),
         trackers=options.trackers(config),

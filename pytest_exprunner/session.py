@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pytest_exprunner import criteria, files, gates, journal, manifest, provenance, resume
@@ -14,6 +15,7 @@ from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
 from pytest_exprunner.errors import ResourceError, ResultsError, count
 from pytest_exprunner.fold import REPLACED_BY, Pending, current_of, deciding, of_run, reading_of
+from pytest_exprunner.following import announce
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.inputs import Inputs
 from pytest_exprunner.judging import (
@@ -32,6 +34,7 @@ from pytest_exprunner.plan import KEY_ALIAS, Experiment, SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import (
+    AttemptKey,
     AttemptRecord,
     CriterionResult,
     Failure,
@@ -112,6 +115,7 @@ class ExperimentSession:
         self._cost_of_one = _FIRST_GUESS_SECONDS
         self._dirty: set[str] = set()
         self._latest: Attempt | None = None
+        self._assigned: dict[tuple[str, str | None, int | None], int] = {}
         self.started = False
         self.damage: list[str] = []
         """What could not be written."""
@@ -171,7 +175,8 @@ class ExperimentSession:
 
     def _refuse_missing_gpus(self, selected: Sequence[Selected]) -> None:
         there = self.settings.devices
-        for item in selected if not self.settings.stub else ():
+        here = not (self.settings.stub or self.settings.executor == "modal")
+        for item in selected if here else ():
             if self.gpus(item) > len(there):
                 has = "there is 1" if len(there) == 1 else f"there are {len(there)}"
                 names = f" ({', '.join(there)})" if there else ""
@@ -184,6 +189,8 @@ class ExperimentSession:
     def lease(self, item: Selected | None) -> AbstractContextManager[tuple[str, ...]]:
         """Have the GPUs that an item needs to oneself while this lasts."""
         number = 0 if item is None or self.settings.stub else self.gpus(item)
+        if item is not None and item.slot in self._assigned:
+            number = 0  # the machine was chosen for it, and has nobody else on it
         if not number:
             return nullcontext(())
         return leased(number, self.settings.devices, self.layout.lock_folder / "devices")
@@ -247,6 +254,8 @@ class ExperimentSession:
         missing = self._inputs.missing(experiment.sub_experiments[item.sub_experiment])
         if missing:
             return Decision(Action.BLOCK, (resume.files_missing(item.sub_experiment, missing),))
+        if item.slot in self._assigned:
+            return Decision(Action.RUN)  # decided where the run is led
         needs = experiment.sub_experiments[item.sub_experiment].needs
         if self.settings.ignore_dependencies:
             if not self._leads:
@@ -287,7 +296,41 @@ class ExperimentSession:
         self._latest = Attempt(self.layout, spec, experiment, params, watch, needs, after)
         return self._latest
 
+    def assign(self, key: AttemptKey) -> None:
+        """Take in, far from where the run is led, that an attempt is to be made, and under which number."""
+        self._assigned[key.sub_experiment, key.variant, key.seed] = key.sequence - 1
+        self.study.reread((), self.plan.experiments[key.experiment].sub_experiments[key.sub_experiment].needs)
+
+    def code_behind(self, items: Iterable[Selected]) -> set[str]:
+        """Return the project's files that handlers consist of, relative to the project's folder."""
+        found: set[str] = set()
+        for item in items:
+            code = self._inputs.of(
+                self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment], {}
+            )["code"]
+            found.update(code if isinstance(code, dict) else ())
+        return found
+
+    def reserve(self, item: Selected) -> tuple[AttemptKey, list[Path]]:
+        """Take the number of an attempt that is going to be made elsewhere; return what it reads."""
+        _folder, sequence = journal.take_next(
+            self.layout, item.experiment, item.sub_experiment, self._last_sequence(item)
+        )
+        key = AttemptKey(item.experiment, item.sub_experiment, sequence, item.variant, item.seed)
+        announce(self.layout, self.run, key)
+        sub = self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
+        return key, list(self._upstream(sub).files())
+
+    def brought(self, item: Selected) -> None:
+        """Take in that the files of an attempt that was made elsewhere are here."""
+        self.study.reread((), [item.sub_experiment])
+        for record in self._own(item):
+            if record.inputs:
+                self._inputs.keep(record.inputs)
+
     def _last_sequence(self, item: Selected) -> int:
+        if item.slot in self._assigned:
+            return self._assigned[item.slot]
         if self._leads:
             return self.study.last_sequence(item.experiment, item.sub_experiment)
         # Who leads the run has looked, and wrote it down.

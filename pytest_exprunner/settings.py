@@ -27,6 +27,8 @@ class Settings:
     resume: bool = False
     explain: bool = False
     executor: str = "inline"
+    most_containers: int | None = None
+    """How many handlers may be called at once elsewhere, where the plan's word does not count."""
     devices: tuple[str, ...] = ()
     """GPUs that may be used; looked for only where the plan asks for any."""
     timeout: float | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_exprunner import files
 from pytest_exprunner.errors import NeedsError, did_you_mean
-from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
+from pytest_exprunner.layout import ARTIFACTS, RECORD, Layout, artifact_prefix
 from pytest_exprunner.plan import Plan, split_source
 from pytest_exprunner.records import AttemptKey, Status
 from pytest_exprunner.state import Current
@@ -77,6 +77,24 @@ class Needs(Mapping[str, Upstream]):
                 f"Add it there: {self._owner}: {{needs: [{', '.join([*self._needed, sub or '…'])}]}}"
             )
         return self._upstream(self._choose(name, sub, variant))
+
+    def files(self) -> Iterator[Path]:
+        """Yield the files that an attempt elsewhere has to have: records, or results, and artifacts."""
+        for sub in self._needed:
+            experiment = self._plan.owner(sub).id
+            for current in self._currents(sub):
+                record = self._record(experiment, current)
+                yield record if record.is_file() else self._layout.results_of(experiment)
+                prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed) + "/"
+                for artifact in current.artifacts:
+                    places = self._places(
+                        experiment, current, artifact.path.removeprefix(prefix), artifact.path
+                    )
+                    yield from [file for file in places if file.is_file()][:1]
+
+    def _record(self, experiment: str, current: Current) -> Path:
+        key = AttemptKey(experiment, current.sub_experiment, current.attempt or 0)
+        return self._layout.attempt(key) / RECORD
 
     def used(self) -> dict[str, int]:
         """Return which attempts stand behind the needed sub-experiments now, by label."""

@@ -213,7 +213,7 @@ def test_an_executor_that_is_none(study: Study) -> None:
     assert run.code == 4
     assert run.err.strip() == (
         "ERROR: --exp-executor: unknown executor 'subproces' (did you mean 'subprocess'?); "
-        "known: inline, subprocess"
+        "known: inline, subprocess, modal"
     )
     run = study.pytest("experiments", "--exp-timeout=soon")
     assert (

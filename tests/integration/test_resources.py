@@ -94,13 +94,13 @@ def test_a_device_of_a_process_that_died(sharing: Study) -> None:
     assert sharing.record("e_x1_2")["metrics"]["devices"] == "0,1"
 
 
-@pytest.mark.parametrize("key", ["gpu_type: A100", "cpu: 2", "memory: 1024"])
-def test_what_is_not_here_yet(study: Study, key: str) -> None:
-    """Keys that only remote runs can honour are refused, not ignored."""
-    study.plan(f"experiments:\n  x1-first:\n    sub_experiments: {{e_x1_1: {{resources: {{{key}}}}}}}\n")
-    done = study.pytest()
-    assert done.code == 4
-    assert f"'{key.split(':', maxsplit=1)[0]}' is not supported yet; expected a plan without it" in done.err
+def test_what_only_a_machine_that_is_chosen_can_have(study: Study) -> None:
+    """A type of GPU, cores and memory are for machines elsewhere; here a handler takes what there is."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: {e_x1_1: {resources: {gpu_type: H100, cpu: 2, memory: 99}}}}}"
+    )
+    study.handlers("def e_x1_1(runner): return {'metrics': {'rows': 3}}\n")
+    assert study.pytest().code == 0
 
 
 # --- checkpoints ------------------------------------------------------------------------------

@@ -1024,7 +1024,6 @@ def test_every_cycle_is_reported() -> None:
                         "date: 2026-01-22, reason: late}]"
                     ),
                 ),
-                ("modal", "{gpu: A10G, timeout: 3600}"),
             )
         ),
     ],
@@ -1054,13 +1053,40 @@ def test_key_of_a_later_version_that_asks_for_nothing(source: str) -> None:
         "experiments: {x1: {sub_experiments: {e_1: {seeds: soon}}}}",
         with_criterion("target: 1, aggregate: median"),
         f"{SMALLEST}waivers: [{{experiment: x9}}]\n",
-        f"{SMALLEST}modal: A10G\n",
     ],
 )
 def test_key_of_a_later_version_is_not_examined(source: str) -> None:
     """What stands under a key that is refused anyway adds no problems of its own."""
     [problem] = refused(source)
     assert problem.text.endswith("is not supported yet")
+
+
+# --- modal ------------------------------------------------------------------------------------
+
+
+def test_settings_of_modal() -> None:
+    """The whole section, and what a sub-experiment asks for."""
+    plan = parsed(
+        f"{SMALLEST}modal: {{gpu: A10G, timeout: 3600, extras: [study], secrets: [wandb-api-key], cpu: 2, "
+        "memory: 4096, volumes: {models: /models}, env: {HF_HOME: /models/hf}, max_containers: 4}\n"
+    )
+    assert (plan.modal.gpu, plan.modal.timeout, plan.modal.extras) == ("A10G", 3600, ("study",))
+    assert dict(plan.modal.volumes) == {"models": "/models"}
+    assert plan.modal.max_containers == 4
+    asked = parsed(
+        "experiments: {x1: {sub_experiments: {e_1: {resources: {gpu: 2, gpu_type: H100, cpu: 4}}}}}"
+    )
+    [(_experiment, sub)] = asked.sub_experiments()
+    assert (sub.resources.gpu, sub.resources.gpu_type, sub.resources.cpu) == (2, "H100", 4)
+
+
+def test_a_gpu_that_modal_does_not_have() -> None:
+    """It is refused before anything is sent anywhere, with the list."""
+    [problem] = refused(f"{SMALLEST}modal: {{gpu: A1000}}\n")
+    assert problem.text + problem.hint == (
+        "'A1000' is not a GPU that Modal is known to have; expected T4, L4, A10, A10G, L40S, A100, A100-40GB, "
+        "A100-80GB, RTX-PRO-6000, H100, H100!, H200, B200"
+    )
 
 
 # --- unknown keys ----------------------------------------------------------------------------

@@ -1,0 +1,282 @@
+"""A run whose handlers are called elsewhere: many at once from one process, reported as if they ran here."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_exprunner import isolating, schedule
+from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_setup, params_of
+from pytest_exprunner.errors import ExecutorError, ExprunnerError
+from pytest_exprunner.executors import shipping
+from pytest_exprunner.executors.away import Away
+from pytest_exprunner.executors.base import PROJECT, Answer, Executor, Job, Setup
+from pytest_exprunner.executors.mirror import Mirror
+from pytest_exprunner.executors.parcel import entry_of
+from pytest_exprunner.gates import Action
+from pytest_exprunner.plan import Plan
+from pytest_exprunner.schedule import Schedule
+from pytest_exprunner.selected import Selected
+from pytest_exprunner.session import ExperimentSession
+from pytest_exprunner.wording import few
+
+_LOOK = 0.2  # seconds after which a Ctrl-C is noticed at the latest
+_PATIENCE = 10.0  # seconds that what is under way gets to note that it was stopped
+_HOME_ONLY = {
+    *("numprocesses", "tx", "dist", "maxprocesses", "xmlpath", "basetemp", "keyword", "markexpr", "deselect"),
+    *("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip", "cacheclear", "cacheshow", "maxfail"),
+    *("exp_executor", "exp_tracker", "exp_results", "exp_resume", "exp_gate", "exp_explain", "log_file"),
+    *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations"),
+}
+"""Options that say something about the run as a whole, or about files of this machine."""
+
+
+Make = Callable[[Plan, float | None, int, Setup, Path, Sequence[str]], Executor]
+"""Given the plan, the limit where it sets none, how many jobs at once, what is the same for all of them,
+the project's folder and the files that go along, return an executor that is not open yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """An item whose attempt is being made elsewhere."""
+
+    item: pytest.Item
+    index: int
+    job: Job
+    mirror: Mirror
+
+
+class DispatchHooks:
+    """Takes the place of pytest's loop in the process that leads a run."""
+
+    def __init__(self, config: pytest.Config, session: ExperimentSession, make: Make) -> None:
+        """``make`` is called when the first handler is about to be called."""
+        self._config = config
+        self._session = session
+        self._make = make
+        self._away = Away(session.layout)
+        self._executor: Executor
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run ordinary tests here, then handlers elsewhere."""
+        option = session.config.option
+        stopped = session.testsfailed and not option.continue_on_collection_errors
+        if stopped or option.collectonly or only_setup(session.config) or self._session.settings.explain:
+            return None
+        ordinary = [item for item in session.items if SELECTED not in item.stash]
+        for item, following in itertools.zip_longest(ordinary, ordinary[1:]):
+            self._run_here(item, following)
+        handlers = [item for item in session.items if SELECTED in item.stash]
+        if not handlers:
+            return True
+        try:
+            with self._opened(handlers) as self._executor:
+                self._run_elsewhere(handlers)
+        except ExprunnerError as error:
+            raise pytest.UsageError(str(error)) from None
+        return True
+
+    def _opened(self, handlers: Sequence[pytest.Item]) -> Executor:
+        session, root = self._session, self._config.rootpath
+        names = shipping.shipped(root, session.layout.root, session.plan.experiments)
+        planned = [item.stash[SELECTED] for item in handlers if EXPLORATORY not in item.stash]
+        left_out = sorted(session.code_behind(planned) - set(names))
+        if left_out:
+            raise ExecutorError(
+                f"handlers import {few(left_out)}, which would be missing elsewhere: git ignores it, or it "
+                "holds results; have git see it"
+            )
+        most = session.settings.most_containers or session.plan.modal.max_containers
+        setup = setup_of(self._config, session)
+        return self._make(session.plan, session.settings.timeout, most, setup, root, names)
+
+    def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
+        planned = self._schedule(items)
+        under_way: dict[Future[Answer], _UnderWay] = {}
+        try:
+            while not planned.finished:
+                self._start(items, planned, under_way)
+                if not under_way:
+                    break
+                done, _ = wait(under_way, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._ended(under_way.pop(future), future, planned)
+        except BaseException:
+            self._stop(under_way)
+            raise
+
+    def _schedule(self, items: Sequence[pytest.Item]) -> Schedule[schedule.Node]:
+        selected = [item.stash[SELECTED] for item in items]
+        planned = {
+            index: (one.experiment, one.sub_experiment)
+            for index, (item, one) in enumerate(zip(items, selected, strict=True))
+            if EXPLORATORY not in item.stash
+        }
+        durations: dict[schedule.Node, float] = {}
+        durations.update(zip(planned, self._session.durations([selected[i] for i in planned]), strict=True))
+        return schedule.of_plan(self._session.plan, planned, len(items), durations)
+
+    def _start(
+        self,
+        items: Sequence[pytest.Item],
+        planned: Schedule[schedule.Node],
+        under_way: dict[Future[Answer], _UnderWay],
+    ) -> None:
+        while len(under_way) < self._executor.most and (index := planned.start()) is not None:
+            assert isinstance(index, int)
+            item = items[index]
+            if self._stays(item):
+                self._run_here(item, None)
+                planned.done(index)
+            else:
+                future, what = self._submit(item, index)
+                under_way[future] = what
+
+    def _stays(self, item: pytest.Item) -> bool:
+        """Tell whether nothing of an item has to be called elsewhere: it is told again, or refused."""
+        selected = item.stash[SELECTED]
+        if isinstance(item, StubItem) or EXPLORATORY in item.stash:
+            return True
+        if self._session.decide(selected).action is Action.BLOCK:
+            return True
+        resume = self._session.settings.resume
+        return resume and self._session.resume(selected, params_of(item)).record is not None
+
+    def _run_here(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        self._heed(item)
+
+    def _submit(self, item: pytest.Item, index: int) -> tuple[Future[Answer], _UnderWay]:
+        selected = item.stash[SELECTED]
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        key, needed = self._session.reserve(selected)
+        root = self._session.layout.root
+        entries = [entry_of(file, root) for file in needed]
+        job = Job(
+            item.nodeid, key.experiment, key.sub_experiment, key.variant, key.seed, key.sequence, entries
+        )
+        mirror = Mirror(self._session.layout.attempt(key))
+        self._away.note(self._session.run, job)
+        return self._executor.submit(job, root, mirror.take), _UnderWay(item, index, job, mirror)
+
+    # --- the end of an item -------------------------------------------------------------------
+
+    def _ended(
+        self, what: _UnderWay, future: Future[Answer], planned: Schedule[schedule.Node] | None
+    ) -> None:
+        item, selected = what.item, what.item.stash[SELECTED]
+        for report in self._reports(what, selected, future):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        if planned is not None:
+            planned.done(what.index)
+            self._heed(item)
+
+    def _reports(
+        self, what: _UnderWay, selected: Selected, future: Future[Answer]
+    ) -> list[pytest.TestReport]:
+        try:
+            answer = future.result()
+            what.mirror.bring(answer, self._executor.fetch)
+        except ExecutorError as error:
+            answer = Answer(problem=str(error))
+        self._away.settle(self._session.run, what.job)
+        self._session.brought(selected)
+        if answer.problem:
+            with contextlib.suppress(OSError):
+                what.mirror.folder.rmdir()  # where it never began it is empty, and its number was not used
+            return isolating.reports_of_lost(self._session, what.item, selected, answer.problem)
+        return [isolating.report_from(self._config, dict(data)) for data in answer.reports]
+
+    # --- stopping -----------------------------------------------------------------------------
+
+    def _heed(self, item: pytest.Item) -> None:
+        session = item.session
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+    def _stop(self, under_way: Mapping[Future[Answer], _UnderWay]) -> None:
+        """Have what is under way note that it was stopped, and bring home what it has."""
+        if not under_way:
+            return
+        self._executor.cancel()
+        done, _ = wait(under_way, timeout=_PATIENCE)
+        for future in done:
+            if not future.cancelled() and future.exception() is None:
+                what = under_way[future]
+                with contextlib.suppress(ExecutorError):
+                    what.mirror.bring(future.result(), self._executor.fetch)
+                    self._away.settle(self._session.run, what.job)
+
+
+def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
+    """Return what the far end has to know of this run. Raises `ExprunnerError` where paths lead out."""
+    root = config.rootpath
+    layout = session.layout
+    if not layout.root.is_relative_to(root):
+        raise ExprunnerError(
+            f"the results folder {layout.root} is not inside the project {root}; expected that where "
+            "handlers are called elsewhere (--exp-results)"
+        )
+    start = config.invocation_params.dir
+    shared = session.share()
+    return Setup(
+        run=shared.run,
+        arguments=[_argument(str(argument), start, root) for argument in config.args],
+        options=_options(config, root, layout.root, session.settings.timeout or session.plan.modal.timeout),
+        folder=start.relative_to(root).as_posix() if start.is_relative_to(root) else ".",
+        results=layout.root.relative_to(root).as_posix(),
+        provenance={name: shared.provenance.get(name) for name in ("commit", "dirty")},
+    )
+
+
+def _argument(argument: str, start: Path, root: Path) -> str:
+    path, separator, rest = argument.partition("::")
+    return PROJECT + Path(os.path.abspath(start / path)).relative_to(root).as_posix() + separator + rest
+
+
+def _options(config: pytest.Config, root: Path, results: Path, limit: float | None) -> dict[str, Any]:
+    def moved(value: Any) -> Any:
+        if isinstance(value, str) and (value == str(root) or value.startswith(f"{root}{os.sep}")):
+            return PROJECT + Path(value).relative_to(root).as_posix()
+        if isinstance(value, list):
+            return [moved(item) for item in value]
+        return value
+
+    options = {
+        name: moved(value)
+        for name, value in vars(config.option).items()
+        if name not in _HOME_ONLY and _is_plain(value)
+    }
+    plugins = [p for p in config.option.plugins if not p.startswith("no:")]
+    refused = [p for p in config.option.plugins if p.startswith("no:")]
+    ini = config.inipath
+    return {
+        **options,
+        "plugins": [*refused, "no:cacheprovider", "no:terminal", *plugins],
+        "rootdir": PROJECT,
+        "inifilename": moved(str(ini)) if ini is not None and ini.is_relative_to(root) else None,
+        "exp_executor": "subprocess",
+        "exp_results": moved(str(results)),
+        "exp_timeout": None if limit is None else str(limit),
+    }
+
+
+def _is_plain(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""Attempts that were begun elsewhere and have not come home: known here also when who began them is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pytest_exprunner import files
+from pytest_exprunner.executors.base import Answer, Job
+from pytest_exprunner.executors.mirror import Mirror
+from pytest_exprunner.executors.parcel import Entry
+from pytest_exprunner.layout import Layout
+
+
+class Source(Protocol):
+    """Where answers are kept."""
+
+    def answer(self, run: str, job: Job) -> Answer | None:
+        """Return what became of a job, or None where nothing is there."""
+        ...
+
+    def fetch(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file that an answer lists."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was looked for."""
+
+    brought: tuple[str, ...]
+    """Labels of attempts that are here now."""
+    gone: tuple[str, ...]
+    """Labels of those that left nothing behind."""
+
+
+class Away:
+    """One small file for each of them."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Nothing is read or written yet."""
+        self._layout = layout
+        self._folder = layout.lock_folder / "away"
+
+    def note(self, run: str, job: Job) -> None:
+        """Take in that a job is about to begin."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files.replace(self._file(run, job), json.dumps({"run": run, "job": job.dump()}).encode())
+
+    def settle(self, run: str, job: Job) -> None:
+        """Take in that it is over, and here."""
+        self._file(run, job).unlink(missing_ok=True)
+
+    def pending(self) -> list[tuple[str, Job]]:
+        """Return what is not."""
+        found = []
+        for file in sorted(self._folder.glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                value = json.loads(file.read_bytes())
+                found.append((str(value["run"]), Job.parse(value["job"])))
+        return found
+
+    def collect(self, source: Source) -> Collected:
+        """Bring home what has ended since; forget what has left nothing. Raises what ``source`` raises."""
+        brought, gone = [], []
+        for run, job in self.pending():
+            answer = source.answer(run, job)
+            if answer is not None and answer.files:
+                Mirror(self._layout.attempt(job.key)).bring(answer, source.fetch)
+                brought.append(job.key.label)
+            else:
+                gone.append(job.key.label)
+            self.settle(run, job)
+        return Collected(tuple(brought), tuple(gone))
+
+    def _file(self, run: str, job: Job) -> Path:
+        return self._folder / f"{run}-{job.sub_experiment}-{job.sequence}.json"

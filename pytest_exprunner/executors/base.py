@@ -1,0 +1,141 @@
+"""What is sent to where handlers are called, and what comes back: plain values, the same for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from pytest_exprunner.executors.parcel import Entry
+from pytest_exprunner.layout import attempt_name
+from pytest_exprunner.records import AttemptKey
+
+PROJECT = "{project}/"
+"""Stands for the project's folder, wherever that is at the far end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is the same for every item of a run. Paths are relative to the project's folder."""
+
+    run: str
+    arguments: Sequence[str]
+    """What pytest was asked to collect."""
+    options: Mapping[str, Any]
+    """pytest's options, as far as they are plain values."""
+    folder: str
+    """Where pytest was started."""
+    results: str
+    provenance: Mapping[str, Any]
+    """What only the machine that leads the run knows: the commit."""
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Setup:
+        """Read what `dump` returned."""
+        return cls(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt that is to be made elsewhere; its number has been taken here."""
+
+    nodeid: str
+    experiment: str
+    sub_experiment: str
+    variant: str | None
+    seed: int | None
+    sequence: int
+    files: Sequence[Entry] = ()
+    """What it reads of other attempts, relative to the results folder."""
+
+    @property
+    def key(self) -> AttemptKey:
+        """The attempt."""
+        return AttemptKey(self.experiment, self.sub_experiment, self.sequence, self.variant, self.seed)
+
+    @property
+    def name(self) -> str:
+        """``p2-hybrid-encoder/e_p2_1/0001``: unique within a run."""
+        return f"{self.experiment}/{self.sub_experiment}/{attempt_name(self.sequence)}"
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Job:
+        """Read what `dump` returned."""
+        entries = tuple(Entry(**entry) for entry in value["files"])
+        return cls(**{**value, "files": entries})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a job."""
+
+    reports: Sequence[Mapping[str, Any]] = ()
+    """pytest's reports, serialised."""
+    files: Sequence[Entry] = ()
+    """Everything in the attempt's folder."""
+    problem: str = ""
+    """Why there are no reports: what became of the process, in words."""
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Answer:
+        """Read what `dump` returned."""
+        return cls(value["reports"], tuple(Entry(**entry) for entry in value["files"]), value["problem"])
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file that an attempt is writing, as it grows."""
+
+    name: str
+    offset: int
+    data: bytes
+    start: str
+    """Another text where the attempt was begun anew, on another machine."""
+
+
+Told = Callable[[Piece], None]
+
+
+class Executor(Protocol):
+    """Makes attempts elsewhere. Opened for a run; closing it ends what is still under way."""
+
+    most: int
+    """How many jobs may be under way at once."""
+
+    def __enter__(self) -> Self:
+        """Make ready. Raises `ExecutorError` where that is not possible."""
+        ...
+
+    def __exit__(self, *exc: object) -> None:
+        """End what is under way and free everything."""
+        ...
+
+    def submit(self, job: Job, source: Path, told: Told) -> Future[Answer]:
+        """Start a job whose files stand below ``source``.
+
+        ``told`` is called, from another thread, with what the attempt writes meanwhile. The future ends
+        with what became of the job, or with `ExecutorError` where the engine failed it.
+        """
+        ...
+
+    def fetch(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file that an answer lists."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask everything that is under way to note that it was stopped, and to end."""
+        ...

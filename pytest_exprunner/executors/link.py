@@ -1,0 +1,52 @@
+"""What a far end and its pytest say to each other: a line of JSON each time, through two pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pytest_exprunner import provenance
+from pytest_exprunner.executors.base import PROJECT, Job, Setup
+from pytest_exprunner.selected import SharedRun
+
+
+class Link:
+    """Two pipes to whoever asks: a line of JSON is one thing said."""
+
+    def __init__(self, reading: int, writing: int) -> None:
+        """The descriptors of the pipes."""
+        self._lines = os.fdopen(reading, "rb")
+        self._writing = writing
+        found = json.loads(self._lines.readline())
+        self.project = Path(found.pop("project"))
+        self.setup = Setup.parse(_placed(found, f"{self.project}/"))
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield jobs until there are no more."""
+        for line in self._lines:
+            yield Job.parse(json.loads(line))
+
+    def answer(self, reports: list[Any], problem: str = "") -> None:
+        """Answer the job that was yielded last."""
+        value = {"reports": reports, "problem": problem}
+        data = memoryview(json.dumps(value, default=str).encode("utf-8", "backslashreplace") + b"\n")
+        while data:
+            data = data[os.write(self._writing, data) :]
+
+    def shared_run(self) -> SharedRun:
+        """Return what is to be recorded of this machine, with what only the other one knows."""
+        return SharedRun(self.setup.run, {**provenance.capture(self.project), **self.setup.provenance})
+
+
+def _placed(value: Any, project: str) -> Any:
+    """Put the project's folder where something stands for it."""
+    if isinstance(value, str):
+        return value.replace(PROJECT, project) if value.startswith(PROJECT) else value
+    if isinstance(value, list):
+        return [_placed(item, project) for item in value]
+    if isinstance(value, dict):
+        return {key: _placed(item, project) for key, item in value.items()}
+    return value

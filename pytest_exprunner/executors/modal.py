@@ -1,0 +1,388 @@
+"""Modal: each attempt is a call of one function, whose container holds the project and a warm pytest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import modal
+from modal.exception import AuthError, Error, FunctionTimeoutError, InputCancellation, NotFoundError
+from modal.exception import TimeoutError as NoAnswerYet
+
+from pytest_exprunner.errors import ExecutorError
+from pytest_exprunner.executors.base import Answer, Job, Piece, Setup, Told
+from pytest_exprunner.executors.far_end import ANSWER, STOPPED, FarEnd, place_of_answer
+from pytest_exprunner.executors.parcel import Entry, Store, object_name
+from pytest_exprunner.plan import Modal, Plan, Resources
+
+PROJECT = "/repo"
+STORE = "/exprunner-results"
+VOLUME = "exprunner-results"
+_PACKAGE = "pytest_exprunner"
+_DISTRIBUTION = "pytest-exprunner"
+_LONGEST = 24 * 3600  # seconds: what Modal grants at most
+_GRACE = 120.0  # seconds beyond a handler's own limit, which is kept at the far end
+_SMALL = 64 * 1024
+_FEW = 16
+_LOOK = 0.3
+_OUTAGE = 600.0  # seconds without an answer from Modal after which it is given up
+_PAUSE = 1.0
+_AFTER_CANCEL = 8.0
+_UNREACHABLE = (OSError, EOFError, modal.exception.ConnectionError, modal.exception.ServiceError)
+
+
+# --- in the container -----------------------------------------------------------------------------
+
+_far_ends: dict[str, FarEnd] = {}
+
+
+def attempt(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
+    """Make an attempt in this container; the function that runs on Modal."""
+    volume.reload()
+    described = Job.parse(job)
+    partition = _partition(described)
+
+    def told(piece: Piece) -> bool:
+        try:
+            pieces.put(
+                (piece.name, piece.offset, piece.data, piece.start), partition=partition, timeout=_PAUSE
+            )
+        except (queue.Full, Error, OSError):
+            return False
+        return True
+
+    run, store = setup["run"], Store(Path(STORE))
+    if run not in _far_ends:
+        _far_ends[run] = FarEnd(Setup.parse(setup), Path(PROJECT), store)
+    try:
+        answer = _far_ends[run].run(described, told)
+        return answer.dump(), _small(answer, store)
+    finally:
+        volume.commit()
+
+
+def _small(answer: Answer, store: Store) -> dict[str, bytes]:
+    """Return what may as well come along: asking for a small file takes longer than sending it."""
+    entries = [entry for entry in answer.files if entry.bytes <= _SMALL][:_FEW]
+    return {entry.sha256: b"".join(store.fetch(entry)) for entry in entries}
+
+
+def _partition(job: Job) -> str:
+    return hashlib.sha256(job.name.encode()).hexdigest()[:32]
+
+
+# --- here -----------------------------------------------------------------------------------------
+
+
+class Results:
+    """What attempts have left on the volume; can be read without any function there."""
+
+    def __init__(self) -> None:
+        """Nothing is asked for yet."""
+        self.volume = modal.Volume.from_name(VOLUME, create_if_missing=True)
+
+    def answer(self, run: str, job: Job, *, stopped: bool = True) -> Answer | None:
+        """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
+        folder = place_of_answer(run, job)
+        for name in (ANSWER, STOPPED) if stopped else (ANSWER,):
+            with _in_words(), contextlib.suppress(NotFoundError, FileNotFoundError, ValueError):
+                return Answer.parse(json.loads(b"".join(self.volume.read_file(f"{folder}/{name}"))))
+        return None
+
+    def fetch(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file that an answer lists."""
+        with _in_words():
+            yield from self.volume.read_file(object_name(entry.sha256))
+
+
+class _SystemError(ExecutorError):
+    """Modal failed an attempt; its handler did nothing wrong."""
+
+
+class ModalExecutor:
+    """Makes attempts on Modal, while it is open."""
+
+    def __init__(
+        self, plan: Plan, limit: float | None, most: int, setup: Setup, root: Path, shipped: Sequence[str]
+    ) -> None:
+        """``shipped`` are the project's files that go along; ``limit`` holds where the plan sets none."""
+        self.most = most
+        self._plan = plan
+        self._limit = limit
+        self._settings = plan.modal
+        self._setup = setup
+        self._root = root
+        self._shipped = shipped
+        self._stack = contextlib.ExitStack()
+        self._results = Results()
+        self._volume = self._results.volume
+        self._sending = threading.Lock()
+        self._known: set[str] = set()
+        self._small: dict[str, bytes] = {}
+        self._calls: dict[str, modal.FunctionCall[Any]] = {}
+        self._cancelled = threading.Event()
+        self._variants: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Bring the project there. Raises `ExecutorError` where Modal refuses."""
+        with contextlib.ExitStack() as stack:
+            staged = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exprunner-ship-")))
+            _stage(self._root, self._shipped, staged)
+            app = modal.App(f"exprunner-{self._setup.run}", include_source=False)
+            self._function = app.function(**self._function_options(staged))(attempt)
+            with _in_words():
+                stack.enter_context(app.run())
+                self._pieces = stack.enter_context(modal.Queue.ephemeral())
+                self._volume.hydrate()
+            self._pool = stack.enter_context(ThreadPoolExecutor(self.most, "exprunner-modal"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End the app, and with it what is under way."""
+        self._cancelled.set()
+        with contextlib.suppress(Error, OSError):
+            self._stack.close()
+
+    def _function_options(self, staged: Path) -> dict[str, Any]:
+        named = {
+            modal.Volume.from_name(n, create_if_missing=True): at for n, at in self._settings.volumes.items()
+        }
+        options: dict[str, Any] = {
+            "image": image_of(self._settings, self._root, staged),
+            "volumes": {STORE: self._volume, **{at: volume for volume, at in named.items()}},
+            "secrets": [modal.Secret.from_name(name) for name in self._settings.secrets],
+            "timeout": _LONGEST,
+            "max_containers": self.most,
+            "region": self._settings.region,
+        }
+        return {name: value for name, value in options.items() if value}
+
+    def submit(self, job: Job, source: Path, told: Told) -> Future[Answer]:
+        """Start a job."""
+        return self._pool.submit(self._make, job, source, told)
+
+    def fetch(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file that an answer lists."""
+        if entry.sha256 in self._small:
+            yield self._small.pop(entry.sha256)
+            return
+        yield from self._results.fetch(entry)
+
+    def cancel(self) -> None:
+        """Ask everything that is under way to note that it was stopped."""
+        self._cancelled.set()
+        for call in list(self._calls.values()):
+            with contextlib.suppress(Error, OSError):
+                call.cancel()
+
+    # --- one job, in a thread of its own ------------------------------------------------------
+
+    def _make(self, job: Job, source: Path, told: Told) -> Answer:
+        if self._cancelled.is_set():
+            raise ExecutorError("it was stopped before it began")
+        with _in_words():
+            self._send(job.files, source)
+        answer = self._called(job, told, self._settings.retries)
+        self._known.update(entry.sha256 for entry in answer.files)
+        return answer
+
+    def _called(self, job: Job, told: Told, retries: int) -> Answer:
+        try:
+            return self._call(job, told)
+        except _SystemError as error:
+            if not retries or self._cancelled.is_set():
+                return Answer(problem=str(error))
+        return self._called(job, told, retries - 1)
+
+    def _call(self, job: Job, told: Told) -> Answer:
+        """Make the attempt once. Raises `_SystemError` where that failed for no fault of the handler."""
+        with _in_words():
+            function = self._function_for(job)
+            self._calls[job.name] = call = function.spawn(
+                self._setup.dump(), job.dump(), self._volume, self._pieces
+            )
+        try:
+            return self._wait(job, call, told)
+        finally:
+            self._calls.pop(job.name, None)
+
+    def _send(self, entries: Sequence[Entry], source: Path) -> None:
+        """Send the files that others have left and that are not there yet."""
+        with self._sending:
+            new = {entry.sha256: entry for entry in entries if entry.sha256 not in self._known}
+            if new:
+                with self._volume.batch_upload(force=True) as batch:
+                    for sha256, entry in new.items():
+                        batch.put_file(source / entry.path, f"/{object_name(sha256)}")
+                self._known.update(new)
+
+    def _function_for(self, job: Job) -> Any:
+        sub = self._plan.experiments[job.experiment].sub_experiments[job.sub_experiment]
+        limit = self._limit if sub.timeout is None else sub.timeout
+        options = asked(sub.resources, limit, self._settings)
+        name = json.dumps(options, sort_keys=True)
+        if name not in self._variants:
+            self._variants[name] = self._function.with_options(**options) if options else self._function
+        return self._variants[name]
+
+    def _wait(self, job: Job, call: modal.FunctionCall[Any], told: Told) -> Answer:
+        unreachable_since: float | None = None
+        partition = _partition(job)
+        while True:
+            try:
+                answer = self._answer_of(call)
+                self._pass_on(partition, told)
+                unreachable_since = None
+            except _UNREACHABLE as error:
+                unreachable_since = unreachable_since or time.monotonic()
+                if time.monotonic() - unreachable_since > _OUTAGE:
+                    raise ExecutorError(f"Modal could not be reached for {_OUTAGE:g} s: {error}") from error
+                time.sleep(_PAUSE)
+                continue
+            except FunctionTimeoutError as error:
+                return self._left_behind(job) or Answer(
+                    problem=f"timeout: Modal ended its container ({error})"
+                )
+            except (Exception, InputCancellation) as error:
+                found = self._left_behind(job)
+                if found is not None:
+                    return found
+                if self._cancelled.is_set():
+                    raise ExecutorError("it was stopped") from error
+                raise _SystemError(f"Modal failed it: {type(error).__name__}: {error}") from error
+            if answer is not None:
+                return answer
+
+    def _answer_of(self, call: modal.FunctionCall[Any]) -> Answer | None:
+        """Return what a call has returned, or None where it goes on. Raises what became of it."""
+        try:
+            answer, small = call.get(timeout=_LOOK)
+        except FunctionTimeoutError:
+            raise
+        except (NoAnswerYet, TimeoutError):
+            return None
+        self._small.update(small)
+        return Answer.parse(answer)
+
+    def _pass_on(self, partition: str, told: Told) -> None:
+        while pieces := self._pieces.get_many(100, block=False, partition=partition):
+            for name, offset, data, start in pieces:
+                told(Piece(name, offset, data, start))
+
+    def _left_behind(self, job: Job) -> Answer | None:
+        """Return what a job that was stopped has published all the same."""
+        stopped = self._cancelled.is_set()
+        deadline = time.monotonic() + (_AFTER_CANCEL if stopped else 0.0)
+        while (found := self._results.answer(self._setup.run, job, stopped=stopped)) is None:
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(_LOOK)
+        return found
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Say what Modal refuses, and what to do about it."""
+    try:
+        yield
+    except AuthError as error:
+        raise ExecutorError(
+            f"Modal does not know who this is ({error}); run 'modal setup' once, or set MODAL_TOKEN_ID and "
+            "MODAL_TOKEN_SECRET"
+        ) from error
+    except _UNREACHABLE as error:
+        raise ExecutorError(f"Modal cannot be reached: {error or type(error).__name__}") from error
+    except Error as error:
+        raise ExecutorError(f"Modal refuses: {error}") from error
+
+
+# --- what a container is made of --------------------------------------------------------------------
+
+
+def asked(resources: Resources, timeout: float | None, settings: Modal) -> dict[str, Any]:
+    """Return what a sub-experiment asks of its container, in Modal's words."""
+    kind = resources.gpu_type or settings.gpu
+    options: dict[str, Any] = {}
+    if resources.gpu or resources.gpu_type:
+        number = max(resources.gpu, 1)
+        options["gpu"] = f"{kind or 'ANY'}:{number}" if number > 1 else kind or "ANY"
+    options["cpu"] = resources.cpu or settings.cpu
+    options["memory"] = resources.memory or settings.memory
+    limit = timeout or settings.timeout
+    options["timeout"] = min(int(limit + _GRACE), _LONGEST) if limit else None
+    return {name: value for name, value in options.items() if value}
+
+
+def image_of(settings: Modal, root: Path, staged: Path) -> modal.Image:
+    """Return the image: what the project depends on, then its code, which changes most, at the end."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if settings.image:
+        image = modal.Image.from_registry(settings.image)
+    else:
+        image = modal.Image.debian_slim(python_version=version)
+    if settings.apt:
+        image = image.apt_install(*settings.apt)
+    if (root / "uv.lock").is_file():
+        image = image.uv_sync(
+            str(root), groups=list(settings.groups) or None, extras=list(settings.extras) or None
+        )
+        packages = [*_own_dependencies(), *settings.packages]
+    else:
+        packages = [
+            *dependencies(root, settings.extras, settings.groups),
+            *_own_dependencies(),
+            *settings.packages,
+        ]
+    image = image.uv_pip_install(*packages)
+    paths = [PROJECT, *([f"{PROJECT}/src"] if (root / "src").is_dir() else [])]
+    image = image.env({"PYTHONPATH": os.pathsep.join(["/root", *paths]), **settings.env})
+    return image.add_local_python_source(_PACKAGE).add_local_dir(staged, PROJECT)
+
+
+def dependencies(root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Return what a project's pyproject.toml says that it depends on, by extras and groups.
+
+    Raises `ExecutorError` where an extra or a group is not there.
+    """
+    file = root / "pyproject.toml"
+    found: Mapping[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    project = found.get("project", {})
+    wanted = list(project.get("dependencies", ()))
+    for kind, names, known in (
+        ("extra", extras, project.get("optional-dependencies", {})),
+        ("dependency group", groups, found.get("dependency-groups", {})),
+    ):
+        for name in names:
+            if name not in known:
+                there = ", ".join(known) or "none"
+                raise ExecutorError(f"modal: the project has no {kind} {name!r}; it has: {there}")
+            wanted += [text for text in known[name] if isinstance(text, str)]
+    own = str(project.get("name", ""))
+    return [text for text in wanted if not own or not text.startswith((f"{own}[", f"{own} "))]
+
+
+def _own_dependencies() -> list[str]:
+    return [text for text in metadata.requires(_DISTRIBUTION) or () if "extra ==" not in text]
+
+
+def _stage(root: Path, names: Sequence[str], staged: Path) -> None:
+    """Copy what goes along: what is edited from now on is not what runs."""
+    for name in names:
+        target = staged / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, target)

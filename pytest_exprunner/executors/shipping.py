@@ -1,0 +1,94 @@
+"""Which files of a project travel: what git sees, without what runs leave behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from pytest_exprunner.errors import ExecutorError
+
+_GIT_SECONDS = 30.0
+_NEVER = frozenset({
+    "__pycache__", ".git", ".venv", "venv", "node_modules", "wandb",
+    ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".ipynb_checkpoints",
+})  # fmt: skip
+_SECRET = ("id_rsa", "id_ed25519", ".netrc", ".pypirc", ".modal.toml", "credentials.json")
+_MOST_BYTES = 500 * 1024 * 1024
+
+
+def shipped(root: Path, results: Path, experiments: Collection[str]) -> list[str]:
+    """Return the files of a project that go along, relative to it.
+
+    Tracked files and untracked ones that git does not ignore; without git, everything but caches and
+    environments. Never results of these ``experiments``, and no file whose name says that
+    it holds a secret. Raises `ExecutorError` where that is more than half a gigabyte.
+    """
+    found = _as_git_sees(root)
+    names = _everything(root) if found is None else found
+    kept = [name for name in names if _travels(root, name, results, experiments)]
+    sizes = {name: (root / name).stat().st_size for name in kept}
+    size = sum(sizes.values())
+    if size > _MOST_BYTES:
+        largest = sorted(kept, key=lambda name: -sizes[name])[:3]
+        raise ExecutorError(
+            f"the project's files are {size // 1024**2:,} MB, the largest {', '.join(largest)}; expected at "
+            "most 500 MB: have git ignore data and models, and keep them on a volume"
+        )
+    return kept
+
+
+def missing_imports(needed: Collection[Path], root: Path, kept: Sequence[str]) -> list[str]:
+    """Return the project's files that handlers import and that do not travel."""
+    there = set(kept)
+    inside = (file.relative_to(root).as_posix() for file in needed if file.is_relative_to(root))
+    return sorted(name for name in inside if name not in there)
+
+
+def _as_git_sees(root: Path) -> list[str] | None:
+    command = [
+        "git",
+        "-c",
+        "core.fsmonitor=false",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            command,
+            cwd=root,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if done.returncode != 0:
+        return None
+    return sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
+
+
+def _everything(root: Path) -> list[str]:
+    found = []
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(name for name in inner if name not in _NEVER)
+        found += [Path(folder, name).relative_to(root).as_posix() for name in sorted(names)]
+    return found
+
+
+def _travels(root: Path, name: str, results: Path, experiments: Collection[str]) -> bool:
+    file = root / name
+    parts = Path(name).parts
+    if _NEVER & set(parts) or not file.is_file():
+        return False
+    if parts[-1] in _SECRET or parts[-1] == ".env" or parts[-1].startswith(".env."):
+        return False
+    if not file.is_relative_to(results):
+        return True
+    first, *rest = file.relative_to(results).parts
+    return not (first in {".exprunner", "FINDINGS.md"} or (first == "experiments" and rest[0] in experiments))

@@ -1,0 +1,311 @@
+"""Handlers on Modal: its real client and container runtime, against a stand-in for its servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from modal_server import ModalServer
+from study_folder import Run, Study
+
+PLAN = """\
+modal: {{retries: {retries}}}
+experiments:
+  x1-first:
+    sub_experiments: {{e_x1_1: {{{sub}}}, e_x1_2: {{}}}}
+    success_criteria:
+      accuracy: {{target: 0.9, from: e_x1_1}}
+"""
+STEPS = """\
+import time
+
+def e_x1_1(runner):
+    for step in range({steps}):
+        runner.log_metrics({{"loss": 1 / (step + 1)}}, step=step)
+        time.sleep(0.05)
+    return {{"finding": "Trained.", "metrics": {{"accuracy": 0.95}}}}
+
+def e_x1_2(runner):
+    return {{"finding": "Listed.", "metrics": {{"rows": 3}}}}
+"""
+ATTEMPT = Path("research/experiments/x1-first/attempts/e_x1_1/0001")
+
+
+@pytest.fixture
+def server() -> Iterator[ModalServer]:
+    """A server that nobody else disturbs."""
+    with ModalServer() as server:
+        if not server.isolated:
+            pytest.skip("this machine cannot give a container a file system of its own")
+        yield server
+
+
+def fill(study: Study, *, steps: int = 60, retries: int = 0, sub: str = "") -> None:
+    """Write a study whose first handler takes a while and logs."""
+    study.plan(PLAN.format(retries=retries, sub=sub))
+    study.handlers(STEPS.format(steps=steps))
+
+
+def start(study: Study, server: ModalServer, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a run on Modal; what it prints goes to ``output``."""
+    return study.start("--exp-executor=modal", *arguments, env=server.environment(), output="output")
+
+
+def run(study: Study, server: ModalServer, *arguments: str) -> Run:
+    """Run a study on Modal to the end."""
+    return study.pytest("experiments/", "--exp-executor=modal", *arguments, env=server.environment())
+
+
+def output(study: Study) -> str:
+    """What a run that was started printed."""
+    return (study.root / "output").read_text(encoding="utf-8")
+
+
+def logged(study: Study, attempt: Path = ATTEMPT) -> list[int]:
+    """The steps in the journal of the first handler, as it is here."""
+    file = study.root / attempt / "events.jsonl"
+    lines = file.read_bytes().splitlines() if file.exists() else []
+    events = [orjson.loads(line) for line in lines]
+    return [event["step"] for event in events if event["event"] == "metrics"]
+
+
+def wait_for_steps(study: Study, process: subprocess.Popen[bytes], number: int) -> None:
+    """Wait until so many steps have arrived here."""
+    deadline = time.monotonic() + 60
+    while len(logged(study)) < number:
+        assert process.poll() is None, output(study)
+        assert time.monotonic() < deadline, output(study)
+        time.sleep(0.05)
+
+
+def busy_with(server: ModalServer) -> list[Any]:
+    """The containers that have something to do."""
+    return [container for container in server.containers() if container.input_ids]
+
+
+# --- while it runs ----------------------------------------------------------------------------
+
+
+def test_metrics_arrive_while_a_handler_runs(study: Study, server: ModalServer) -> None:
+    """In the journal of the attempt, as if it ran here; whole in the end."""
+    fill(study, steps=60)
+    process = start(study, server)
+    wait_for_steps(study, process, 5)
+    assert not (study.root / ATTEMPT / "record.json").exists()
+    assert process.wait(60) == 0, output(study)
+    assert logged(study) == list(range(60))
+
+
+@pytest.mark.slow
+def test_what_a_sub_experiment_asks_for(study: Study, server: ModalServer) -> None:
+    """GPU, cores, memory and time limit reach Modal; what asks for nothing gets the defaults."""
+    sub = "timeout: 30, resources: {gpu: 2, gpu_type: H100, cpu: 4, memory: 2048}"
+    fill(study, steps=1, sub=sub)
+    done = run(study, server)
+    assert done.code == 0, done.text
+    asked = {(f.gpu, f.cpu, f.memory, f.timeout) for f in server.functions}
+    assert asked == {("", 0.0, 0, 86400), ("H100:2", 4.0, 2048, 150)}
+
+
+def test_what_travels(study: Study, server: ModalServer) -> None:
+    """What git sees; no results, no secrets, nothing that is ignored."""
+    subprocess.run(["git", "init", "-q", "."], cwd=study.root, check=True)
+    study.write(".gitignore", "data/\n")
+    study.write("data/rows.csv", "1")
+    study.write(".env", "TOKEN=secret")
+    study.write("notes/new.txt", "untracked")
+    study.plan()
+    study.handlers(
+        "import os\n"
+        "def e_x1_1_probe(runner):\n"
+        "    names = sorted(os.path.join(f, n) for f, _, ns in os.walk('/repo') for n in ns if '__pycache__' not in f)\n"
+        "    return {'finding': ' '.join(names), 'metrics': {'accuracy': 0.95}}\n"
+    )
+    assert run(study, server).code == 0
+    assert run(study, server).code == 0  # results are here now
+    finding = study.results()["results"]["experiments"]["e_x1_1"]["finding"].split()
+    shipped = [name for name in finding if "/.exprunner/" not in name and "/experiments/x1" not in name]
+    assert shipped == [
+        "/repo/.gitignore",
+        "/repo/experiments/handlers.py",
+        "/repo/notes/new.txt",
+        "/repo/research/experiments/.gitignore",
+        "/repo/research/research_plan.yaml",
+    ]
+
+
+@pytest.mark.slow
+def test_an_import_that_would_be_missing(study: Study, server: ModalServer) -> None:
+    """It is found before anything is sent."""
+    subprocess.run(["git", "init", "-q", "."], cwd=study.root, check=True)
+    study.write(".gitignore", "experiments/helper.py\n")
+    study.write("experiments/helper.py", "two = 2\n")
+    study.plan()
+    study.handlers("import helper\ndef e_x1_1_probe(runner): return {'metrics': {'accuracy': helper.two}}\n")
+    refused = run(study, server)
+    assert refused.code == 4
+    assert "ERROR: handlers import experiments/helper.py, which would be missing elsewhere" in refused.err
+    assert "AppCreate" not in server.calls
+
+
+# --- faults -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_container_that_is_killed(study: Study, server: ModalServer) -> None:
+    """Its attempt alone has failed, with its cause; what had arrived is kept."""
+    fill(study)
+    process = start(study, server)
+    wait_for_steps(study, process, 10)
+    server.kill(None, signal.SIGKILL)
+    assert process.wait(60) == 1, output(study)
+    assert "e_x1_1 failed: Modal failed it: " in output(study)
+    record = study.record("e_x1_1")
+    assert record["status"] == "failed"
+    assert record["logged"]["loss"]["count"] >= 10
+    assert study.record("e_x1_2")["status"] == "completed"
+    again = run(study, server, "--exp-resume")
+    assert again.code == 0
+    assert "Not run again: 1" in again.text
+
+
+@pytest.mark.slow
+def test_a_container_that_is_killed_once(study: Study, server: ModalServer) -> None:
+    """Where Modal failed it is begun again, once; its number, record and journal are one."""
+    fill(study, steps=40, retries=1)
+    process = start(study, server)
+    wait_for_steps(study, process, 10)
+    server.kill(None, signal.SIGKILL)
+    assert process.wait(60) == 0, output(study)
+    assert logged(study) == list(range(40))
+    assert len(list((study.root / ATTEMPT.parent).iterdir())) == 1
+    kept = study.root / ATTEMPT / "events.preempted-1.jsonl"
+    assert kept.read_bytes().count(b'"metrics"') >= 10
+
+
+@pytest.mark.slow
+def test_preemption_twice(study: Study, server: ModalServer) -> None:
+    """The same attempt is made again on another machine, and published once."""
+    fill(study, steps=40)
+    process = start(study, server)
+    for _ in range(2):
+        wait_for_steps(study, process, 5)
+        server.preempt()
+        deadline = time.monotonic() + 30
+        while len(logged(study)) >= 5 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+    assert process.wait(60) == 0, output(study)
+    assert logged(study) == list(range(40))
+    assert len(list((study.root / ATTEMPT.parent).iterdir())) == 1
+    assert study.record("e_x1_1")["status"] == "completed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ("import os; os._exit(0)", "its process exited with code 0"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed: SIGSEGV"),
+        ("import time; time.sleep(60)", "timeout after 1 s"),
+    ],
+)
+def test_a_handler_that_ends_its_process(study: Study, server: ModalServer, body: str, cause: str) -> None:
+    """As in a process of its own here: the container and Modal are not to blame, and nothing is retried."""
+    study.plan(PLAN.format(retries=1, sub="timeout: 1"))
+    study.handlers(f"def e_x1_1(runner):\n    {body}\ndef e_x1_2(runner): return {{'metrics': {{}}}}\n")
+    failed = run(study, server)
+    assert failed.code == 1
+    assert f"e_x1_1 failed: {cause}" in failed.text
+    assert study.record("e_x1_2")["status"] == "completed"
+
+
+def test_ctrl_c(study: Study, server: ModalServer) -> None:
+    """What runs there notes that it was stopped, and its files come home; the next run goes on."""
+    fill(study)
+    process = start(study, server)
+    wait_for_steps(study, process, 10)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 2, output(study)
+    record = study.record("e_x1_1")
+    assert (record["status"], record["reason"]) == ("in_progress", "KeyboardInterrupt stopped it")
+    assert "x1-first  in progress" in output(study)
+    assert busy_with(server) == []
+    assert run(study, server, "--exp-resume").code == 0
+
+
+@pytest.mark.slow
+def test_a_client_that_is_killed(study: Study, server: ModalServer) -> None:
+    """What had arrived is kept, nothing looks green, and the next run goes on."""
+    fill(study)
+    process = start(study, server)
+    wait_for_steps(study, process, 10)
+    process.kill()
+    process.wait()
+    assert len(logged(study)) >= 10
+    assert study.exprunner("gates").code in {0, 4}
+    assert "in progress" in study.exprunner("status").text
+    assert run(study, server, "--exp-resume").code == 0
+
+
+@pytest.mark.slow
+def test_a_network_that_is_gone_for_a_while(study: Study, server: ModalServer) -> None:
+    """The run waits for it; nothing is lost."""
+    fill(study)
+    process = start(study, server)
+    wait_for_steps(study, process, 5)
+    server.pause()
+    time.sleep(3)
+    server.resume()
+    assert process.wait(90) == 0, output(study)
+    assert logged(study) == list(range(60))
+
+
+def test_no_token(study: Study, server: ModalServer) -> None:
+    """It is said what to do, and nothing is begun."""
+    fill(study)
+    server.refuse_tokens("Token missing. Could not authenticate client.")
+    refused = run(study, server)
+    assert refused.code == 4
+    assert "run 'modal setup' once, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET" in refused.err
+    assert not (study.root / ATTEMPT).exists()
+
+
+@pytest.mark.slow
+def test_nobody_answers(study: Study) -> None:
+    """A server that is not there."""
+    fill(study)
+    env = {"MODAL_SERVER_URL": "http://127.0.0.1:9", "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
+    refused = study.pytest(
+        "experiments/", "--exp-executor=modal", env={**env, "MODAL_CONFIG_PATH": os.devnull}
+    )
+    assert refused.code == 4
+    assert "Modal cannot be reached" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("-n2", "-p", "xdist"),
+            "-n cannot be combined with --exp-executor modal: one process calls many handlers at once there; "
+            "use --exp-max-containers N",
+        ),
+        (
+            ("--exp-max-containers=many",),
+            "--exp-max-containers: 'many' is not a number; expected one such as 8",
+        ),
+    ],
+)
+def test_what_is_refused(study: Study, arguments: tuple[str, ...], said: str) -> None:
+    """Before anything is looked at."""
+    fill(study)
+    refused = study.pytest("experiments/", "--exp-executor=modal", *arguments)
+    assert refused.code == 4
+    assert f"ERROR: {said}" in refused.err.replace("\n", " ")

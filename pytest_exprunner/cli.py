@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import click
 
 from pytest_exprunner import __version__, ini, plan_file
 from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
+from pytest_exprunner.executors.away import Away, Collected, Source
 from pytest_exprunner.following import Follower
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute, find_plan, setting, study_root
@@ -288,41 +289,86 @@ def _cut_short(study: Study) -> Iterator[str]:
 def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Write results.yaml and FINDINGS.md anew from the stored attempts."""
     opened = _Opened(plan, results)
+    with _at_work(opened, "report"):
+        written = _write_anew(opened)
+    _tell_written(opened, written, "report", {}, as_json=as_json)
+
+
+@cli.command()
+@_common
+def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Bring home what attempts elsewhere have left whose run is gone, and write results anew."""
+    opened = _Opened(plan, results)
     layout = Layout(opened.settings.results_root)
-    publisher = Publisher(layout)
-    publisher.prepare()
-    lock = RunLock(layout.lock_folder)
-    lock.acquire("'exprunner report'", 0, opened.settings.shown(layout.root))
+    with _at_work(opened, "collect"):
+        collected = Collected((), ())
+        if Away(layout).pending():
+            collected = Away(layout).collect(_elsewhere())
+        written = _write_anew(opened)
+    if not as_json:
+        brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
+        _say([Line(f"brought home: {brought}", "good" if collected.brought else "")])
+        if gone:
+            _say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
+    told = {"brought": list(collected.brought), "left_nothing": list(collected.gone)}
+    _tell_written(opened, written, "collect", told, as_json=as_json)
+
+
+def _elsewhere() -> Source:
+    """Return where answers are kept. Raises `ExprunnerError` where that needs what is not installed."""
     try:
-        study = opened.study()
-        stored = study.results()
-        written = [e for e, state in stored.experiments.items() if state.started]
-        for experiment in written:
-            publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment))
-        publisher.project(stored)
-        publisher.flush(durable=True)
+        from pytest_exprunner.executors.modal import Results as OnModal  # noqa: PLC0415 - optional, and heavy
+    except ImportError as error:
+        raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[modal]'") from None
+    return OnModal()
+
+
+@contextlib.contextmanager
+def _at_work(opened: _Opened, command: str) -> Iterator[None]:
+    """Have the results folder to oneself."""
+    layout = Layout(opened.settings.results_root)
+    Publisher(layout).prepare()
+    lock = RunLock(layout.lock_folder)
+    lock.acquire(f"'exprunner {command}'", 0, opened.settings.shown(layout.root))
+    try:
+        yield
     finally:
         lock.release()
-    findings = opened.settings.shown(layout.findings)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was written anew, and what has to be said of it."""
+
+    experiments: list[str]
+    notes: list[str]
+    problems: list[str]
+
+
+def _write_anew(opened: _Opened) -> _Written:
+    publisher, study = Publisher(Layout(opened.settings.results_root)), opened.study()
+    stored = study.results()
+    written = [e for e, state in stored.experiments.items() if state.started]
+    for experiment in written:
+        publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment))
+    publisher.project(stored)
+    publisher.flush(durable=True)
+    return _Written(written, publisher.notes, study.problems)
+
+
+def _tell_written(
+    opened: _Opened, written: _Written, kind: str, told: Mapping[str, Any], *, as_json: bool
+) -> None:
+    findings = opened.settings.shown(Layout(opened.settings.results_root).findings)
     if as_json:
-        value = {
-            "experiments": written,
-            "findings": findings,
-            "notes": publisher.notes,
-            "problems": study.problems,
-        }
-        _print_json("report", value)
+        _print_json(kind, {**told, **asdict(written), "findings": findings})
     else:
-        _say(
-            [
-                Line(
-                    f"wrote results and findings of {count(len(written), 'experiment')}, and {findings}",
-                    "good",
-                ),
-                *(Line(terminal.safe(note), "warn") for note in [*publisher.notes, *study.problems]),
-            ]
+        what = (
+            f"wrote results and findings of {count(len(written.experiments), 'experiment')}, and {findings}"
         )
-    if study.problems:
+        notes = (Line(terminal.safe(note), "warn") for note in [*written.notes, *written.problems])
+        _say([Line(what, "good"), *notes])
+    if written.problems:
         raise SystemExit(EXIT_FAILED)
 
 

@@ -14,6 +14,8 @@ RECORD = "record.json"
 EVENTS = "events.jsonl"
 LOG = "log.txt"
 ARTIFACTS = "artifacts"
+AWAY = "away"
+"""Beside the lock: notes of attempts that were begun elsewhere and have not come home."""
 ITEM_FAILED = "item-failed.txt"
 """In an attempt that completed: what failed afterwards, in a fixture or with the process."""
 

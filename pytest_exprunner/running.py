@@ -9,12 +9,14 @@ import pytest
 
 from pytest_exprunner import calling, devices, options, plan_file, processes, showing
 from pytest_exprunner.collecting import EXPLORATORY, LINK, SELECTED, Collecting, only_setup, params_of
-from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
+from pytest_exprunner.errors import ExprunnerError, LockedError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
 from pytest_exprunner.isolating import IsolateHooks
 from pytest_exprunner.items import BLOCKED, RECORD, REPLAYED, ItemHooks, printable
 from pytest_exprunner.judging import Judgement, Outcome
+from pytest_exprunner.layout import AWAY, Layout
 from pytest_exprunner.location import study_root
+from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
@@ -58,6 +60,7 @@ def configure(
     )
     collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
     shared = _shared_run(config)
+    remarks = _brought_home(settings) if shared is None and settings.resume else []
     session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan), found.planned(), shared)
     if settings.stub and config.pluginmanager.has_plugin("lfplugin"):
         config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
@@ -80,6 +83,7 @@ def configure(
         return
     parallel = _is_distributed(config)
     run = RunHooks(config, session, collecting, folders, parallel=parallel)
+    run.remarks += remarks
     run.remarks += [f"warning: {warning}" for warning in loaded.warnings]
     run.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
     manager.register(run, "exprunner-run")
@@ -102,6 +106,31 @@ def _distribute(
         raise pytest.UsageError(refusal)
     manager = config.pluginmanager
     manager.register(distributed.ControllerHooks(session, collecting, run.begin), "exprunner-controller")
+
+
+def _brought_home(settings: Settings) -> list[str]:
+    """Bring home what a run that is gone has left elsewhere; return what a person should know of that."""
+    layout = Layout(settings.results_root)
+    if not (layout.lock_folder / AWAY).is_dir():
+        return []
+    from pytest_exprunner.executors.away import Away  # noqa: PLC0415 - not needed as a rule
+
+    away = Away(layout)
+    if not away.pending():
+        return []
+    lock = RunLock(layout.lock_folder)
+    try:
+        from pytest_exprunner.executors.modal import Results  # noqa: PLC0415 - optional, and heavy
+
+        lock.acquire("bringing attempts home", 0, settings.shown(layout.root))
+        collected = away.collect(Results())
+    except LockedError:
+        return []  # they belong to a run that goes on
+    except (ImportError, ExprunnerError) as error:
+        return [f"warning: what an earlier run began on Modal could not be brought home: {error}"]
+    finally:
+        lock.release()
+    return [f"brought home from Modal: {', '.join(collected.brought)}"] if collected.brought else []
 
 
 def _modal(config: pytest.Config, session: ExperimentSession) -> object:

@@ -13,7 +13,7 @@ from pytest_exprunner import files
 from pytest_exprunner.executors.base import Answer, Job
 from pytest_exprunner.executors.mirror import Mirror
 from pytest_exprunner.executors.parcel import Entry
-from pytest_exprunner.layout import Layout
+from pytest_exprunner.layout import AWAY, Layout
 
 
 class Source(Protocol):
@@ -44,7 +44,7 @@ class Away:
     def __init__(self, layout: Layout) -> None:
         """Nothing is read or written yet."""
         self._layout = layout
-        self._folder = layout.lock_folder / "away"
+        self._folder = layout.lock_folder / AWAY
 
     def note(self, run: str, job: Job) -> None:
         """Take in that a job is about to begin."""

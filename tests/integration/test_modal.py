@@ -255,6 +255,32 @@ def test_a_client_that_is_killed(study: Study, server: ModalServer) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["collect", "--exp-resume"])
+def test_what_ends_after_its_client_was_killed(study: Study, server: ModalServer, how: str) -> None:
+    """It is brought home, whole, by the command or by the next run that resumes; nothing is made twice."""
+    fill(study, steps=40)
+    process = start(study, server)
+    wait_for_steps(study, process, 10)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while busy_with(server) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if how == "collect":
+        done = study.exprunner("collect", env=server.environment())
+        assert done.code == 0, done.text
+        assert "brought home: e_x1_1" in done.text
+        assert "accuracy" in (study.research / "FINDINGS.md").read_text()
+    resumed = run(study, server, "--exp-resume")
+    assert resumed.code == 0, resumed.text
+    assert ("brought home from Modal: e_x1_1" in resumed.text) == (how == "--exp-resume")
+    assert logged(study) == list(range(40))
+    assert study.record("e_x1_1")["status"] == "completed"
+    assert len(list((study.root / ATTEMPT.parent).iterdir())) == 1
+    assert not list((study.research / ".exprunner" / "away").iterdir())
+
+
+@pytest.mark.slow
 def test_a_network_that_is_gone_for_a_while(study: Study, server: ModalServer) -> None:
     """The run waits for it; nothing is lost."""
     fill(study)

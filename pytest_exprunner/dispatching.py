@@ -45,6 +45,10 @@ Make = Callable[[Plan, float | None, int, Setup, Path, Sequence[str]], Executor]
 the project's folder and the files that go along, return an executor that is not open yet."""
 
 
+_OWN_PLUGINS = {"exprunner", "pytest_exprunner.plugin", "xdist", "xdist.plugin"}
+"""The far end loads this one by itself, and distributes nothing further."""
+
+
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
     """An item whose attempt is being made elsewhere."""
@@ -238,6 +242,7 @@ def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
         options=_options(config, root, layout.root, session.settings.timeout or session.plan.modal.timeout),
         folder=start.relative_to(root).as_posix() if start.is_relative_to(root) else ".",
         results=layout.root.relative_to(root).as_posix(),
+        branch=layout.branch,
         provenance={name: shared.provenance.get(name) for name in ("commit", "dirty")},
     )
 
@@ -260,12 +265,11 @@ def _options(config: pytest.Config, root: Path, results: Path, limit: float | No
         for name, value in vars(config.option).items()
         if name not in _HOME_ONLY and _is_plain(value)
     }
-    plugins = [p for p in config.option.plugins if not p.startswith("no:")]
-    refused = [p for p in config.option.plugins if p.startswith("no:")]
+    plugins = [name for name in config.option.plugins if name not in _OWN_PLUGINS]
     ini = config.inipath
     return {
         **options,
-        "plugins": [*refused, "no:cacheprovider", "no:terminal", *plugins],
+        "plugins": [*plugins, "no:cacheprovider", "no:terminal"],
         "rootdir": PROJECT,
         "inifilename": moved(str(ini)) if ini is not None and ini.is_relative_to(root) else None,
         "exp_executor": "subprocess",

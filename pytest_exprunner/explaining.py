@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, params_of
 from pytest_exprunner.errors import count
+from pytest_exprunner.executors import asking
 from pytest_exprunner.gates import Action
 from pytest_exprunner.items import printable
 from pytest_exprunner.render import terminal
+from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.wording import few
 
@@ -44,6 +47,7 @@ class Explanation:
         self._session = session
         self._running: dict[str, str] = {}
         self._same = 0
+        self._asked: list[Mapping[str, Any]] = []
 
     def lines(self, items: Sequence[pytest.Item]) -> Iterator[str]:
         """One line per handler, and one about all."""
@@ -52,13 +56,27 @@ class Explanation:
         for item in handlers:
             action, reason = self._decide(item)
             counts[action] += 1
-            yield f"{action} {item.stash[SELECTED].label}: {reason}"
+            where = self._where(item.stash[SELECTED]) if action == "run" else ""
+            yield f"{action} {item.stash[SELECTED].label}: {reason}{where}"
         yield (
             f"{counts['run']} to run, {counts['skip']} to skip, {counts['block']} blocked; "
             "nothing was run (--exp-explain)"
         )
+        if self._asked:
+            yield f"on Modal: {asking.bound(self._asked)}"
         if self._same and not self._session.settings.resume:
             yield f"with --exp-resume, {count(self._same, 'unchanged one')} would not be run again"
+
+    def _where(self, selected: Selected) -> str:
+        """Say what a container is asked for, where one is."""
+        settings = self._session.settings
+        if settings.executor != "modal":
+            return ""
+        plan = self._session.plan
+        sub = plan.experiments[selected.experiment].sub_experiments[selected.sub_experiment]
+        limit = settings.timeout if sub.timeout is None else sub.timeout
+        self._asked.append(asking.asked(sub.resources, limit, plan.modal))
+        return f" [Modal: {asking.in_words(self._asked[-1])}]"
 
     def _decide(self, item: pytest.Item) -> tuple[str, str]:
         selected = item.stash[SELECTED]

@@ -66,7 +66,9 @@ class FarHooks:
 def main() -> int:
     """Collect, and take jobs from the pipes whose descriptors are the arguments."""
     link = Link(*map(int, sys.argv[1:3]))
-    config = Config.fromdictargs(dict(link.setup.options), list(link.setup.arguments))
+    # By its module: the package need not be installed here, only importable.
+    own = ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin"]
+    config = Config.fromdictargs(dict(link.setup.options), [*own, *link.setup.arguments])
     config.stash[LINK] = link
     code: int = config.hook.pytest_cmdline_main(config=config)
     config._ensure_unconfigure()  # noqa: SLF001 - as pytest.main does

@@ -28,6 +28,8 @@ class Setup:
     folder: str
     """Where pytest was started."""
     results: str
+    branch: str
+    """Of the results folder: ``stub``, or an empty text."""
     provenance: Mapping[str, Any]
     """What only the machine that leads the run knows: the commit."""
 

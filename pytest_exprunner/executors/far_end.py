@@ -140,7 +140,7 @@ class FarEnd:
         self._setup = setup
         self._project = project
         self._store = store
-        self._layout = Layout(project / setup.results)
+        self._layout = Layout(project / setup.results, setup.branch)
         self._warm: Warm | None = None
 
     def run(self, job: Job, told: Callable[[Piece], bool]) -> Answer:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import queue
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -24,18 +26,17 @@ from modal.exception import AuthError, Error, FunctionTimeoutError, InputCancell
 from modal.exception import TimeoutError as NoAnswerYet
 
 from pytest_exprunner.errors import ExecutorError
+from pytest_exprunner.executors.asking import LONGEST, asked
 from pytest_exprunner.executors.base import Answer, Job, Piece, Setup, Told
 from pytest_exprunner.executors.far_end import ANSWER, STOPPED, FarEnd, place_of_answer
 from pytest_exprunner.executors.parcel import Entry, Store, object_name
-from pytest_exprunner.plan import Modal, Plan, Resources
+from pytest_exprunner.plan import Modal, Plan
 
 PROJECT = "/repo"
 STORE = "/exprunner-results"
 VOLUME = "exprunner-results"
 _PACKAGE = "pytest_exprunner"
 _DISTRIBUTION = "pytest-exprunner"
-_LONGEST = 24 * 3600  # seconds: what Modal grants at most
-_GRACE = 120.0  # seconds beyond a handler's own limit, which is kept at the far end
 _SMALL = 64 * 1024
 _FEW = 16
 _LOOK = 0.3
@@ -79,6 +80,22 @@ def _small(answer: Answer, store: Store) -> dict[str, bytes]:
     """Return what may as well come along: asking for a small file takes longer than sending it."""
     entries = [entry for entry in answer.files if entry.bytes <= _SMALL][:_FEW]
     return {entry.sha256: b"".join(store.fetch(entry)) for entry in entries}
+
+
+def smoke(folder: str) -> dict[str, Any]:
+    """Look at a container: its GPU, and what pytest collects of the handlers in a folder."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+    command += ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin", folder]
+    done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+        command, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    seen: dict[str, Any] = {"torch": "not installed", "cuda": False}
+    with contextlib.suppress(ImportError):
+        torch: Any = importlib.import_module("torch")
+        seen = {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
+        if seen["cuda"]:
+            seen["device"] = torch.cuda.get_device_name()
+    return {**seen, "collected": done.returncode == 0, "pytest": (done.stdout + done.stderr).strip()}
 
 
 def _partition(job: Job) -> str:
@@ -140,8 +157,7 @@ class ModalExecutor:
     def __enter__(self) -> Self:
         """Bring the project there. Raises `ExecutorError` where Modal refuses."""
         with contextlib.ExitStack() as stack:
-            staged = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exprunner-ship-")))
-            _stage(self._root, self._shipped, staged)
+            staged = Path(stack.enter_context(stage(self._root, self._shipped)))
             app = modal.App(f"exprunner-{self._setup.run}", include_source=False)
             self._function = app.function(**self._function_options(staged))(attempt)
             with _in_words():
@@ -166,7 +182,7 @@ class ModalExecutor:
             "image": image_of(self._settings, self._root, staged),
             "volumes": {STORE: self._volume, **{at: volume for volume, at in named.items()}},
             "secrets": [modal.Secret.from_name(name) for name in self._settings.secrets],
-            "timeout": _LONGEST,
+            "timeout": LONGEST,
             "max_containers": self.most,
             "region": self._settings.region,
         }
@@ -234,7 +250,7 @@ class ModalExecutor:
     def _function_for(self, job: Job) -> Any:
         sub = self._plan.experiments[job.experiment].sub_experiments[job.sub_experiment]
         limit = self._limit if sub.timeout is None else sub.timeout
-        options = asked(sub.resources, limit, self._settings)
+        options = asked(sub.resources, limit, self._settings, stub=bool(self._setup.branch))
         name = json.dumps(options, sort_keys=True)
         if name not in self._variants:
             self._variants[name] = self._function.with_options(**options) if options else self._function
@@ -314,44 +330,31 @@ def _in_words() -> Iterator[None]:
 # --- what a container is made of --------------------------------------------------------------------
 
 
-def asked(resources: Resources, timeout: float | None, settings: Modal) -> dict[str, Any]:
-    """Return what a sub-experiment asks of its container, in Modal's words."""
-    kind = resources.gpu_type or settings.gpu
-    options: dict[str, Any] = {}
-    if resources.gpu or resources.gpu_type:
-        number = max(resources.gpu, 1)
-        options["gpu"] = f"{kind or 'ANY'}:{number}" if number > 1 else kind or "ANY"
-    options["cpu"] = resources.cpu or settings.cpu
-    options["memory"] = resources.memory or settings.memory
-    limit = timeout or settings.timeout
-    options["timeout"] = min(int(limit + _GRACE), _LONGEST) if limit else None
-    return {name: value for name, value in options.items() if value}
-
-
 def image_of(settings: Modal, root: Path, staged: Path) -> modal.Image:
     """Return the image: what the project depends on, then its code, which changes most, at the end."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if settings.image:
-        image = modal.Image.from_registry(settings.image)
-    else:
-        image = modal.Image.debian_slim(python_version=version)
-    if settings.apt:
-        image = image.apt_install(*settings.apt)
-    if (root / "uv.lock").is_file():
-        image = image.uv_sync(
-            str(root), groups=list(settings.groups) or None, extras=list(settings.extras) or None
-        )
-        packages = [*_own_dependencies(), *settings.packages]
-    else:
-        packages = [
-            *dependencies(root, settings.extras, settings.groups),
-            *_own_dependencies(),
-            *settings.packages,
-        ]
-    image = image.uv_pip_install(*packages)
+    image = _with_dependencies(_base(settings), settings, root)
     paths = [PROJECT, *([f"{PROJECT}/src"] if (root / "src").is_dir() else [])]
     image = image.env({"PYTHONPATH": os.pathsep.join(["/root", *paths]), **settings.env})
     return image.add_local_python_source(_PACKAGE).add_local_dir(staged, PROJECT)
+
+
+def _base(settings: Modal) -> modal.Image:
+    if settings.image:
+        image = modal.Image.from_registry(settings.image)
+    else:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        image = modal.Image.debian_slim(python_version=version)
+    return image.apt_install(*settings.apt) if settings.apt else image
+
+
+def _with_dependencies(image: modal.Image, settings: Modal, root: Path) -> modal.Image:
+    packages = [*_own_dependencies(), *settings.packages]
+    if (root / "uv.lock").is_file():
+        groups, extras = list(settings.groups) or None, list(settings.extras) or None
+        image = image.uv_sync(str(root), groups=groups, extras=extras)
+    else:
+        packages = [*dependencies(root, settings.extras, settings.groups), *packages]
+    return image.uv_pip_install(*packages)
 
 
 def dependencies(root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
@@ -380,9 +383,11 @@ def _own_dependencies() -> list[str]:
     return [text for text in metadata.requires(_DISTRIBUTION) or () if "extra ==" not in text]
 
 
-def _stage(root: Path, names: Sequence[str], staged: Path) -> None:
+def stage(root: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
     """Copy what goes along: what is edited from now on is not what runs."""
+    staged = tempfile.TemporaryDirectory(prefix="exprunner-ship-")
     for name in names:
-        target = staged / name
+        target = Path(staged.name, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, target)
+    return staged

@@ -162,3 +162,15 @@ def test_the_tests_that_the_page_on_reliability_names() -> None:
     }
     assert len(named) > 30
     assert named <= defined
+
+
+def test_the_page_on_modal(study: Study) -> None:
+    """Its plan asks for what the page says that it may cost."""
+    page = ROOT / "docs" / "modal.md"
+    [plan] = blocks(page, "yaml")
+    study.plan(plan)
+    study.handlers("def e_p2_1(runner): ...\ndef e_p2_3(runner): ...\n")
+    explained = study.pytest("experiments/", "--exp-executor", "modal", "--exp-explain")
+    [quoted] = [block for block in blocks(page, "console") if "--exp-explain" in block]
+    for line in quoted.splitlines()[1:]:
+        assert line in explained.out.splitlines()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from modal_server import ModalServer
 from study_folder import Run, Study
 
+ROOT = Path(__file__).parents[2]
 PLAN = """\
 modal: {{retries: {retries}}}
 experiments:
@@ -335,3 +338,117 @@ def test_what_is_refused(study: Study, arguments: tuple[str, ...], said: str) ->
     refused = study.pytest("experiments/", "--exp-executor=modal", *arguments)
     assert refused.code == 4
     assert f"ERROR: {said}" in refused.err.replace("\n", " ")
+
+
+# --- before anything is spent -----------------------------------------------------------------
+
+
+def test_what_it_may_cost(study: Study) -> None:
+    """``--exp-explain`` says what each handler is going to get, and the most that it may come to."""
+    study.plan(
+        """\
+        modal: {gpu: A10G, cpu: 2}
+        experiments:
+          x1-first:
+            sub_experiments:
+              e_x1_1: {resources: {gpu: 2, gpu_type: H100, memory: 2048}, timeout: 3480}
+              e_x1_2: {resources: {gpu: 1}}
+              e_x1_3: {}
+        """
+    )
+    study.handlers("".join(f"def e_x1_{i}(runner): return {{'metrics': {{}}}}\n" for i in (1, 2, 3)))
+    explained = study.pytest("experiments/", "--exp-executor=modal", "--exp-explain")
+    assert explained.code == 0
+    assert [line for line in explained.out.splitlines() if "Modal" in line or "to run" in line] == [
+        "run e_x1_1: it has never run [Modal: H100:2, 2 cores, 2048 MiB, at most 1 h]",
+        "run e_x1_2: it has never run [Modal: A10G, 2 cores, at most 24 h]",
+        "run e_x1_3: it has never run [Modal: no GPU, 2 cores, at most 24 h]",
+        "3 to run, 0 to skip, 0 blocked; nothing was run (--exp-explain)",
+        (
+            "on Modal: at most 26 GPU-hours (A10G 24, H100 2), if Modal repeats nothing; each without a time "
+            "limit counts as 24 h (1 sub-experiment)"
+        ),
+    ]
+
+
+# --- modal run --------------------------------------------------------------------------------
+
+
+def modal_run(study: Study, server: ModalServer, function: str, *arguments: str) -> Run:
+    """Start a function of the app with Modal's own command."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EXPRUNNER_", "PYTEST_", "MODAL_"))}
+    command = [
+        sys.executable,
+        "-m",
+        "modal",
+        "run",
+        "-m",
+        f"pytest_exprunner.modal_app::{function}",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=study.root,
+        env={**inherited, **server.environment(), "PYTEST_ADDOPTS": "-p no:randomly"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.slow
+def test_the_app(study: Study, server: ModalServer) -> None:
+    """Whole experiments, one sub-experiment, the stub; exit codes as pytest's; what the volume holds."""
+    fill(study, steps=1)
+    one = modal_run(study, server, "run_experiment", "--experiment-id=x1-first", "--sub-experiment=e_x1_2")
+    assert one.code == 0, one.text
+    assert "1 passed, 1 deselected" in one.out
+    stub = modal_run(study, server, "run_experiment", "--experiment-id=x1-first", "--stub-mode")
+    assert stub.code == 0, stub.text
+    assert "STUB RUN: no handler was called" in stub.out
+    assert study.results()["results"]["experiments"].keys() == {"e_x1_2"}
+    unknown = modal_run(study, server, "run_experiment", "--experiment-id=x9")
+    assert unknown.code == 4
+    assert "ERROR: the plan has no experiment 'x9'; it has: x1-first" in unknown.err
+    study.handlers("def e_x1_1(runner): raise ValueError\ndef e_x1_2(runner): return {'metrics': {}}\n")
+    assert modal_run(study, server, "run_experiment", "--experiment-id=x1-first").code == 1
+    held = modal_run(study, server, "list_results")
+    assert held.code == 0
+    assert held.out.count("x1-first/e_x1_1/0001") == 2
+    seen = modal_run(study, server, "smoke_test")
+    assert seen.code == 0, seen.text
+    assert "collected: True" in seen.out
+
+
+@pytest.mark.slow
+def test_the_example_study(study: Study, server: ModalServer) -> None:
+    """Real training in a container leaves the results that training here does."""
+    pytest.importorskip("torch")
+    here = Study(study.root / "here")
+    there = Study(study.root / "there")
+    for each in (here, there):
+        each.root.mkdir()
+        for name in ("experiments", "research"):
+            ignored = shutil.ignore_patterns("__pycache__", ".exprunner", "c1-*", "p2-*", "FINDINGS.md")
+            shutil.copytree(ROOT / name, each.root / name, ignore=ignored)
+    limited = {"OMP_NUM_THREADS": "1"}
+    local = here.pytest("experiments/", "-m", "p2-hybrid-encoder", env=limited, timeout=300)
+    assert local.code == 0, local.text
+    plan = there.research / "research_plan.yaml"
+    plan.write_text(plan.read_text() + "\nmodal: {env: {OMP_NUM_THREADS: '1'}}\n")
+    remote = modal_run(there, server, "run_experiment", "--experiment-id=p2-hybrid-encoder")
+    assert remote.code == 0, remote.text
+    assert told(there) == told(here)
+
+
+def told(study: Study) -> dict[str, Any]:
+    """What a results file says, without times, ids and machines."""
+    results = study.results("p2-hybrid-encoder")
+    for name in ("executed_by", "started_at", "completed_at", "provenance", "attempts"):
+        del results[name]
+    for entry in results["results"]["experiments"].values():
+        for name in [name for name in entry if name.endswith(("_at", "_s")) or name == "run"]:
+            del entry[name]
+    return results

@@ -23,6 +23,7 @@ ONLY_IN = {
         *(
             "far_items",
             "dispatching",
+            "modal_app",
             "items",
             "isolating",
             "replaying",
@@ -37,7 +38,7 @@ ONLY_IN = {
     "filelock": {"lock", "devices"},
     "psutil": {"processes"},
     "_pytest": {"selecting", "isolating", "far_items"},
-    "modal": {"executors.modal"},
+    "modal": {"executors.modal", "modal_app"},
     "yaml": {"yaml_nodes"},
     "click": {"cli"},
     "pydantic": {"plan", "plan_file"},

@@ -29,6 +29,7 @@ from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.wording import few
 
+_NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _LOOK = 0.2  # seconds after which a Ctrl-C is noticed at the latest
 _PATIENCE = 10.0  # seconds that what is under way gets to note that it was stopped
 _HOME_ONLY = {
@@ -243,6 +244,7 @@ def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
         folder=start.relative_to(root).as_posix() if start.is_relative_to(root) else ".",
         results=layout.root.relative_to(root).as_posix(),
         branch=layout.branch,
+        autoload=not os.environ.get(_NO_AUTOLOAD),
         provenance={name: shared.provenance.get(name) for name in ("commit", "dirty")},
     )
 

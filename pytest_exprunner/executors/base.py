@@ -30,6 +30,8 @@ class Setup:
     results: str
     branch: str
     """Of the results folder: ``stub``, or an empty text."""
+    autoload: bool
+    """Whether pytest loads every plugin that is installed."""
     provenance: Mapping[str, Any]
     """What only the machine that leads the run knows: the commit."""
 

@@ -45,10 +45,11 @@ class Warm:
         self._reading, child_writes = os.pipe()
         package = str(Path(pytest_exprunner.__file__).parent.parent)
         path = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        refused = {} if setup.autoload else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
             [sys.executable, "-m", _MODULE, str(child_reads), str(child_writes)],
             cwd=project / setup.folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            env={**os.environ, **refused, "PYTHONPATH": os.pathsep.join(path)},
             pass_fds=(child_reads, child_writes),
             stdin=subprocess.DEVNULL,
         )

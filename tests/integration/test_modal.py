@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
+from grpclib import Status
 from modal_server import ModalServer
 from study_folder import Run, Study
 
@@ -304,6 +306,94 @@ def test_no_token(study: Study, server: ModalServer) -> None:
     assert refused.code == 4
     assert "run 'modal setup' once, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET" in refused.err
     assert not (study.root / ATTEMPT).exists()
+
+
+@pytest.mark.slow
+def test_a_token_that_expires(study: Study, server: ModalServer) -> None:
+    """What runs is failed with the words of Modal; what had arrived is kept."""
+    fill(study)
+    process = start(study, server)
+    wait_for_steps(study, process, 5)
+    server.refuse_tokens("Token has expired")
+    assert process.wait(60) == 1, output(study)
+    assert "Token has expired" in output(study)
+    assert study.record("e_x1_1")["logged"]["loss"]["count"] >= 5
+
+
+@pytest.mark.slow
+def test_a_quota(study: Study, server: ModalServer) -> None:
+    """Each attempt that Modal refuses has failed, in its words; none looks as if it had run."""
+    fill(study)
+    server.refuse_functions(Status.RESOURCE_EXHAUSTED, "GPU quota exceeded", rpc="FunctionMap")
+    refused = run(study, server)
+    assert refused.code == 1
+    assert (
+        "e_x1_1 failed before its attempt started, or in it: Modal refuses: GPU quota exceeded"
+        in refused.text
+    )
+    assert not (study.root / ATTEMPT).exists()
+    server.accept()
+    assert run(study, server, "--exp-resume").code == 0
+
+
+@pytest.mark.slow
+def test_a_volume_that_is_full(study: Study, server: ModalServer) -> None:
+    """The attempt has failed, and says that its files could not be kept; its journal is here."""
+    study.plan()
+    study.handlers(
+        "def e_x1_1_probe(runner):\n"
+        "    runner.log_metrics({'loss': 1.0})\n"
+        "    runner.results.save_artifact('model.bin', bytes(5_000_000))\n"
+        "    return {'metrics': {'accuracy': 0.95}}\n"
+    )
+    server.volume_limit = 1_000_000
+    full = run(study, server)
+    assert full.code == 1
+    assert "volume" in full.text
+    assert study.results()["recommendation"] == "investigate"
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_imported_there(study: Study, server: ModalServer) -> None:
+    """It is said why, for each of its handlers."""
+    study.plan()
+    study.handlers(
+        "import os\n"
+        "if os.path.exists('/repo'):\n"
+        "    import no_such_library\n"
+        "def e_x1_1_probe(runner): return {'metrics': {'accuracy': 0.95}}\n"
+    )
+    failed = run(study, server)
+    assert failed.code == 1
+    assert "could not be collected at the far end" in failed.text
+    assert "No module named 'no_such_library'" in failed.text
+
+
+@pytest.mark.slow
+def test_a_queue_that_is_full(study: Study, server: ModalServer) -> None:
+    """A handler does not wait for it, and nothing is dropped: the journal comes home whole."""
+    server.queue_limit = 1
+    fill(study, steps=60)
+    assert run(study, server).code == 0
+    assert logged(study) == list(range(60))
+
+
+@pytest.mark.slow
+def test_trackers(study: Study, server: ModalServer) -> None:
+    """They follow the journals as they arrive, and are told each point once."""
+    fill(study, steps=30)
+    path = [str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = study.pytest(
+        "experiments/",
+        "--exp-executor=modal",
+        "--exp-tracker=recording_tracker:Recording",
+        env={**server.environment(), "PYTHONPATH": os.pathsep.join(path)},
+    )
+    assert done.code == 0, done.text
+    assert "told of 2 attempts" in done.text
+    calls = [json.loads(line) for line in (study.root / "told.jsonl").read_text().splitlines()]
+    assert [call["step"] for call in calls if call["call"] == "metrics_logged"] == list(range(30))
+    assert [call["call"] for call in calls].count("attempt_ended") == 2
 
 
 @pytest.mark.slow

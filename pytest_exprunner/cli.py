@@ -275,6 +275,10 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
 def _cut_short(study: Study) -> Iterator[str]:
     """Tell of runs that ended without having done what they selected."""
     going_on = current_run(study.layout) if is_led(study.layout) else ""
+    for begun in Away(study.layout).pending():
+        if begun.run != going_on:
+            label = begun.job.key.label
+            yield f"{label} was begun on Modal ({begun.run}); 'exprunner collect' brings it home"
     for run, pending in study.runs.items():
         left = sum(len(items) for items in pending.values())
         if left and run != going_on:
@@ -301,16 +305,22 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
     opened = _Opened(plan, results)
     layout = Layout(opened.settings.results_root)
     with _at_work(opened, "collect"):
-        collected = Collected((), ())
+        collected = Collected()
         if Away(layout).pending():
             collected = Away(layout).collect(_elsewhere())
         written = _write_anew(opened)
     if not as_json:
         brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
         _say([Line(f"brought home: {brought}", "good" if collected.brought else "")])
+        if collected.going_on:
+            _say([Line(f"still going on: {', '.join(collected.going_on)}")])
         if gone:
             _say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
-    told = {"brought": list(collected.brought), "left_nothing": list(collected.gone)}
+    told = {
+        "brought": list(collected.brought),
+        "going_on": list(collected.going_on),
+        "left_nothing": list(collected.gone),
+    }
     _tell_written(opened, written, "collect", told, as_json=as_json)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from pytest_exprunner import isolating, schedule
+from pytest_exprunner import calling, isolating, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_setup, params_of
-from pytest_exprunner.errors import ExecutorError, ExprunnerError
+from pytest_exprunner.errors import ExecutorError, ExprunnerError, count
 from pytest_exprunner.executors import shipping
 from pytest_exprunner.executors.away import Away
 from pytest_exprunner.executors.base import PROJECT, Answer, Executor, Job, Setup
@@ -27,6 +27,7 @@ from pytest_exprunner.plan import Plan
 from pytest_exprunner.schedule import Schedule
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
+from pytest_exprunner.settings import Settings
 from pytest_exprunner.wording import few
 
 _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
@@ -35,15 +36,15 @@ _PATIENCE = 10.0  # seconds that what is under way gets to note that it was stop
 _HOME_ONLY = {
     *("numprocesses", "tx", "dist", "maxprocesses", "xmlpath", "basetemp", "keyword", "markexpr", "deselect"),
     *("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip", "cacheclear", "cacheshow", "maxfail"),
-    *("exp_executor", "exp_tracker", "exp_results", "exp_resume", "exp_gate", "exp_explain", "log_file"),
-    *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations"),
+    *("exp_executor", "exp_tracker", "exp_results", "exp_resume", "exp_gate", "exp_explain", "exp_detach"),
+    *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations", "log_file"),
 }
 """Options that say something about the run as a whole, or about files of this machine."""
 
 
-Make = Callable[[Plan, float | None, int, Setup, Path, Sequence[str]], Executor]
-"""Given the plan, the limit where it sets none, how many jobs at once, what is the same for all of them,
-the project's folder and the files that go along, return an executor that is not open yet."""
+Make = Callable[[Plan, Settings, Setup, Path, Sequence[str]], Executor]
+"""Given the plan, settings, what is the same for all jobs, the project's folder and the files that go
+along, return an executor that is not open yet."""
 
 
 _OWN_PLUGINS = {"exprunner", "pytest_exprunner.plugin", "xdist", "xdist.plugin"}
@@ -86,7 +87,10 @@ class DispatchHooks:
             return True
         try:
             with self._opened(handlers) as self._executor:
-                self._run_elsewhere(handlers)
+                if self._session.settings.detach:
+                    self._leave(handlers)
+                else:
+                    self._run_elsewhere(handlers)
         except ExprunnerError as error:
             raise pytest.UsageError(str(error)) from None
         return True
@@ -101,9 +105,7 @@ class DispatchHooks:
                 f"handlers import {few(left_out)}, which would be missing elsewhere: git ignores it, or it "
                 "holds results; have git see it"
             )
-        most = session.settings.most_containers or session.plan.modal.max_containers
-        setup = setup_of(self._config, session)
-        return self._make(session.plan, session.settings.timeout, most, setup, root, names)
+        return self._make(session.plan, session.settings, setup_of(self._config, session), root, names)
 
     def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
         planned = self._schedule(items)
@@ -119,6 +121,43 @@ class DispatchHooks:
         except BaseException:
             self._stop(under_way)
             raise
+
+    def _leave(self, items: Sequence[pytest.Item]) -> None:
+        """Begin what may begin now, and wait for none of it."""
+        planned = self._schedule(items)
+        left = dict(enumerate(items))
+        begun = 0
+        while isinstance(index := planned.start(), int):
+            item = left.pop(index)
+            if self._stays(item):
+                self._run_here(item, None)
+                planned.done(index)
+                continue
+            job = self._job(item)
+            self._away.note(self._session.run, job)
+            call = self._executor.leave(job, self._session.layout.root)
+            self._away.note(self._session.run, job, call)
+            begun += 1
+            self._skip(item, f"begun on Modal as {call}; 'exprunner collect' brings it home")
+        for item in left.values():
+            self._skip(item, "waits for what was begun on Modal")
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(
+                f"{count(begun, 'sub-experiment')} begun on Modal; 'exprunner status' tells of them, "
+                "'exprunner collect' brings home what has ended"
+            )
+
+    def _skip(self, item: pytest.Item, reason: str) -> None:
+        """Report an item about which nothing is known yet."""
+        path, line, _name = item.location
+        report = calling.plain_report(item, "setup", "skipped")
+        report.longrepr = (path, line or 0, f"Skipped: {reason}")
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for each in (report, calling.plain_report(item, "teardown", "passed")):
+            item.ihook.pytest_runtest_logreport(report=each)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _schedule(self, items: Sequence[pytest.Item]) -> Schedule[schedule.Node]:
         selected = [item.stash[SELECTED] for item in items]
@@ -162,17 +201,24 @@ class DispatchHooks:
         self._heed(item)
 
     def _submit(self, item: pytest.Item, index: int) -> tuple[Future[Answer], _UnderWay]:
-        selected = item.stash[SELECTED]
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        key, needed = self._session.reserve(selected)
-        root = self._session.layout.root
-        entries = [entry_of(file, root) for file in needed]
-        job = Job(
+        job, run = self._job(item), self._session.run
+        mirror = Mirror(self._session.layout.attempt(job.key))
+        self._away.note(run, job)
+
+        def began(call: str) -> None:
+            self._away.note(run, job, call)
+
+        future = self._executor.submit(job, self._session.layout.root, mirror.take, began)
+        return future, _UnderWay(item, index, job, mirror)
+
+    def _job(self, item: pytest.Item) -> Job:
+        """Take the number of an attempt, and say what is to be done for it."""
+        key, needed = self._session.reserve(item.stash[SELECTED])
+        entries = [entry_of(file, self._session.layout.root) for file in needed]
+        return Job(
             item.nodeid, key.experiment, key.sub_experiment, key.variant, key.seed, key.sequence, entries
         )
-        mirror = Mirror(self._session.layout.attempt(key))
-        self._away.note(self._session.run, job)
-        return self._executor.submit(job, root, mirror.take), _UnderWay(item, index, job, mirror)
 
     # --- the end of an item -------------------------------------------------------------------
 

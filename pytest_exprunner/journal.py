@@ -199,8 +199,17 @@ def read_attempts(layout: Layout, experiment: str, subs: Collection[str] | None 
         for sequence in sorted(_sequences(root / sub)):
             key = AttemptKey(experiment, sub, sequence)
             record = _read_attempt(layout.attempt(key), key, log.problems)
-            log.attempts.setdefault(sub, []).append(record)
+            if record.run or record.finished_at or not _is_only_a_number(layout.attempt(key)):
+                log.attempts.setdefault(sub, []).append(record)
     return log
+
+
+def _is_only_a_number(folder: Path) -> bool:
+    """Tell whether an attempt's folder was made to take its number, and nothing has begun in it."""
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return True
 
 
 def read_attempt(folder: Path, key: AttemptKey) -> AttemptRecord:

@@ -87,6 +87,11 @@ def declare(parser: pytest.Parser) -> None:
         help="say for each handler whether it would be run and why, and run nothing",
     )
     group.addoption(
+        "--exp-detach",
+        action="store_true",
+        help="begin what may begin on Modal, and leave; 'exprunner collect' brings it home",
+    )
+    group.addoption(
         "--exp-ignore-dependencies",
         action="store_true",
         help="run experiments whose dependencies have not proceeded; recorded with the attempts",
@@ -224,7 +229,16 @@ def _refuse_two_studies(config: pytest.Config, asked: Sequence[Path]) -> None:
 
 def intent(config: pytest.Config) -> str:
     """The first option on the command line that only makes sense with a plan, or an empty text."""
-    for name in ("stub", "gate", "exploratory", "ignore_dependencies", "resume", "explain", "results"):
+    for name in (
+        "stub",
+        "gate",
+        "exploratory",
+        "ignore_dependencies",
+        "resume",
+        "explain",
+        "detach",
+        "results",
+    ):
         if config.getoption(f"exp_{name}"):
             return f"--exp-{name.replace('_', '-')}"
     return ""

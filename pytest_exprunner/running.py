@@ -200,6 +200,7 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         resume=config.getoption("exp_resume"),
         explain=config.getoption("exp_explain"),
         executor=options.executor(config),
+        detach=_detach(config),
         most_containers=options.most_containers(config),
         devices=_devices(config, plan),
         timeout=options.timeout(config),
@@ -207,6 +208,20 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         tracker_timeout=options.tracker_timeout(config),
         lock_timeout=options.lock_timeout(config),
     )
+
+
+def _detach(config: pytest.Config) -> bool:
+    asked = bool(config.getoption("exp_detach"))
+    if asked and options.executor(config) != "modal":
+        raise pytest.UsageError(
+            "--exp-detach needs --exp-executor modal: nothing here goes on without pytest"
+        )
+    if asked and config.getoption("exp_gate"):
+        raise pytest.UsageError(
+            "--exp-gate cannot be combined with --exp-detach, which waits for no result; "
+            "'exprunner gates' tells once they are collected"
+        )
+    return asked
 
 
 def _devices(config: pytest.Config, plan: Plan) -> tuple[str, ...]:
@@ -259,7 +274,7 @@ class RunHooks:
             if not self._parallel:
                 processes.end_children(patience=0, spared=self._session.trackers.pids)
             raise
-        if self._session.started:
+        if self._session.started and not self._session.settings.detach:
             for judgement in self._session.judge():
                 self._report(judgement)
         return result

@@ -14,6 +14,7 @@ from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
 from pytest_exprunner.errors import ResourceError, ResultsError, count
+from pytest_exprunner.executors.away import Away, Begun
 from pytest_exprunner.fold import REPLACED_BY, Pending, current_of, deciding, of_run, reading_of
 from pytest_exprunner.following import announce
 from pytest_exprunner.gates import Action, Decision
@@ -116,6 +117,8 @@ class ExperimentSession:
         self._dirty: set[str] = set()
         self._latest: Attempt | None = None
         self._assigned: dict[tuple[str, str | None, int | None], int] = {}
+        self._elsewhere = self._begun_elsewhere() if settings.resume else {}
+        self._reserved = {slot: begun.job.sequence for slot, begun in self._elsewhere.items()}
         self.started = False
         self.damage: list[str] = []
         """What could not be written."""
@@ -232,6 +235,8 @@ class ExperimentSession:
         pending: dict[str, list[Pending]] = {}
         for item in self._progress.selected:
             after = self.study.last_sequence(item.experiment, item.sub_experiment)
+            if item.slot in self._reserved:
+                after = self._reserved[item.slot] - 1  # what comes home is what is waited for
             blocked = self._progress.blocked.get(item.slot, "")
             record = Pending(
                 item.sub_experiment, item.variant, item.seed, after, self.run, blocked, self.settings.resume
@@ -256,6 +261,8 @@ class ExperimentSession:
             return Decision(Action.BLOCK, (resume.files_missing(item.sub_experiment, missing),))
         if item.slot in self._assigned:
             return Decision(Action.RUN)  # decided where the run is led
+        if item.slot in self._elsewhere:
+            return Decision(Action.BLOCK, (_begun_in_words(self._elsewhere[item.slot]),))
         needs = experiment.sub_experiments[item.sub_experiment].needs
         if self.settings.ignore_dependencies:
             if not self._leads:
@@ -270,6 +277,11 @@ class ExperimentSession:
         self._settled |= {name for name, state in states.items() if _is_settled(state)}
         subs = [self.study.sub(sub) for sub in needs]
         return gates.decide(self.plan, item.experiment, states, self.settings.level, subs)
+
+    def _begun_elsewhere(self) -> dict[tuple[str, str | None, int | None], Begun]:
+        """Return what an earlier run has begun elsewhere and nobody has brought home."""
+        pending = Away(self.layout).pending()
+        return {(begun.job.sub_experiment, begun.job.variant, begun.job.seed): begun for begun in pending}
 
     def blocked(self, nodeid: str, reason: str) -> None:
         """Take in that an item was not run, wherever that was decided."""
@@ -318,6 +330,7 @@ class ExperimentSession:
         )
         key = AttemptKey(item.experiment, item.sub_experiment, sequence, item.variant, item.seed)
         announce(self.layout, self.run, key)
+        self._reserved[item.slot] = sequence
         sub = self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
         return key, list(self._upstream(sub).files())
 
@@ -703,6 +716,13 @@ class ExperimentSession:
         experiment = self.plan.owner(item.sub_experiment).id
         attempts = self.study.attempts(experiment)
         return of_run(attempts, self.run, item.sub_experiment, (item.variant, item.seed))
+
+
+def _begun_in_words(begun: Begun) -> str:
+    return (
+        f"attempt {begun.job.sequence} was begun on Modal ({begun.run}); 'exprunner collect' brings it home "
+        "once it has ended"
+    )
 
 
 def _is_settled(state: ExperimentState) -> bool:

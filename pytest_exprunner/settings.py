@@ -27,6 +27,8 @@ class Settings:
     resume: bool = False
     explain: bool = False
     executor: str = "inline"
+    detach: bool = False
+    """Begin what can be begun elsewhere, and wait for none of it."""
     most_containers: int | None = None
     """How many handlers may be called at once elsewhere, where the plan's word does not count."""
     devices: tuple[str, ...] = ()

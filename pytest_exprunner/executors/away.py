@@ -27,15 +27,30 @@ class Source(Protocol):
         """Yield the content of a file that an answer lists."""
         ...
 
+    def goes_on(self, call: str) -> bool:
+        """Tell whether something is still being made."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that was begun elsewhere."""
+
+    run: str
+    job: Job
+    call: str
+    """What the engine knows it by; an empty text until it does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was looked for."""
+    """What was looked for, by the labels of attempts."""
 
-    brought: tuple[str, ...]
-    """Labels of attempts that are here now."""
-    gone: tuple[str, ...]
-    """Labels of those that left nothing behind."""
+    brought: tuple[str, ...] = ()
+    """What is here now."""
+    going_on: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    """What left nothing behind, and why where that is known."""
 
 
 class Away:
@@ -46,36 +61,43 @@ class Away:
         self._layout = layout
         self._folder = layout.lock_folder / AWAY
 
-    def note(self, run: str, job: Job) -> None:
-        """Take in that a job is about to begin."""
+    def note(self, run: str, job: Job, call: str = "") -> None:
+        """Take in that a job is about to begin; or, with its ``call``, that it has."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        files.replace(self._file(run, job), json.dumps({"run": run, "job": job.dump()}).encode())
+        value = {"run": run, "job": job.dump(), "call": call}
+        files.replace(self._file(run, job), json.dumps(value).encode())
 
     def settle(self, run: str, job: Job) -> None:
         """Take in that it is over, and here."""
         self._file(run, job).unlink(missing_ok=True)
 
-    def pending(self) -> list[tuple[str, Job]]:
+    def pending(self) -> list[Begun]:
         """Return what is not."""
         found = []
         for file in sorted(self._folder.glob("*.json")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 value = json.loads(file.read_bytes())
-                found.append((str(value["run"]), Job.parse(value["job"])))
+                found.append(Begun(str(value["run"]), Job.parse(value["job"]), str(value.get("call", ""))))
         return found
 
     def collect(self, source: Source) -> Collected:
         """Bring home what has ended since; forget what has left nothing. Raises what ``source`` raises."""
-        brought, gone = [], []
-        for run, job in self.pending():
-            answer = source.answer(run, job)
+        brought, going_on, gone = [], [], []
+        for begun in self.pending():
+            job = begun.job
+            # Asked first: what has ended by then has left what it leaves.
+            alive = bool(begun.call) and source.goes_on(begun.call)
+            answer = source.answer(begun.run, job)
             if answer is not None and answer.files:
                 Mirror(self._layout.attempt(job.key)).bring(answer, source.fetch)
                 brought.append(job.key.label)
+            elif alive:
+                going_on.append(job.key.label)
+                continue
             else:
-                gone.append(job.key.label)
-            self.settle(run, job)
-        return Collected(tuple(brought), tuple(gone))
+                gone.append(f"{job.key.label} ({answer.problem})" if answer else job.key.label)
+            self.settle(begun.run, job)
+        return Collected(tuple(brought), tuple(going_on), tuple(gone))
 
     def _file(self, run: str, job: Job) -> Path:
         return self._folder / f"{run}-{job.sub_experiment}-{job.sequence}.json"

@@ -112,6 +112,7 @@ class Piece:
 
 
 Told = Callable[[Piece], None]
+Began = Callable[[str], None]
 
 
 class Executor(Protocol):
@@ -128,12 +129,17 @@ class Executor(Protocol):
         """End what is under way and free everything."""
         ...
 
-    def submit(self, job: Job, source: Path, told: Told) -> Future[Answer]:
+    def submit(self, job: Job, source: Path, told: Told, began: Began) -> Future[Answer]:
         """Start a job whose files stand below ``source``.
 
-        ``told`` is called, from another thread, with what the attempt writes meanwhile. The future ends
-        with what became of the job, or with `ExecutorError` where the engine failed it.
+        From another thread ``began`` is called with what the engine knows it by, then ``told`` with what
+        the attempt writes. The future ends with what became of the job, or with `ExecutorError` where the
+        engine failed it.
         """
+        ...
+
+    def leave(self, job: Job, source: Path) -> str:
+        """Start a job that goes on when the executor is closed; return what the engine knows it by."""
         ...
 
     def fetch(self, entry: Entry) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -30,6 +31,7 @@ from pytest_exprunner.layout import EVENTS, LOG, Layout
 _MODULE = "pytest_exprunner.far_items"
 _LOOK = 0.1  # seconds between looks at what an attempt has written
 _PIECE = 256 * 1024
+_LAST_WORDS = 2000  # characters
 _PATIENCE = 3.0  # seconds to note an interruption
 ANSWER = "answer.json"
 STOPPED = "stopped.json"
@@ -41,6 +43,7 @@ class Warm:
 
     def __init__(self, setup: Setup, project: Path) -> None:
         """Start it."""
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         child_reads, self._writing = os.pipe()
         self._reading, child_writes = os.pipe()
         package = str(Path(pytest_exprunner.__file__).parent.parent)
@@ -52,6 +55,7 @@ class Warm:
             env={**os.environ, **refused, "PYTHONPATH": os.pathsep.join(path)},
             pass_fds=(child_reads, child_writes),
             stdin=subprocess.DEVNULL,
+            stderr=self._complaints,
         )
         os.close(child_reads)
         os.close(child_writes)
@@ -74,11 +78,17 @@ class Warm:
                 return None
             piece = os.read(self._reading, 1 << 20)
             if not piece:
-                raise ExecutorError(f"pytest ended at the far end ({_ending(self._process.wait())})")
+                raise ExecutorError(self._last_words(_ending(self._process.wait())))
             self._rest += piece
         line, _, self._rest = self._rest.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
+
+    def _last_words(self, ending: str) -> str:
+        self._complaints.seek(0)
+        text = self._complaints.read().decode("utf-8", "replace").strip()
+        why = f":\n{text[-_LAST_WORDS:]}" if text else ""
+        return f"pytest ended at the far end ({ending}){why}"
 
     def interrupt(self) -> None:
         """Have what is under way note that it was stopped."""
@@ -93,6 +103,7 @@ class Warm:
         self._process.kill()
         self._process.wait()
         os.close(self._reading)
+        self._complaints.close()
 
 
 def _ending(code: int) -> str:

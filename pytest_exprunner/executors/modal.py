@@ -27,10 +27,11 @@ from modal.exception import TimeoutError as NoAnswerYet
 
 from pytest_exprunner.errors import ExecutorError
 from pytest_exprunner.executors.asking import LONGEST, asked
-from pytest_exprunner.executors.base import Answer, Job, Piece, Setup, Told
+from pytest_exprunner.executors.base import Answer, Began, Job, Piece, Setup, Told
 from pytest_exprunner.executors.far_end import ANSWER, STOPPED, FarEnd, place_of_answer
 from pytest_exprunner.executors.parcel import Entry, Store, object_name
 from pytest_exprunner.plan import Modal, Plan
+from pytest_exprunner.settings import Settings
 
 PROJECT = "/repo"
 STORE = "/exprunner-results"
@@ -120,6 +121,20 @@ class Results:
                 return Answer.parse(json.loads(b"".join(self.volume.read_file(f"{folder}/{name}"))))
         return None
 
+    def goes_on(self, call: str) -> bool:
+        """Tell whether a call has neither returned nor failed."""
+        try:
+            with contextlib.suppress(NoAnswerYet, TimeoutError):
+                modal.FunctionCall.from_id(call).get(timeout=0)
+                return False
+        except FunctionTimeoutError:
+            return False
+        except (AuthError, *_UNREACHABLE):
+            return True  # nobody knows, so nothing is given up
+        except Exception:  # noqa: BLE001 - whatever it raised, it has ended
+            return False
+        return True
+
     def fetch(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
         with _in_words():
@@ -134,12 +149,13 @@ class ModalExecutor:
     """Makes attempts on Modal, while it is open."""
 
     def __init__(
-        self, plan: Plan, limit: float | None, most: int, setup: Setup, root: Path, shipped: Sequence[str]
+        self, plan: Plan, settings: Settings, setup: Setup, root: Path, shipped: Sequence[str]
     ) -> None:
-        """``shipped`` are the project's files that go along; ``limit`` holds where the plan sets none."""
-        self.most = most
+        """``shipped`` are the project's files that go along, relative to ``root``."""
+        self.most = settings.most_containers or plan.modal.max_containers
+        self._detached = settings.detach
         self._plan = plan
-        self._limit = limit
+        self._limit = settings.timeout
         self._settings = plan.modal
         self._setup = setup
         self._root = root
@@ -161,7 +177,7 @@ class ModalExecutor:
             app = modal.App(f"exprunner-{self._setup.run}", include_source=False)
             self._function = app.function(**self._function_options(staged))(attempt)
             with _in_words():
-                stack.enter_context(app.run())
+                stack.enter_context(app.run(detach=self._detached))
                 self._pieces = stack.enter_context(modal.Queue.ephemeral())
                 self._volume.hydrate()
             self._pool = stack.enter_context(ThreadPoolExecutor(self.most, "exprunner-modal"))
@@ -188,9 +204,15 @@ class ModalExecutor:
         }
         return {name: value for name, value in options.items() if value}
 
-    def submit(self, job: Job, source: Path, told: Told) -> Future[Answer]:
+    def submit(self, job: Job, source: Path, told: Told, began: Began) -> Future[Answer]:
         """Start a job."""
-        return self._pool.submit(self._make, job, source, told)
+        return self._pool.submit(self._make, job, source, told, began)
+
+    def leave(self, job: Job, source: Path) -> str:
+        """Start a job that goes on when this is closed, which takes a run that is detached."""
+        with _in_words():
+            self._send(job.files, source)
+            return self._spawn(job).object_id
 
     def fetch(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
@@ -208,34 +230,39 @@ class ModalExecutor:
 
     # --- one job, in a thread of its own ------------------------------------------------------
 
-    def _make(self, job: Job, source: Path, told: Told) -> Answer:
+    def _make(self, job: Job, source: Path, told: Told, began: Began) -> Answer:
         if self._cancelled.is_set():
             raise ExecutorError("it was stopped before it began")
         with _in_words():
             self._send(job.files, source)
-        answer = self._called(job, told, self._settings.retries)
+        answer = self._called(job, told, began, self._settings.retries)
         self._known.update(entry.sha256 for entry in answer.files)
         return answer
 
-    def _called(self, job: Job, told: Told, retries: int) -> Answer:
+    def _called(self, job: Job, told: Told, began: Began, retries: int) -> Answer:
         try:
-            return self._call(job, told)
+            return self._call(job, told, began)
         except _SystemError as error:
             if not retries or self._cancelled.is_set():
                 return Answer(problem=str(error))
-        return self._called(job, told, retries - 1)
+        return self._called(job, told, began, retries - 1)
 
-    def _call(self, job: Job, told: Told) -> Answer:
+    def _call(self, job: Job, told: Told, began: Began) -> Answer:
         """Make the attempt once. Raises `_SystemError` where that failed for no fault of the handler."""
         with _in_words():
-            function = self._function_for(job)
-            self._calls[job.name] = call = function.spawn(
-                self._setup.dump(), job.dump(), self._volume, self._pieces
-            )
+            self._calls[job.name] = call = self._spawn(job)
+        began(call.object_id)
         try:
             return self._wait(job, call, told)
         finally:
             self._calls.pop(job.name, None)
+
+    def _spawn(self, job: Job) -> modal.FunctionCall[Any]:
+        function = self._function_for(job)
+        call: modal.FunctionCall[Any] = function.spawn(
+            self._setup.dump(), job.dump(), self._volume, self._pieces
+        )
+        return call
 
     def _send(self, entries: Sequence[Entry], source: Path) -> None:
         """Send the files that others have left and that are not there yet."""

@@ -430,6 +430,65 @@ def test_what_is_refused(study: Study, arguments: tuple[str, ...], said: str) ->
     assert f"ERROR: {said}" in refused.err.replace("\n", " ")
 
 
+@pytest.mark.slow
+def test_a_detached_run(study: Study, server: ModalServer) -> None:
+    """It begins what may begin and leaves; what has ended is collected, what goes on is not begun again."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: {e_x1_1: {}, e_x1_2: {}, e_x1_3: {needs: [e_x1_2]}}, "
+        "success_criteria: {accuracy: {target: 0.9, from: e_x1_1}}}}"
+    )
+    study.handlers(STEPS.format(steps=400) + "def e_x1_3(runner): return {'metrics': {'rows': 1}}\n")
+    left = run(study, server, "--exp-detach", "-rs")
+    assert left.code == 1  # nothing has been found yet
+    assert "3 skipped" in left.text
+    assert "begun on Modal as fc-" in left.text
+    assert "waits for what was begun on Modal" in left.text
+    assert "2 sub-experiments begun on Modal; 'exprunner status' tells of them" in left.text
+    assert "e_x1_1 was begun on Modal" in study.exprunner("status").text
+    deadline = time.monotonic() + 60
+    early = study.exprunner("collect", env=server.environment())
+    while "brought home: nothing" in early.text and time.monotonic() < deadline:
+        early = study.exprunner("collect", env=server.environment())
+    assert "brought home: e_x1_2" in early.text
+    assert "still going on: e_x1_1" in early.text
+    resumed = run(study, server, "--exp-resume")
+    assert resumed.code == 1
+    assert "blocked: attempt 1 was begun on Modal" in resumed.text
+    assert study.record("e_x1_3")["status"] == "completed"
+    while busy_with(server) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    late = study.exprunner("collect", env=server.environment())
+    assert "brought home: e_x1_1" in late.text
+    assert logged(study) == list(range(400))
+    assert "begun on Modal" not in study.exprunner("status").text
+    assert study.results()["criteria"]["accuracy"]["verdict"] == "target"
+    assert [a["attempt"] for a in study.results()["attempts"]["e_x1_1"]] == [1]
+    assert [a["attempt"] for a in study.results()["attempts"]["e_x1_2"]] == [1]
+    final = run(study, server, "--exp-resume")
+    assert final.code == 0, final.text
+    assert "Not run again: 3" in final.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--exp-detach",), "--exp-detach needs --exp-executor modal: nothing here goes on without pytest"),
+        (
+            ("--exp-detach", "--exp-executor=modal", "--exp-gate=all"),
+            "--exp-gate cannot be combined with --exp-detach, which waits for no result; 'exprunner gates' tells "
+            "once they are collected",
+        ),
+    ],
+)
+def test_what_cannot_be_detached(study: Study, arguments: tuple[str, ...], said: str) -> None:
+    """It is refused with what to do."""
+    study.plan(PLAN.format(retries=0, sub="") + "gates: {gate_1: {experiments: [x1-first]}}\n")
+    study.handlers("def e_x1_1(runner): ...\n")
+    refused = study.pytest("experiments/", *arguments)
+    assert refused.code == 4
+    assert f"ERROR: {said}" in refused.err.replace("\n", " ")
+
+
 # --- before anything is spent -----------------------------------------------------------------
 
 

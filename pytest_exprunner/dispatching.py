@@ -23,6 +23,7 @@ from pytest_exprunner.executors.base import PROJECT, Answer, Executor, Job, Setu
 from pytest_exprunner.executors.mirror import Mirror
 from pytest_exprunner.executors.parcel import entry_of
 from pytest_exprunner.gates import Action
+from pytest_exprunner.location import study_root
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.schedule import Schedule
 from pytest_exprunner.selected import Selected
@@ -238,9 +239,12 @@ class DispatchHooks:
     ) -> list[pytest.TestReport]:
         try:
             answer = future.result()
-            what.mirror.bring(answer, self._executor.fetch)
         except ExecutorError as error:
             answer = Answer(problem=str(error))
+        try:
+            what.mirror.bring(answer, self._executor.fetch)
+        except (ExecutorError, OSError) as error:
+            return self._not_home(what.item, selected, error)
         self._away.settle(self._session.run, what.job)
         self._session.brought(selected)
         if answer.problem:
@@ -248,6 +252,16 @@ class DispatchHooks:
                 what.mirror.folder.rmdir()  # where it never began it is empty, and its number was not used
             return isolating.reports_of_lost(self._session, what.item, selected, answer.problem)
         return [isolating.report_from(self._config, dict(data)) for data in answer.reports]
+
+    def _not_home(self, item: pytest.Item, selected: Selected, error: Exception) -> list[pytest.TestReport]:
+        """Report an attempt whose files are not here: it has no record, and is still noted as away."""
+        report = calling.plain_report(item, "call", "failed")
+        report.longrepr = (
+            f"{selected.label} has ended, and its files could not be brought home: {error}; "
+            "'exprunner collect' tries again"
+        )
+        before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
+        return [before, report, after]
 
     # --- stopping -----------------------------------------------------------------------------
 
@@ -267,7 +281,7 @@ class DispatchHooks:
         for future in done:
             if not future.cancelled() and future.exception() is None:
                 what = under_way[future]
-                with contextlib.suppress(ExecutorError):
+                with contextlib.suppress(ExecutorError, OSError):
                     what.mirror.bring(future.result(), self._executor.fetch)
                     self._away.settle(self._session.run, what.job)
 
@@ -276,17 +290,22 @@ def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
     """Return what the far end has to know of this run. Raises `ExprunnerError` where paths lead out."""
     root = config.rootpath
     layout = session.layout
-    if not layout.root.is_relative_to(root):
-        raise ExprunnerError(
-            f"the results folder {layout.root} is not inside the project {root}; expected that where "
-            "handlers are called elsewhere (--exp-results)"
-        )
+    for path, option in (
+        (layout.root, "--exp-results"),
+        (session.settings.plan_file, "--exp-plan"),
+        *((folder, "--exp-paths") for folder in session.settings.folders),
+    ):
+        if not path.is_relative_to(root):
+            raise ExprunnerError(
+                f"{path} is not inside the project {root}; expected that where handlers are called elsewhere "
+                f"({option})"
+            )
     start = config.invocation_params.dir
     shared = session.share()
     return Setup(
         run=shared.run,
         arguments=[_argument(str(argument), start, root) for argument in config.args],
-        options=_options(config, root, layout.root, session.settings.timeout or session.plan.modal.timeout),
+        options=_options(config, session),
         folder=start.relative_to(root).as_posix() if start.is_relative_to(root) else ".",
         results=layout.root.relative_to(root).as_posix(),
         branch=layout.branch,
@@ -300,7 +319,11 @@ def _argument(argument: str, start: Path, root: Path) -> str:
     return PROJECT + Path(os.path.abspath(start / path)).relative_to(root).as_posix() + separator + rest
 
 
-def _options(config: pytest.Config, root: Path, results: Path, limit: float | None) -> dict[str, Any]:
+def _options(config: pytest.Config, session: ExperimentSession) -> dict[str, Any]:
+    root, settings = config.rootpath, session.settings
+    limit = settings.timeout or session.plan.modal.timeout
+    is_usual = settings.folders == (study_root(settings.plan_file) / "experiments",)
+
     def moved(value: Any) -> Any:
         if isinstance(value, str) and (value == str(root) or value.startswith(f"{root}{os.sep}")):
             return PROJECT + Path(value).relative_to(root).as_posix()
@@ -321,7 +344,9 @@ def _options(config: pytest.Config, root: Path, results: Path, limit: float | No
         "rootdir": PROJECT,
         "inifilename": moved(str(ini)) if ini is not None and ini.is_relative_to(root) else None,
         "exp_executor": "subprocess",
-        "exp_results": moved(str(results)),
+        "exp_plan": moved(str(settings.plan_file)),
+        "exp_paths": None if is_usual else " ".join(moved(str(folder)) for folder in settings.folders),
+        "exp_results": moved(str(session.layout.root)),
         "exp_timeout": None if limit is None else str(limit),
     }
 

@@ -18,10 +18,11 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
+from pytest_exprunner import __version__
 from pytest_exprunner.values import Plain
 
 _GIT_SECONDS = 3.0
-_PACKAGES = ("pytest-exprunner", "pytest", "numpy", "torch", "jax", "scikit-learn", "transformers")
+_PACKAGES = ("pytest", "numpy", "torch", "jax", "scikit-learn", "transformers")
 
 
 def new_run_id() -> str:
@@ -113,7 +114,7 @@ def capture(root: Path) -> dict[str, Plain]:
 
 
 def _packages() -> dict[str, Plain]:
-    versions: dict[str, Plain] = {}
+    versions: dict[str, Plain] = {"pytest-exprunner": __version__}  # where it is not installed, too
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -75,6 +75,9 @@ class Warm:
         while b"\n" not in self._rest:
             ready, _, _ = select.select([self._reading], [], [], max(deadline - time.monotonic(), 0.0))
             if not ready:
+                # What it has forked holds its end of the pipe open, so the end of the pipe says nothing.
+                if self._process.poll() is not None:
+                    raise ExecutorError(self._last_words(_ending(self._process.returncode)))
                 return None
             piece = os.read(self._reading, 1 << 20)
             if not piece:

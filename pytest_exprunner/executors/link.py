@@ -18,6 +18,8 @@ class Link:
 
     def __init__(self, reading: int, writing: int) -> None:
         """The descriptors of the pipes."""
+        for descriptor in (reading, writing):
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - has no name
         self._lines = os.fdopen(reading, "rb")
         self._writing = writing
         found = json.loads(self._lines.readline())

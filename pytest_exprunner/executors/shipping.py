@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from pytest_exprunner.errors import ExecutorError
@@ -39,24 +39,15 @@ def shipped(root: Path, results: Path, experiments: Collection[str]) -> list[str
     return kept
 
 
-def missing_imports(needed: Collection[Path], root: Path, kept: Sequence[str]) -> list[str]:
-    """Return the project's files that handlers import and that do not travel."""
-    there = set(kept)
-    inside = (file.relative_to(root).as_posix() for file in needed if file.is_relative_to(root))
-    return sorted(name for name in inside if name not in there)
-
-
 def _as_git_sees(root: Path) -> list[str] | None:
-    command = [
-        "git",
-        "-c",
-        "core.fsmonitor=false",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]
+    tracked, new = _ask_git(root, "--cached"), _ask_git(root, "--others", "--exclude-standard")
+    if tracked is None or new is None:
+        return None
+    return sorted({*tracked, *(name for name in new if not _NEVER & set(Path(name).parts))})
+
+
+def _ask_git(root: Path, *arguments: str) -> list[str] | None:
+    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command,
@@ -68,9 +59,7 @@ def _as_git_sees(root: Path) -> list[str] | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    if done.returncode != 0:
-        return None
-    return sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
+    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name] if done.returncode == 0 else None
 
 
 def _everything(root: Path) -> list[str]:
@@ -83,10 +72,8 @@ def _everything(root: Path) -> list[str]:
 
 def _travels(root: Path, name: str, results: Path, experiments: Collection[str]) -> bool:
     file = root / name
-    parts = Path(name).parts
-    if _NEVER & set(parts) or not file.is_file():
-        return False
-    if parts[-1] in _SECRET or parts[-1] == ".env" or parts[-1].startswith(".env."):
+    last = file.name
+    if not file.is_file() or last in _SECRET or last == ".env" or last.startswith(".env."):
         return False
     if not file.is_relative_to(results):
         return True

@@ -6,7 +6,8 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_se
 from pytest_exprunner.errors import ExecutorError, ExprunnerError, count
 from pytest_exprunner.executors import shipping
 from pytest_exprunner.executors.away import Away
-from pytest_exprunner.executors.base import PROJECT, Answer, Executor, Job, Setup
+from pytest_exprunner.executors.base import PROJECT, Answer, Executor, Job, Setup, StillAwayError
 from pytest_exprunner.executors.mirror import Mirror
 from pytest_exprunner.executors.parcel import entry_of
 from pytest_exprunner.gates import Action
+from pytest_exprunner.items import RECORD
+from pytest_exprunner.layout import RECORD as RECORD_FILE
 from pytest_exprunner.location import study_root
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.schedule import Schedule
@@ -100,12 +103,7 @@ class DispatchHooks:
         session, root = self._session, self._config.rootpath
         names = shipping.shipped(root, session.layout.root, session.plan.experiments)
         planned = [item.stash[SELECTED] for item in handlers if EXPLORATORY not in item.stash]
-        left_out = sorted(session.code_behind(planned) - set(names))
-        if left_out:
-            raise ExecutorError(
-                f"handlers import {few(left_out)}, which would be missing elsewhere: git ignores it, or it "
-                "holds results; have git see it"
-            )
+        _refuse_left_behind(session, planned, set(names), root)
         return self._make(session.plan, session.settings, setup_of(self._config, session), root, names)
 
     def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
@@ -218,7 +216,14 @@ class DispatchHooks:
         key, needed = self._session.reserve(item.stash[SELECTED])
         entries = [entry_of(file, self._session.layout.root) for file in needed]
         return Job(
-            item.nodeid, key.experiment, key.sub_experiment, key.variant, key.seed, key.sequence, entries
+            item.nodeid,
+            key.experiment,
+            key.sub_experiment,
+            key.variant,
+            key.seed,
+            key.sequence,
+            entries,
+            secrets.token_hex(4),
         )
 
     # --- the end of an item -------------------------------------------------------------------
@@ -238,18 +243,14 @@ class DispatchHooks:
         self, what: _UnderWay, selected: Selected, future: Future[Answer]
     ) -> list[pytest.TestReport]:
         try:
-            answer = future.result()
-        except ExecutorError as error:
-            answer = Answer(problem=str(error))
-        try:
+            answer = _answer_of(future)
             what.mirror.bring(answer, self._executor.fetch)
+            _check_record(what, answer)
         except (ExecutorError, OSError) as error:
             return self._not_home(what.item, selected, error)
         self._away.settle(self._session.run, what.job)
         self._session.brought(selected)
         if answer.problem:
-            with contextlib.suppress(OSError):
-                what.mirror.folder.rmdir()  # where it never began it is empty, and its number was not used
             return isolating.reports_of_lost(self._session, what.item, selected, answer.problem)
         return [isolating.report_from(self._config, dict(data)) for data in answer.reports]
 
@@ -257,8 +258,7 @@ class DispatchHooks:
         """Report an attempt whose files are not here: it has no record, and is still noted as away."""
         report = calling.plain_report(item, "call", "failed")
         report.longrepr = (
-            f"{selected.label} has ended, and its files could not be brought home: {error}; "
-            "'exprunner collect' tries again"
+            f"{selected.label} could not be brought home: {error}; 'exprunner collect' tries again"
         )
         before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
         return [before, report, after]
@@ -284,6 +284,51 @@ class DispatchHooks:
                 with contextlib.suppress(ExecutorError, OSError):
                     what.mirror.bring(future.result(), self._executor.fetch)
                     self._away.settle(self._session.run, what.job)
+
+
+def _refuse_left_behind(
+    session: ExperimentSession, planned: Sequence[Selected], names: Collection[str], root: Path
+) -> None:
+    """Raise `ExecutorError` where something that is needed does not go along."""
+    shown = session.settings.plan_file.relative_to(root).as_posix()
+    left_out = sorted({*session.code_behind(planned), shown} - set(names))
+    if left_out:
+        raise ExecutorError(
+            f"handlers import {few(left_out)}, which would be missing elsewhere: git ignores it, or it "
+            "holds results; have git see it"
+            if left_out != [shown]
+            else f"the plan {shown} would be missing elsewhere: git ignores it; have git see it"
+        )
+    base = study_root(session.settings.plan_file)
+    for item in planned:
+        for declared in session.plan.experiments[item.experiment].sub_experiments[item.sub_experiment].data:
+            place = Path(os.path.abspath(base / declared))
+            below = place.relative_to(root).as_posix() if place.is_relative_to(root) else None
+            if below is None or not any(name == below or name.startswith(f"{below}/") for name in names):
+                raise ExecutorError(
+                    f"{item.sub_experiment} declares the data {declared}, which would be missing elsewhere: "
+                    "git ignores it, or it is outside the project; have git see it, or keep it on a Modal "
+                    "volume (modal: {volumes: {NAME: /FOLDER}}) and do not declare it"
+                )
+
+
+def _answer_of(future: Future[Answer]) -> Answer:
+    """Return what became of a job. Raises `StillAwayError` where nobody knows."""
+    try:
+        return future.result()
+    except StillAwayError:
+        raise
+    except ExecutorError as error:
+        return Answer(problem=str(error))
+
+
+def _check_record(what: _UnderWay, answer: Answer) -> None:
+    """Raise `ExecutorError` unless the record that the reports speak of is the one that is here."""
+    for report in answer.reports:
+        record = report.get(RECORD)
+        file = what.mirror.folder / RECORD_FILE
+        if record is not None and (not file.is_file() or file.read_text(encoding="utf-8") != record):
+            raise ExecutorError(f"the record of attempt {what.job.sequence} is not among its files")
 
 
 def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
@@ -315,8 +360,11 @@ def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
 
 
 def _argument(argument: str, start: Path, root: Path) -> str:
-    path, separator, rest = argument.partition("::")
-    return PROJECT + Path(os.path.abspath(start / path)).relative_to(root).as_posix() + separator + rest
+    name, separator, rest = argument.partition("::")
+    path = Path(os.path.abspath(start / name))
+    if not path.is_relative_to(root):
+        raise ExprunnerError(f"{path} is not inside the project {root}; name its root with --rootdir")
+    return PROJECT + path.relative_to(root).as_posix() + separator + rest
 
 
 def _options(config: pytest.Config, session: ExperimentSession) -> dict[str, Any]:

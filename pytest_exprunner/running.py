@@ -60,7 +60,8 @@ def configure(
     )
     collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
     shared = _shared_run(config)
-    remarks = _brought_home(settings) if shared is None and settings.resume else []
+    looks_only = settings.explain or config.option.collectonly or only_setup(config)
+    remarks = _brought_home(settings) if shared is None and settings.resume and not looks_only else []
     session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan), found.planned(), shared)
     if settings.stub and config.pluginmanager.has_plugin("lfplugin"):
         config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
@@ -215,6 +216,10 @@ def _detach(config: pytest.Config) -> bool:
     if asked and options.executor(config) != "modal":
         raise pytest.UsageError(
             "--exp-detach needs --exp-executor modal: nothing here goes on without pytest"
+        )
+    if asked and config.getoption("exp_stub"):
+        raise pytest.UsageError(
+            "--exp-stub cannot be combined with --exp-detach: a stub run is over at once; use one of them"
         )
     if asked and config.getoption("exp_gate"):
         raise pytest.UsageError(

@@ -61,7 +61,8 @@ class Sources:
             if digest not in self._kept:
                 self._kept.add(digest)
                 kept = self._store / f"{digest}.py"
-                if not kept.exists():
+                known, _text = self._read(self._root / name)
+                if not kept.exists() and known == digest:  # elsewhere it may have been another text
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     files.replace(kept, self._read(self._root / name)[1])
 

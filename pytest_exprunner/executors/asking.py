@@ -10,8 +10,8 @@ from pytest_exprunner.plan import Modal, Resources
 
 LONGEST = 24 * 3600
 """Seconds that Modal grants an attempt at most."""
-GRACE = 120
-"""Seconds beyond a handler's own limit, which is kept in the container."""
+GRACE = 600
+"""Seconds beyond a handler's own limit, which is kept in the container: for imports before, files after."""
 
 
 def asked(

@@ -19,8 +19,8 @@ from pytest_exprunner.layout import AWAY, Layout
 class Source(Protocol):
     """Where answers are kept."""
 
-    def answer(self, run: str, job: Job) -> Answer | None:
-        """Return what became of a job, or None where nothing is there."""
+    def answer(self, run: str, job: Job, *, stopped: bool) -> Answer | None:
+        """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
         ...
 
     def fetch(self, entry: Entry) -> Iterator[bytes]:
@@ -87,7 +87,7 @@ class Away:
             job = begun.job
             # Asked first: what has ended by then has left what it leaves.
             alive = bool(begun.call) and source.goes_on(begun.call)
-            answer = source.answer(begun.run, job)
+            answer = source.answer(begun.run, job, stopped=not alive)
             if answer is not None and answer.files:
                 Mirror(self._layout.attempt(job.key)).bring(answer, source.fetch)
                 brought.append(job.key.label)

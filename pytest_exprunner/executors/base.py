@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from pytest_exprunner.errors import ExecutorError
 from pytest_exprunner.executors.parcel import Entry
 from pytest_exprunner.layout import attempt_name
 from pytest_exprunner.records import AttemptKey
@@ -57,6 +58,8 @@ class Job:
     sequence: int
     files: Sequence[Entry] = ()
     """What it reads of other attempts, relative to the results folder."""
+    token: str = ""
+    """Tells it from any other job that ever had its number."""
 
     @property
     def key(self) -> AttemptKey:
@@ -65,8 +68,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """``p2-hybrid-encoder/e_p2_1/0001``: unique within a run."""
-        return f"{self.experiment}/{self.sub_experiment}/{attempt_name(self.sequence)}"
+        """``p2-hybrid-encoder/e_p2_1/0001-3f9a2c41``: unique within a run."""
+        return f"{self.experiment}/{self.sub_experiment}/{attempt_name(self.sequence)}-{self.token}"
 
     def dump(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -77,6 +80,10 @@ class Job:
         """Read what `dump` returned."""
         entries = tuple(Entry(**entry) for entry in value["files"])
         return cls(**{**value, "files": entries})
+
+
+class StillAwayError(ExecutorError):
+    """Nobody knows what has become of a job; it may go on, or have ended."""
 
 
 @dataclass(frozen=True, slots=True)

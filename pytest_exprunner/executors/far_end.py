@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Warm:
         package = str(Path(pytest_exprunner.__file__).parent.parent)
         path = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         refused = {} if setup.autoload else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        (project / setup.folder).mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
             [sys.executable, "-m", _MODULE, str(child_reads), str(child_writes)],
             cwd=project / setup.folder,
@@ -167,8 +169,11 @@ class FarEnd:
         told_in = self._store.folder / place_of_answer(self._setup.run, job)
         if (told_in / ANSWER).is_file():
             return Answer.parse(json.loads((told_in / ANSWER).read_bytes()))
-        install(job.files, self._layout.root, self._store.fetch)
         folder = self._layout.attempt(job.key)
+        # What was made here before is in the store. Gone from here, it cannot take the number of this one.
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        (told_in / STOPPED).unlink(missing_ok=True)
+        install(job.files, self._layout.root, self._store.fetch)
         tail = _Tail(folder, told)
         tail.start()
         try:

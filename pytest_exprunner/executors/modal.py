@@ -22,12 +22,19 @@ from pathlib import Path
 from typing import Any, Self
 
 import modal
-from modal.exception import AuthError, Error, FunctionTimeoutError, InputCancellation, NotFoundError
+from modal.exception import (
+    AuthError,
+    Error,
+    FunctionTimeoutError,
+    InputCancellation,
+    NotFoundError,
+    OutputExpiredError,
+)
 from modal.exception import TimeoutError as NoAnswerYet
 
 from pytest_exprunner.errors import ExecutorError
 from pytest_exprunner.executors.asking import LONGEST, asked
-from pytest_exprunner.executors.base import Answer, Began, Job, Piece, Setup, Told
+from pytest_exprunner.executors.base import Answer, Began, Job, Piece, Setup, StillAwayError, Told
 from pytest_exprunner.executors.far_end import ANSWER, STOPPED, FarEnd, place_of_answer
 from pytest_exprunner.executors.parcel import Entry, Store, object_name
 from pytest_exprunner.plan import Modal, Plan
@@ -47,6 +54,9 @@ _AFTER_CANCEL = 8.0
 _UNREACHABLE = (OSError, EOFError, modal.exception.ConnectionError, modal.exception.ServiceError)
 
 
+_OVER = (FunctionTimeoutError, OutputExpiredError)
+"""Errors about time that are an end."""
+
 # --- in the container -----------------------------------------------------------------------------
 
 _far_ends: dict[str, FarEnd] = {}
@@ -54,6 +64,14 @@ _far_ends: dict[str, FarEnd] = {}
 
 def attempt(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
     """Make an attempt in this container; the function that runs on Modal."""
+    try:
+        return _made(setup, job, volume, pieces)
+    except Exception as error:  # noqa: BLE001 - what leads out of here is then Modal's own
+        problem = f"at the far end: {type(error).__name__}: {error}"
+        return Answer(problem=problem).dump(), {}
+
+
+def _made(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
     volume.reload()
     described = Job.parse(job)
     partition = _partition(described)
@@ -113,7 +131,7 @@ class Results:
         """Nothing is asked for yet."""
         self.volume = modal.Volume.from_name(VOLUME, create_if_missing=True)
 
-    def answer(self, run: str, job: Job, *, stopped: bool = True) -> Answer | None:
+    def answer(self, run: str, job: Job, *, stopped: bool) -> Answer | None:
         """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
         folder = place_of_answer(run, job)
         for name in (ANSWER, STOPPED) if stopped else (ANSWER,):
@@ -124,16 +142,14 @@ class Results:
     def goes_on(self, call: str) -> bool:
         """Tell whether a call has neither returned nor failed."""
         try:
-            with contextlib.suppress(NoAnswerYet, TimeoutError):
-                modal.FunctionCall.from_id(call).get(timeout=0)
-                return False
-        except FunctionTimeoutError:
-            return False
+            modal.FunctionCall.from_id(call).get(timeout=0)
+        except (NoAnswerYet, TimeoutError) as error:
+            return not isinstance(error, _OVER)
         except (AuthError, *_UNREACHABLE):
             return True  # nobody knows, so nothing is given up
         except Exception:  # noqa: BLE001 - whatever it raised, it has ended
             return False
-        return True
+        return False
 
     def fetch(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
@@ -180,7 +196,8 @@ class ModalExecutor:
                 stack.enter_context(app.run(detach=self._detached))
                 self._pieces = stack.enter_context(modal.Queue.ephemeral())
                 self._volume.hydrate()
-            self._pool = stack.enter_context(ThreadPoolExecutor(self.most, "exprunner-modal"))
+            self._pool = ThreadPoolExecutor(self.most, "exprunner-modal")
+            stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
             self._stack = stack.pop_all()
         return self
 
@@ -252,6 +269,9 @@ class ModalExecutor:
         with _in_words():
             self._calls[job.name] = call = self._spawn(job)
         began(call.object_id)
+        if self._cancelled.is_set():  # it was, while this was being spawned
+            with contextlib.suppress(Error, OSError):
+                call.cancel()
         try:
             return self._wait(job, call, told)
         finally:
@@ -284,40 +304,49 @@ class ModalExecutor:
         return self._variants[name]
 
     def _wait(self, job: Job, call: modal.FunctionCall[Any], told: Told) -> Answer:
-        unreachable_since: float | None = None
+        since: float | None = None
         partition = _partition(job)
         while True:
             try:
                 answer = self._answer_of(call)
                 self._pass_on(partition, told)
-                unreachable_since = None
+                since = None
             except _UNREACHABLE as error:
-                unreachable_since = unreachable_since or time.monotonic()
-                if time.monotonic() - unreachable_since > _OUTAGE:
-                    raise ExecutorError(f"Modal could not be reached for {_OUTAGE:g} s: {error}") from error
+                since = since or time.monotonic()
+                self._give_up_in_time(since, error)
                 time.sleep(_PAUSE)
                 continue
-            except FunctionTimeoutError as error:
-                return self._left_behind(job) or Answer(
-                    problem=f"timeout: Modal ended its container ({error})"
-                )
-            except (Exception, InputCancellation) as error:
-                found = self._left_behind(job)
-                if found is not None:
-                    return found
-                if self._cancelled.is_set():
-                    raise ExecutorError("it was stopped") from error
-                raise _SystemError(f"Modal failed it: {type(error).__name__}: {error}") from error
+            except AuthError as error:
+                raise StillAwayError(f"Modal does not answer any more: {error}") from error
+            except (Exception, InputCancellation) as error:  # noqa: BLE001 - told apart there
+                return self._ended_otherwise(job, error)
             if answer is not None:
                 return answer
+
+    def _give_up_in_time(self, since: float, error: BaseException) -> None:
+        if self._cancelled.is_set():
+            raise StillAwayError(f"stopped while Modal could not be reached: {error}") from error
+        if time.monotonic() - since > _OUTAGE:
+            raise StillAwayError(f"Modal could not be reached for {_OUTAGE:g} s: {error}") from error
+
+    def _ended_otherwise(self, job: Job, error: BaseException) -> Answer:
+        """Return what a call has left that did not return. Raises `_SystemError` where that is nothing."""
+        found = self._left_behind(job)
+        if found is not None:
+            return found
+        if isinstance(error, FunctionTimeoutError):
+            return Answer(problem=f"timeout: Modal ended its container ({error})")
+        if self._cancelled.is_set():
+            raise ExecutorError("it was stopped") from error
+        raise _SystemError(f"Modal failed it: {type(error).__name__}: {error}") from error
 
     def _answer_of(self, call: modal.FunctionCall[Any]) -> Answer | None:
         """Return what a call has returned, or None where it goes on. Raises what became of it."""
         try:
             answer, small = call.get(timeout=_LOOK)
-        except FunctionTimeoutError:
-            raise
-        except (NoAnswerYet, TimeoutError):
+        except (NoAnswerYet, TimeoutError) as error:
+            if isinstance(error, _OVER):
+                raise
             return None
         self._small.update(small)
         return Answer.parse(answer)

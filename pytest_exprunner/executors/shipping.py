@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Collection
+from fnmatch import fnmatch
 from pathlib import Path
 
 from pytest_exprunner.errors import ExecutorError
@@ -14,7 +15,12 @@ _NEVER = frozenset({
     "__pycache__", ".git", ".venv", "venv", "node_modules", "wandb",
     ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".ipynb_checkpoints",
 })  # fmt: skip
-_SECRET = ("id_rsa", "id_ed25519", ".netrc", ".pypirc", ".modal.toml", "credentials.json")
+_SECRET = (
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.pem", "*.key", "*.p12", "*.pfx", "*.keystore"),
+    *(".env", ".env.*", ".envrc", ".netrc", ".pypirc", ".npmrc", ".git-credentials", ".modal.toml"),
+    *("credentials.json", "kaggle.json", "*service-account*.json", "*_secret.json"),
+)
+"""Names of files that hold keys, as patterns."""
 _MOST_BYTES = 500 * 1024 * 1024
 
 
@@ -72,10 +78,15 @@ def _everything(root: Path) -> list[str]:
 
 def _travels(root: Path, name: str, results: Path, experiments: Collection[str]) -> bool:
     file = root / name
-    last = file.name
-    if not file.is_file() or last in _SECRET or last == ".env" or last.startswith(".env."):
+    there = file.resolve()
+    inside = there.is_relative_to(root.resolve())  # a link may lead anywhere
+    if not file.is_file() or not inside or _is_secret(file.name) or _is_secret(there.name):
         return False
     if not file.is_relative_to(results):
         return True
     first, *rest = file.relative_to(results).parts
     return not (first in {".exprunner", "FINDINGS.md"} or (first == "experiments" and rest[0] in experiments))
+
+
+def _is_secret(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in _SECRET)

@@ -21,6 +21,9 @@ FILES = {
     ".env": "TOKEN=1",
     ".env.local": "TOKEN=1",
     "keys/id_rsa": "secret",
+    "keys/prod.pem": "secret",
+    ".envrc": "secret",
+    ".git-credentials": "secret",
     "wandb/run/log.txt": "",
     ".venv/bin/python": "",
     "research/research_plan.yaml": "",
@@ -52,6 +55,16 @@ def test_what_travels_without_git(project: Path) -> None:
     """Everything but caches, environments, secrets and results."""
     found = shipping.shipped(project, project / "research", ["x1"])
     assert sorted(found) == sorted([*EXPECTED, "data/rows.csv"])
+
+
+def test_links(project: Path) -> None:
+    """A link to a file of the project travels as that file; what leads out or to a secret stays."""
+    (project / "inside.py").symlink_to(project / "experiments" / "h.py")
+    (project / "outside.txt").symlink_to("/etc/passwd")
+    (project / "secret.txt").symlink_to(project / ".env")
+    (project / "dangling.txt").symlink_to(project / "nowhere")
+    found = shipping.shipped(project, project / "research", ["x1"])
+    assert sorted(found) == sorted([*EXPECTED, "data/rows.csv", "inside.py"])
 
 
 def test_what_travels_with_git(project: Path) -> None:
@@ -96,12 +109,12 @@ def modal(text: str = "{}") -> Modal:
         ('{"gpu": 1}', None, "{}", {"gpu": "ANY"}),
         ('{"gpu": 1}', None, '{"gpu": "T4"}', {"gpu": "T4"}),
         ('{"gpu_type": "H100"}', None, '{"gpu": "T4"}', {"gpu": "H100"}),
-        ('{"gpu": 4, "gpu_type": "H100"}', 60, "{}", {"gpu": "H100:4", "timeout": 180}),
+        ('{"gpu": 4, "gpu_type": "H100"}', 60, "{}", {"gpu": "H100:4", "timeout": 660}),
         (
             '{"cpu": 4}',
             None,
             '{"cpu": 2, "memory": 99, "timeout": 10}',
-            {"cpu": 4, "memory": 99, "timeout": 130},
+            {"cpu": 4, "memory": 99, "timeout": 610},
         ),
         ("{}", 90_000, "{}", {"timeout": 86_400}),
     ],

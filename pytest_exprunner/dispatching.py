@@ -4,55 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import os
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_exprunner import calling, isolating, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_setup, params_of
+from pytest_exprunner.departing import refuse_left_behind, setup_of
 from pytest_exprunner.errors import ExecutorError, ExprunnerError, count
 from pytest_exprunner.executors import shipping
 from pytest_exprunner.executors.away import Away
-from pytest_exprunner.executors.base import PROJECT, Answer, Executor, Job, Setup, StillAwayError
+from pytest_exprunner.executors.base import Answer, Executor, Job, Setup, StillAwayError
 from pytest_exprunner.executors.mirror import Mirror
 from pytest_exprunner.executors.parcel import entry_of
 from pytest_exprunner.gates import Action
 from pytest_exprunner.items import RECORD
 from pytest_exprunner.layout import RECORD as RECORD_FILE
-from pytest_exprunner.location import study_root
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.schedule import Schedule
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.settings import Settings
-from pytest_exprunner.wording import few
 
-_NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _LOOK = 0.2  # seconds after which a Ctrl-C is noticed at the latest
 _PATIENCE = 10.0  # seconds that what is under way gets to note that it was stopped
-_HOME_ONLY = {
-    *("numprocesses", "tx", "dist", "maxprocesses", "xmlpath", "basetemp", "keyword", "markexpr", "deselect"),
-    *("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip", "cacheclear", "cacheshow", "maxfail"),
-    *("exp_executor", "exp_tracker", "exp_results", "exp_resume", "exp_gate", "exp_explain", "exp_detach"),
-    *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations", "log_file"),
-}
-"""Options that say something about the run as a whole, or about files of this machine."""
-
-
 Make = Callable[[Plan, Settings, Setup, Path, Sequence[str]], Executor]
 """Given the plan, settings, what is the same for all jobs, the project's folder and the files that go
 along, return an executor that is not open yet."""
-
-
-_OWN_PLUGINS = {"exprunner", "pytest_exprunner.plugin", "xdist", "xdist.plugin"}
-"""The far end loads this one by itself, and distributes nothing further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +85,7 @@ class DispatchHooks:
         session, root = self._session, self._config.rootpath
         names = shipping.shipped(root, session.layout.root, session.plan.experiments)
         planned = [item.stash[SELECTED] for item in handlers if EXPLORATORY not in item.stash]
-        _refuse_left_behind(session, planned, set(names), root)
+        refuse_left_behind(session, planned, set(names), root)
         return self._make(session.plan, session.settings, setup_of(self._config, session), root, names)
 
     def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
@@ -286,32 +268,6 @@ class DispatchHooks:
                     self._away.settle(self._session.run, what.job)
 
 
-def _refuse_left_behind(
-    session: ExperimentSession, planned: Sequence[Selected], names: Collection[str], root: Path
-) -> None:
-    """Raise `ExecutorError` where something that is needed does not go along."""
-    shown = session.settings.plan_file.relative_to(root).as_posix()
-    left_out = sorted({*session.code_behind(planned), shown} - set(names))
-    if left_out:
-        raise ExecutorError(
-            f"handlers import {few(left_out)}, which would be missing elsewhere: git ignores it, or it "
-            "holds results; have git see it"
-            if left_out != [shown]
-            else f"the plan {shown} would be missing elsewhere: git ignores it; have git see it"
-        )
-    base = study_root(session.settings.plan_file)
-    for item in planned:
-        for declared in session.plan.experiments[item.experiment].sub_experiments[item.sub_experiment].data:
-            place = Path(os.path.abspath(base / declared))
-            below = place.relative_to(root).as_posix() if place.is_relative_to(root) else None
-            if below is None or not any(name == below or name.startswith(f"{below}/") for name in names):
-                raise ExecutorError(
-                    f"{item.sub_experiment} declares the data {declared}, which would be missing elsewhere: "
-                    "git ignores it, or it is outside the project; have git see it, or keep it on a Modal "
-                    "volume (modal: {volumes: {NAME: /FOLDER}}) and do not declare it"
-                )
-
-
 def _answer_of(future: Future[Answer]) -> Answer:
     """Return what became of a job. Raises `StillAwayError` where nobody knows."""
     try:
@@ -329,79 +285,3 @@ def _check_record(what: _UnderWay, answer: Answer) -> None:
         file = what.mirror.folder / RECORD_FILE
         if record is not None and (not file.is_file() or file.read_text(encoding="utf-8") != record):
             raise ExecutorError(f"the record of attempt {what.job.sequence} is not among its files")
-
-
-def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
-    """Return what the far end has to know of this run. Raises `ExprunnerError` where paths lead out."""
-    root = config.rootpath
-    layout = session.layout
-    for path, option in (
-        (layout.root, "--exp-results"),
-        (session.settings.plan_file, "--exp-plan"),
-        *((folder, "--exp-paths") for folder in session.settings.folders),
-    ):
-        if not path.is_relative_to(root):
-            raise ExprunnerError(
-                f"{path} is not inside the project {root}; expected that where handlers are called elsewhere "
-                f"({option})"
-            )
-    start = config.invocation_params.dir
-    shared = session.share()
-    return Setup(
-        run=shared.run,
-        arguments=[_argument(str(argument), start, root) for argument in config.args],
-        options=_options(config, session),
-        folder=start.relative_to(root).as_posix() if start.is_relative_to(root) else ".",
-        results=layout.root.relative_to(root).as_posix(),
-        branch=layout.branch,
-        autoload=not os.environ.get(_NO_AUTOLOAD),
-        provenance={name: shared.provenance.get(name) for name in ("commit", "dirty")},
-    )
-
-
-def _argument(argument: str, start: Path, root: Path) -> str:
-    name, separator, rest = argument.partition("::")
-    path = Path(os.path.abspath(start / name))
-    if not path.is_relative_to(root):
-        raise ExprunnerError(f"{path} is not inside the project {root}; name its root with --rootdir")
-    return PROJECT + path.relative_to(root).as_posix() + separator + rest
-
-
-def _options(config: pytest.Config, session: ExperimentSession) -> dict[str, Any]:
-    root, settings = config.rootpath, session.settings
-    limit = settings.timeout or session.plan.modal.timeout
-    is_usual = settings.folders == (study_root(settings.plan_file) / "experiments",)
-
-    def moved(value: Any) -> Any:
-        if isinstance(value, str) and (value == str(root) or value.startswith(f"{root}{os.sep}")):
-            return PROJECT + Path(value).relative_to(root).as_posix()
-        if isinstance(value, list):
-            return [moved(item) for item in value]
-        return value
-
-    options = {
-        name: moved(value)
-        for name, value in vars(config.option).items()
-        if name not in _HOME_ONLY and _is_plain(value)
-    }
-    plugins = [name for name in config.option.plugins if name not in _OWN_PLUGINS]
-    ini = config.inipath
-    return {
-        **options,
-        "plugins": [*plugins, "no:cacheprovider", "no:terminal"],
-        "rootdir": PROJECT,
-        "inifilename": moved(str(ini)) if ini is not None and ini.is_relative_to(root) else None,
-        "exp_executor": "subprocess",
-        "exp_plan": moved(str(settings.plan_file)),
-        "exp_paths": None if is_usual else " ".join(moved(str(folder)) for folder in settings.folders),
-        "exp_results": moved(str(session.layout.root)),
-        "exp_timeout": None if limit is None else str(limit),
-    }
-
-
-def _is_plain(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        return False
-    return True

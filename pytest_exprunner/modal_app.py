@@ -11,7 +11,9 @@ import pytest
 
 from pytest_exprunner import plan_file
 from pytest_exprunner.executors import shipping
-from pytest_exprunner.executors.modal import PROJECT, VOLUME, image_of, smoke, stage
+from pytest_exprunner.executors.container import smoke
+from pytest_exprunner.executors.image import PROJECT, image_of, stage
+from pytest_exprunner.executors.modal import VOLUME
 from pytest_exprunner.location import find_plan
 
 app = modal.App("pytest-exprunner", include_source=False)

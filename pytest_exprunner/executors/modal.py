@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib
 import json
-import os
-import queue
-import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,18 +25,14 @@ from modal.exception import TimeoutError as NoAnswerYet
 from pytest_exprunner.errors import ExecutorError
 from pytest_exprunner.executors.asking import LONGEST, asked
 from pytest_exprunner.executors.base import Answer, Began, Job, Piece, Setup, StillAwayError, Told
-from pytest_exprunner.executors.far_end import ANSWER, STOPPED, FarEnd, place_of_answer
-from pytest_exprunner.executors.parcel import Entry, Store, object_name
-from pytest_exprunner.plan import Modal, Plan
+from pytest_exprunner.executors.container import STORE, attempt, partition_of
+from pytest_exprunner.executors.far_end import ANSWER, STOPPED, place_of_answer
+from pytest_exprunner.executors.image import image_of, stage
+from pytest_exprunner.executors.parcel import Entry, object_name
+from pytest_exprunner.plan import Plan
 from pytest_exprunner.settings import Settings
 
-PROJECT = "/repo"
-STORE = "/exprunner-results"
 VOLUME = "exprunner-results"
-_PACKAGE = "pytest_exprunner"
-_DISTRIBUTION = "pytest-exprunner"
-_SMALL = 64 * 1024
-_FEW = 16
 _LOOK = 0.3
 _OUTAGE = 600.0  # seconds without an answer from Modal after which it is given up
 _PAUSE = 1.0
@@ -56,72 +42,6 @@ _UNREACHABLE = (OSError, EOFError, modal.exception.ConnectionError, modal.except
 
 _OVER = (FunctionTimeoutError, OutputExpiredError)
 """Errors about time that are an end."""
-
-# --- in the container -----------------------------------------------------------------------------
-
-_far_ends: dict[str, FarEnd] = {}
-
-
-def attempt(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
-    """Make an attempt in this container; the function that runs on Modal."""
-    try:
-        return _made(setup, job, volume, pieces)
-    except Exception as error:  # noqa: BLE001 - what leads out of here is then Modal's own
-        problem = f"at the far end: {type(error).__name__}: {error}"
-        return Answer(problem=problem).dump(), {}
-
-
-def _made(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
-    volume.reload()
-    described = Job.parse(job)
-    partition = _partition(described)
-
-    def told(piece: Piece) -> bool:
-        try:
-            pieces.put(
-                (piece.name, piece.offset, piece.data, piece.start), partition=partition, timeout=_PAUSE
-            )
-        except (queue.Full, Error, OSError):
-            return False
-        return True
-
-    run, store = setup["run"], Store(Path(STORE))
-    if run not in _far_ends:
-        _far_ends[run] = FarEnd(Setup.parse(setup), Path(PROJECT), store)
-    try:
-        answer = _far_ends[run].run(described, told)
-        return answer.dump(), _small(answer, store)
-    finally:
-        volume.commit()
-
-
-def _small(answer: Answer, store: Store) -> dict[str, bytes]:
-    """Return what may as well come along: asking for a small file takes longer than sending it."""
-    entries = [entry for entry in answer.files if entry.bytes <= _SMALL][:_FEW]
-    return {entry.sha256: b"".join(store.fetch(entry)) for entry in entries}
-
-
-def smoke(folder: str) -> dict[str, Any]:
-    """Look at a container: its GPU, and what pytest collects of the handlers in a folder."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
-    command += ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin", folder]
-    done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-        command, cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    seen: dict[str, Any] = {"torch": "not installed", "cuda": False}
-    with contextlib.suppress(ImportError):
-        torch: Any = importlib.import_module("torch")
-        seen = {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
-        if seen["cuda"]:
-            seen["device"] = torch.cuda.get_device_name()
-    return {**seen, "collected": done.returncode == 0, "pytest": (done.stdout + done.stderr).strip()}
-
-
-def _partition(job: Job) -> str:
-    return hashlib.sha256(job.name.encode()).hexdigest()[:32]
-
-
-# --- here -----------------------------------------------------------------------------------------
 
 
 class Results:
@@ -305,7 +225,7 @@ class ModalExecutor:
 
     def _wait(self, job: Job, call: modal.FunctionCall[Any], told: Told) -> Answer:
         since: float | None = None
-        partition = _partition(job)
+        partition = partition_of(job)
         while True:
             try:
                 answer = self._answer_of(call)
@@ -381,69 +301,3 @@ def _in_words() -> Iterator[None]:
         raise ExecutorError(f"Modal cannot be reached: {error or type(error).__name__}") from error
     except Error as error:
         raise ExecutorError(f"Modal refuses: {error}") from error
-
-
-# --- what a container is made of --------------------------------------------------------------------
-
-
-def image_of(settings: Modal, root: Path, staged: Path) -> modal.Image:
-    """Return the image: what the project depends on, then its code, which changes most, at the end."""
-    image = _with_dependencies(_base(settings), settings, root)
-    paths = [PROJECT, *([f"{PROJECT}/src"] if (root / "src").is_dir() else [])]
-    image = image.env({"PYTHONPATH": os.pathsep.join(["/root", *paths]), **settings.env})
-    return image.add_local_python_source(_PACKAGE).add_local_dir(staged, PROJECT)
-
-
-def _base(settings: Modal) -> modal.Image:
-    if settings.image:
-        image = modal.Image.from_registry(settings.image)
-    else:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        image = modal.Image.debian_slim(python_version=version)
-    return image.apt_install(*settings.apt) if settings.apt else image
-
-
-def _with_dependencies(image: modal.Image, settings: Modal, root: Path) -> modal.Image:
-    packages = [*_own_dependencies(), *settings.packages]
-    if (root / "uv.lock").is_file():
-        groups, extras = list(settings.groups) or None, list(settings.extras) or None
-        image = image.uv_sync(str(root), groups=groups, extras=extras)
-    else:
-        packages = [*dependencies(root, settings.extras, settings.groups), *packages]
-    return image.uv_pip_install(*packages)
-
-
-def dependencies(root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Return what a project's pyproject.toml says that it depends on, by extras and groups.
-
-    Raises `ExecutorError` where an extra or a group is not there.
-    """
-    file = root / "pyproject.toml"
-    found: Mapping[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    project = found.get("project", {})
-    wanted = list(project.get("dependencies", ()))
-    for kind, names, known in (
-        ("extra", extras, project.get("optional-dependencies", {})),
-        ("dependency group", groups, found.get("dependency-groups", {})),
-    ):
-        for name in names:
-            if name not in known:
-                there = ", ".join(known) or "none"
-                raise ExecutorError(f"modal: the project has no {kind} {name!r}; it has: {there}")
-            wanted += [text for text in known[name] if isinstance(text, str)]
-    own = str(project.get("name", ""))
-    return [text for text in wanted if not own or not text.startswith((f"{own}[", f"{own} "))]
-
-
-def _own_dependencies() -> list[str]:
-    return [text for text in metadata.requires(_DISTRIBUTION) or () if "extra ==" not in text]
-
-
-def stage(root: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
-    """Copy what goes along: what is edited from now on is not what runs."""
-    staged = tempfile.TemporaryDirectory(prefix="exprunner-ship-")
-    for name in names:
-        target = Path(staged.name, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / name, target)
-    return staged

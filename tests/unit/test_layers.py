@@ -22,6 +22,7 @@ ONLY_IN = {
         *("options", "importing", "collecting", "selecting", "calling"),
         *(
             "far_items",
+            "departing",
             "dispatching",
             "modal_app",
             "items",
@@ -38,7 +39,7 @@ ONLY_IN = {
     "filelock": {"lock", "devices"},
     "psutil": {"processes"},
     "_pytest": {"selecting", "isolating", "far_items"},
-    "modal": {"executors.modal", "modal_app"},
+    "modal": {"executors.modal", "executors.image", "executors.container", "modal_app"},
     "yaml": {"yaml_nodes"},
     "click": {"cli"},
     "pydantic": {"plan", "plan_file"},

@@ -26,6 +26,7 @@ _HOME_ONLY = {
     *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations", "log_file"),
 }
 """Options that say something about the run as a whole, or about files of this machine."""
+_OF_THE_CODE = {"commit", "dirty", "diff"}
 _OWN_PLUGINS = {"exprunner", "pytest_exprunner.plugin", "xdist", "xdist.plugin"}
 """The far end loads this one by itself, and distributes nothing further."""
 
@@ -80,7 +81,7 @@ def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
         results=layout.root.relative_to(root).as_posix(),
         branch=layout.branch,
         autoload=not os.environ.get(_NO_AUTOLOAD),
-        provenance={name: shared.provenance.get(name) for name in ("commit", "dirty")},
+        provenance={name: value for name, value in shared.provenance.items() if name in _OF_THE_CODE},
     )
 
 

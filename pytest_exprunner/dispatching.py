@@ -86,6 +86,7 @@ class DispatchHooks:
         names = shipping.shipped(root, session.layout.root, session.plan.experiments)
         planned = [item.stash[SELECTED] for item in handlers if EXPLORATORY not in item.stash]
         refuse_left_behind(session, planned, set(names), root)
+        session.keep_diff()
         return self._make(session.plan, session.settings, setup_of(self._config, session), root, names)
 
     def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:

@@ -131,6 +131,11 @@ def _git(root: Path) -> dict[str, Plain]:
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
+def diff(root: Path) -> str:
+    """Return how tracked files differ from the commit; empty where they do not, or nobody can tell."""
+    return _ask_git(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or ""
+
+
 def _ask_git(root: Path, *arguments: str) -> str | None:
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -230,6 +231,17 @@ class ExperimentSession:
         if not self._provenance:
             self._provenance = provenance.capture(self.settings.root)
         return SharedRun(self.run, self._provenance)
+
+    def keep_diff(self) -> None:
+        """Keep what the code differs in from its commit, for attempts that are made of a copy of it."""
+        text = provenance.diff(self.settings.root) if self._provenance.get("dirty") else ""
+        if text:
+            data = text.encode("utf-8", "surrogateescape")
+            name = hashlib.sha256(data).hexdigest()[:16]
+            file = self.layout.state / "diffs" / f"{name}.diff"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(file, data)
+            self._provenance = {**self._provenance, "diff": name}
 
     def _mark_pending(self) -> None:
         pending: dict[str, list[Pending]] = {}

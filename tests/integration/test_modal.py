@@ -147,6 +147,23 @@ def test_what_travels(study: Study, server: ModalServer) -> None:
 
 
 @pytest.mark.slow
+def test_the_code_that_was_sent(study: Study, server: ModalServer) -> None:
+    """The record says which commit it was, and in what it differed."""
+    study.plan()
+    handlers = study.handlers("def e_x1_1_probe(runner): return {'metrics': {'accuracy': 0.5}}\n")
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "First"]):
+        subprocess.run(["git", *command], cwd=study.root, check=True)
+    handlers.write_text("def e_x1_1_probe(runner): return {'metrics': {'accuracy': 0.95}}\n")
+    assert run(study, server).code == 0
+    made = study.record("e_x1_1")["provenance"]
+    assert len(made["commit"]) == 40
+    assert made["dirty"] is True
+    kept = study.research / ".exprunner" / "diffs" / f"{made['diff']}.diff"
+    assert "+def e_x1_1_probe(runner): return {'metrics': {'accuracy': 0.95}}" in kept.read_text()
+
+
+@pytest.mark.slow
 def test_an_import_that_would_be_missing(study: Study, server: ModalServer) -> None:
     """It is found before anything is sent."""
     subprocess.run(["git", "init", "-q", "."], cwd=study.root, check=True)

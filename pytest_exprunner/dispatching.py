@@ -85,9 +85,10 @@ class DispatchHooks:
         session, root = self._session, self._config.rootpath
         names = shipping.shipped(root, session.layout.root, session.plan.experiments)
         planned = [item.stash[SELECTED] for item in handlers if EXPLORATORY not in item.stash]
-        refuse_left_behind(session, planned, set(names), root)
         session.keep_diff()
-        return self._make(session.plan, session.settings, setup_of(self._config, session), root, names)
+        setup = setup_of(self._config, session)
+        refuse_left_behind(session, planned, set(names), root)
+        return self._make(session.plan, session.settings, setup, root, names)
 
     def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
         planned = self._schedule(items)

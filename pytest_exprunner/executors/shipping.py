@@ -85,7 +85,10 @@ def _travels(root: Path, name: str, results: Path, experiments: Collection[str])
     if not file.is_relative_to(results):
         return True
     first, *rest = file.relative_to(results).parts
-    return not (first in {".exprunner", "FINDINGS.md"} or (first == "experiments" and rest[0] in experiments))
+    return not (
+        first in {".exprunner", "FINDINGS.md"}
+        or (first == "experiments" and rest[:1] and rest[0] in experiments)
+    )
 
 
 def _is_secret(name: str) -> bool:

@@ -702,3 +702,22 @@ def test_data_that_would_be_missing(study: Study) -> None:
     refused = study.pytest("experiments/", "--exp-executor=modal")
     assert refused.code == 4
     assert "e_x1_1 declares the data data/rows.csv, which would be missing elsewhere" in refused.err
+
+
+def test_a_plan_outside_the_project(study: Study, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It is refused with what is expected, before anything is sent."""
+    study.plan()
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
+    plan = tmp_path_factory.mktemp("outside") / "plan.yaml"
+    plan.write_text((study.research / "research_plan.yaml").read_text())
+    refused = study.pytest(
+        "experiments/",
+        "--exp-executor=modal",
+        f"--rootdir={study.root}",
+        f"--exp-plan={plan}",
+        "--exp-paths=experiments",
+        "--exp-results=research",
+    )
+    assert refused.code == 4
+    assert f"{plan} is not inside the project {study.root}" in refused.err
+    assert "(--exp-plan)" in refused.err

@@ -16,7 +16,10 @@ from study_folder import Study
 PLAN = """\
 experiments:
   x1-first:
-    sub_experiments: [e_x1_1, e_x1_2, e_x1_3]
+    sub_experiments:
+      e_x1_1: {}
+      e_x1_2: {needs: [e_x1_1]}  # or the order would be that of yesterday's durations, longest first
+      e_x1_3: {needs: [e_x1_1]}
     success_criteria:
       accuracy: {target: 0.9, from: e_x1_1}
 """

@@ -316,18 +316,23 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
             _say([Line(f"still going on: {', '.join(collected.going_on)}")])
         if gone:
             _say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
+        for label in collected.failed:
+            _say([Line(f"could not be brought home: {label}", "bad")])
     told = {
         "brought": list(collected.brought),
         "going_on": list(collected.going_on),
         "left_nothing": list(collected.gone),
+        "failed": list(collected.failed),
     }
     _tell_written(opened, written, "collect", told, as_json=as_json)
+    if collected.failed:
+        raise SystemExit(EXIT_FAILED)
 
 
 def _elsewhere() -> Source:
     """Return where answers are kept. Raises `ExprunnerError` where that needs what is not installed."""
     try:
-        from pytest_exprunner.executors.modal import Results as OnModal  # noqa: PLC0415 - optional, and heavy
+        from pytest_exprunner.executors.modal_results import Results as OnModal  # noqa: PLC0415 - optional, and heavy
     except ImportError as error:
         raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[modal]'") from None
     return OnModal()

@@ -24,7 +24,7 @@ from pytest_exprunner.executors.parcel import entry_of
 from pytest_exprunner.gates import Action
 from pytest_exprunner.items import RECORD
 from pytest_exprunner.layout import RECORD as RECORD_FILE
-from pytest_exprunner.plan import Plan
+from pytest_exprunner.plan import Plan, SubExperiment
 from pytest_exprunner.schedule import Schedule
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
@@ -32,9 +32,9 @@ from pytest_exprunner.settings import Settings
 
 _LOOK = 0.2  # seconds after which a Ctrl-C is noticed at the latest
 _PATIENCE = 10.0  # seconds that what is under way gets to note that it was stopped
-Make = Callable[[Plan, Settings, Setup, Path, Sequence[str]], Executor]
-"""Given the plan, settings, what is the same for all jobs, the project's folder and the files that go
-along, return an executor that is not open yet."""
+Make = Callable[[Plan, Settings, Setup, Path, Sequence[str], Sequence[SubExperiment]], Executor]
+"""Given the plan, settings, what is the same for all jobs, the project's folder, the files that go along
+and the sub-experiments that may be run, return an executor that is not open yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,11 @@ class DispatchHooks:
         session.keep_diff()
         setup = setup_of(self._config, session)
         refuse_left_behind(session, planned, set(names), root)
-        return self._make(session.plan, session.settings, setup, root, names)
+        experiments = session.plan.experiments
+        subs = {
+            p.sub_experiment: experiments[p.experiment].sub_experiments[p.sub_experiment] for p in planned
+        }
+        return self._make(session.plan, session.settings, setup, root, names, list(subs.values()))
 
     def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
         planned = self._schedule(items)
@@ -116,12 +120,10 @@ class DispatchHooks:
                 self._run_here(item, None)
                 planned.done(index)
                 continue
-            job = self._job(item)
-            self._away.note(self._session.run, job)
-            call = self._executor.leave(job, self._session.layout.root)
-            self._away.note(self._session.run, job, call)
-            begun += 1
-            self._skip(item, f"begun on Modal as {call}; 'exprunner collect' brings it home")
+            call = self._left(item)
+            if call:
+                begun += 1
+                self._skip(item, f"begun on Modal as {call}; 'exprunner collect' brings it home")
         for item in left.values():
             self._skip(item, "waits for what was begun on Modal")
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -132,14 +134,29 @@ class DispatchHooks:
                 "'exprunner collect' brings home what has ended"
             )
 
+    def _left(self, item: pytest.Item) -> str:
+        """Begin an item and return what the engine knows it by; report it where that cannot be."""
+        try:
+            job = self._job(item)
+            call = self._executor.leave(job, self._session.layout.root)
+            self._away.note(self._session.run, job, call)
+        except OSError as error:
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            self._report(item, _reports_of_failure(item, _not_begun(item, error)))
+            return ""
+        return call
+
     def _skip(self, item: pytest.Item, reason: str) -> None:
         """Report an item about which nothing is known yet."""
         path, line, _name = item.location
         report = calling.plain_report(item, "setup", "skipped")
         report.longrepr = (path, line or 0, f"Skipped: {reason}")
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for each in (report, calling.plain_report(item, "teardown", "passed")):
-            item.ihook.pytest_runtest_logreport(report=each)
+        self._report(item, [report, calling.plain_report(item, "teardown", "passed")])
+
+    def _report(self, item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _schedule(self, items: Sequence[pytest.Item]) -> Schedule[schedule.Node]:
@@ -165,9 +182,15 @@ class DispatchHooks:
             if self._stays(item):
                 self._run_here(item, None)
                 planned.done(index)
-            else:
+                continue
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            try:
                 future, what = self._submit(item, index)
                 under_way[future] = what
+            except OSError as error:
+                self._report(item, _reports_of_failure(item, _not_begun(item, error)))
+                planned.done(index)
+                self._heed(item)
 
     def _stays(self, item: pytest.Item) -> bool:
         """Tell whether nothing of an item has to be called elsewhere: it is told again, or refused."""
@@ -184,10 +207,8 @@ class DispatchHooks:
         self._heed(item)
 
     def _submit(self, item: pytest.Item, index: int) -> tuple[Future[Answer], _UnderWay]:
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         job, run = self._job(item), self._session.run
         mirror = Mirror(self._session.layout.attempt(job.key))
-        self._away.note(run, job)
 
         def began(call: str) -> None:
             self._away.note(run, job, call)
@@ -196,10 +217,10 @@ class DispatchHooks:
         return future, _UnderWay(item, index, job, mirror)
 
     def _job(self, item: pytest.Item) -> Job:
-        """Take the number of an attempt, and say what is to be done for it."""
+        """Take the number of an attempt, say what is to be done, and note that it is about to begin."""
         key, needed = self._session.reserve(item.stash[SELECTED])
         entries = [entry_of(file, self._session.layout.root) for file in needed]
-        return Job(
+        job = Job(
             item.nodeid,
             key.experiment,
             key.sub_experiment,
@@ -209,6 +230,8 @@ class DispatchHooks:
             entries,
             secrets.token_hex(4),
         )
+        self._away.note(self._session.run, job)
+        return job
 
     # --- the end of an item -------------------------------------------------------------------
 
@@ -216,9 +239,7 @@ class DispatchHooks:
         self, what: _UnderWay, future: Future[Answer], planned: Schedule[schedule.Node] | None
     ) -> None:
         item, selected = what.item, what.item.stash[SELECTED]
-        for report in self._reports(what, selected, future):
-            item.ihook.pytest_runtest_logreport(report=report)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        self._report(item, self._reports(what, selected, future))
         if planned is not None:
             planned.done(what.index)
             self._heed(item)
@@ -231,21 +252,14 @@ class DispatchHooks:
             what.mirror.bring(answer, self._executor.fetch)
             _check_record(what, answer)
         except (ExecutorError, OSError) as error:
-            return self._not_home(what.item, selected, error)
+            # It has no record, and is still noted as away.
+            text = f"{selected.label} could not be brought home: {error}; 'exprunner collect' tries again"
+            return _reports_of_failure(what.item, text)
         self._away.settle(self._session.run, what.job)
         self._session.brought(selected)
         if answer.problem:
             return isolating.reports_of_lost(self._session, what.item, selected, answer.problem)
         return [isolating.report_from(self._config, dict(data)) for data in answer.reports]
-
-    def _not_home(self, item: pytest.Item, selected: Selected, error: Exception) -> list[pytest.TestReport]:
-        """Report an attempt whose files are not here: it has no record, and is still noted as away."""
-        report = calling.plain_report(item, "call", "failed")
-        report.longrepr = (
-            f"{selected.label} could not be brought home: {error}; 'exprunner collect' tries again"
-        )
-        before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
-        return [before, report, after]
 
     # --- stopping -----------------------------------------------------------------------------
 
@@ -268,6 +282,18 @@ class DispatchHooks:
                 with contextlib.suppress(ExecutorError, OSError):
                     what.mirror.bring(future.result(), self._executor.fetch)
                     self._away.settle(self._session.run, what.job)
+
+
+def _not_begun(item: pytest.Item, error: OSError) -> str:
+    what = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+    return f"{item.stash[SELECTED].label} could not be begun: {what}"
+
+
+def _reports_of_failure(item: pytest.Item, text: str) -> list[pytest.TestReport]:
+    report = calling.plain_report(item, "call", "failed")
+    report.longrepr = text
+    before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
+    return [before, report, after]
 
 
 def _answer_of(future: Future[Answer]) -> Answer:

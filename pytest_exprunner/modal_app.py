@@ -11,9 +11,9 @@ import pytest
 
 from pytest_exprunner import plan_file
 from pytest_exprunner.executors import shipping
-from pytest_exprunner.executors.container import smoke
-from pytest_exprunner.executors.image import PROJECT, image_of, stage
-from pytest_exprunner.executors.modal import VOLUME
+from pytest_exprunner.executors.container import PROJECT, smoke
+from pytest_exprunner.executors.image import image_of, stage
+from pytest_exprunner.executors.modal_results import VOLUME
 from pytest_exprunner.location import find_plan
 
 app = modal.App("pytest-exprunner", include_source=False)

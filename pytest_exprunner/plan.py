@@ -15,16 +15,15 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from pytest_exprunner.errors import quoted
+from pytest_exprunner.plan_compute import Container, Modal, Resources
+from pytest_exprunner.plan_model import FREEZE, KEY, KEY_ALIAS, Ids, Model, Texts, listed, refuse, texts
 
 Direction = Literal["higher", "lower"]
 Severity = Literal["gate", "warn", "info"]
@@ -36,16 +35,12 @@ _FOLDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _VARIANT = re.compile(r"(?P<sub>[A-Za-z][A-Za-z0-9_]*)(?:\[(?P<variant>.*)\])?", re.DOTALL)
 
 
-def _refuse(kind: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError(kind, "{message}", {"message": message})
-
-
 def check_experiment_id(value: object) -> object:
     """Return an id of an experiment or a gate if it can name a folder; raise a pydantic error if not."""
     if not isinstance(value, str):
-        raise _refuse("id", f"an id is text, not {quoted(value)}; expected quotes around it")
+        raise refuse("id", f"an id is text, not {quoted(value)}; expected quotes around it")
     if not _FOLDER_ID.fullmatch(value) or value[-1] == "." or value.split(".")[0].lower() in _RESERVED:
-        raise _refuse(
+        raise refuse(
             "id",
             f"{quoted(value)} cannot be an id; expected letters, digits, '.', '_', '+' or '-', starting "
             "with a letter or digit, at most 100 characters (it names a folder)",
@@ -56,7 +51,7 @@ def check_experiment_id(value: object) -> object:
 def check_sub_experiment_id(value: object) -> object:
     """Return the id of a sub-experiment if a function's name can start with it; raise if not."""
     if not isinstance(value, str) or not _SUB_ID.fullmatch(value) or value.lower() in _RESERVED:
-        raise _refuse(
+        raise refuse(
             "id",
             f"{quoted(value)} cannot be a sub-experiment id; expected letters, digits and '_', starting "
             "with a letter, at most 100 characters (a handler's name starts with it)",
@@ -67,43 +62,35 @@ def check_sub_experiment_id(value: object) -> object:
 def check_text_key(value: object) -> object:
     """Return a key that is text; raise a pydantic error if it is not."""
     if not isinstance(value, str) or value == KEY_ALIAS:
-        raise _refuse("key", f"the key {quoted(value)} is not text; expected quotes around it")
+        raise refuse("key", f"the key {quoted(value)} is not text; expected quotes around it")
     return value
 
 
 def _threshold(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refuse("number", f"{quoted(value)} is not a number; expected one, such as 0.7")
+        raise refuse("number", f"{quoted(value)} is not a number; expected one, such as 0.7")
     try:
         finite = math.isfinite(float(value))
     except OverflowError:
         finite = False
     if not finite:
-        raise _refuse("number", f"{quoted(value)} is not a finite number; expected one, such as 0.7")
+        raise refuse("number", f"{quoted(value)} is not a finite number; expected one, such as 0.7")
     return float(value) if abs(value) >= 2**53 else value
-
-
-def _listed(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _texts(value: object) -> object:
-    return (value,) if isinstance(value, str) else _listed(value)
 
 
 def _iso_date(value: object) -> object:
     if not isinstance(value, str):
-        raise _refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22")
+        raise refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22")
     try:
         date.fromisoformat(value)
     except ValueError:
-        raise _refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22") from None
+        raise refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22") from None
     return value
 
 
 def _phase(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise _refuse("phase", f"{quoted(value)} is not a phase; expected a whole number or a text")
+        raise refuse("phase", f"{quoted(value)} is not a phase; expected a whole number or a text")
     return value
 
 
@@ -114,19 +101,19 @@ def _unlocks(value: object) -> object:
                 return tuple(value)  # the type of the item is reported at its place
         return tuple(value)
     if not isinstance(value, str):
-        raise _refuse("unlocks", f"{quoted(value)} is not text; expected a text or a list of experiment ids")
+        raise refuse("unlocks", f"{quoted(value)} is not text; expected a text or a list of experiment ids")
     return value
 
 
 def _bounds(value: object) -> object:
     if not isinstance(value, list) or len(value) != len(("lowest", "highest")):
-        raise _refuse("bounds", f"{quoted(value)} is no pair of bounds; expected [lowest, highest]")
+        raise refuse("bounds", f"{quoted(value)} is no pair of bounds; expected [lowest, highest]")
     return tuple(value)
 
 
 def _frozen(value: object) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
-        raise _refuse("mapping", f"{quoted(value)} is not a mapping; expected keys and values")
+        raise refuse("mapping", f"{quoted(value)} is not a mapping; expected keys and values")
     return MappingProxyType(dict(value))
 
 
@@ -135,7 +122,7 @@ _NO_PROJECT = re.compile(r"[/\\\\#?%:]")
 
 def _project_name(value: object) -> object:
     if isinstance(value, str) and (not value or len(value) > 128 or _NO_PROJECT.search(value)):
-        raise _refuse(
+        raise refuse(
             "project",
             f"{quoted(value)} is no project of W&B; expected a name without / \\ # ? % : and of at most "
             "128 characters",
@@ -146,24 +133,7 @@ def _project_name(value: object) -> object:
 ExperimentId = Annotated[str, BeforeValidator(check_experiment_id)]
 SubExperimentId = Annotated[str, BeforeValidator(check_sub_experiment_id)]
 Threshold = Annotated[int | float, BeforeValidator(_threshold)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
-Ids = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=list[str])]
 IsoDate = Annotated[str, BeforeValidator(_iso_date)]
-_FREEZE = AfterValidator(MappingProxyType)
-
-
-# The key under which an entry stands is handed to its model under an alias that no YAML key of
-# a plan can have by accident, so that a person's own ``id`` or ``name`` keys stay theirs.
-KEY_ALIAS = "\0key"
-_KEY: Any = Field(default="", alias=KEY_ALIAS, exclude=True)
-
-
-class Model(BaseModel):
-    """Base of the plan's models: strict, frozen, unknown keys kept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
-
-    LATER: ClassVar[tuple[str, ...]] = ()
 
 
 class Criterion(Model):
@@ -171,7 +141,7 @@ class Criterion(Model):
 
     LATER: ClassVar = ("aggregate", "minus", "over")
 
-    name: str = _KEY
+    name: str = KEY
     target: Threshold = Field(description="Meeting this is full success.")
     acceptable: Threshold | None = Field(None, description="Meeting this is enough to proceed.")
     failure: Threshold | None = Field(None, description="At or beyond this the idea has failed.")
@@ -195,7 +165,7 @@ class Criterion(Model):
     evidence: Annotated[
         tuple[EvidenceName, ...],
         Field(min_length=1),
-        BeforeValidator(_texts, json_schema_input_type=EvidenceName | list[EvidenceName]),
+        BeforeValidator(texts, json_schema_input_type=EvidenceName | list[EvidenceName]),
     ] = Field(("real",), description="Kinds of evidence that may decide it.")
     unit: str | None = Field(None, description="Unit of the value, shown beside it.")
     note: str | None = Field(None, description="What the criterion means, in a sentence.")
@@ -206,7 +176,7 @@ class Criterion(Model):
     @model_validator(mode="after")
     def _tiers_in_order(self) -> Criterion:
         if self.direction and self._implied() not in (None, self.direction):
-            raise _refuse(
+            raise refuse(
                 "direction",
                 f"direction {self.direction!r} contradicts the tiers ({self.tiers_text()}); "
                 f"expected {self._implied()!r} or tiers in the other order",
@@ -217,14 +187,14 @@ class Criterion(Model):
             ("target", "failure", False),
         ):
             if not self._in_order(getattr(self, better), getattr(self, worse), may_equal=may_equal):
-                raise _refuse(
+                raise refuse(
                     "tiers",
                     f"tiers out of order for '{self.better}': {better} {getattr(self, better)}, {worse} "
                     f"{getattr(self, worse)}; expected target, acceptable, failure from best to worst",
                 )
         low, high = self.bounds or (None, None)
         if low is not None and high is not None and low >= high:
-            raise _refuse("bounds", f"bounds [{low}, {high}] are out of order; expected [lowest, highest]")
+            raise refuse("bounds", f"bounds [{low}, {high}] are out of order; expected [lowest, highest]")
         return self
 
     def _implied(self) -> Direction | None:
@@ -269,44 +239,16 @@ class Criterion(Model):
         return self.target if self.acceptable is None else self.acceptable
 
 
-GPU_TYPES = (
-    *("T4", "L4", "A10", "A10G", "L40S", "A100", "A100-40GB", "A100-80GB"),
-    *("RTX-PRO-6000", "H100", "H100!", "H200", "B200"),
-)
-"""What Modal has at the time of writing."""
-
-
-def _gpu_type(value: object) -> object:
-    """Return a type of GPU; raise a pydantic error where Modal has no such type."""
-    if not isinstance(value, str) or value.upper() not in GPU_TYPES:
-        raise _refuse(
-            "gpu",
-            f"{quoted(value)} is not a GPU that Modal is known to have; expected {', '.join(GPU_TYPES)}",
-        )
-    return value
-
-
-class Resources(Model):
-    """What an attempt has to itself while it runs."""
-
-    gpu: Annotated[int, Field(ge=0, description="GPUs that no other attempt uses meanwhile.")] = 0
-    gpu_type: Annotated[str, BeforeValidator(_gpu_type)] | None = Field(
-        None, description="Which GPUs, on Modal: A10G, H100, …"
-    )
-    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="Cores, on Modal.")
-    memory: Annotated[int, Field(gt=0)] | None = Field(None, description="MiB, on Modal.")
-
-
 class SubExperiment(Model):
     """One planned step of an experiment, carried out by one handler."""
 
     LATER: ClassVar = ("seeds",)
 
-    id: str = _KEY
+    id: str = KEY
     name: str | None = Field(None, description="Title for people.")
     objective: str | None = Field(None, description="What it is meant to find out.")
     needs: Ids = Field((), description="Sub-experiments, also of other experiments, whose results it reads.")
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = Field(
+    seeds: Annotated[tuple[int, ...], BeforeValidator(listed)] = Field(
         (), description="One attempt per seed."
     )
     timeout: Annotated[float, Field(gt=0)] | None = Field(
@@ -319,6 +261,10 @@ class SubExperiment(Model):
         (), description="Data files or folders, relative to the study; their change makes a result outdated."
     )
     isolate: bool | None = Field(None, description="Run in a process of its own.")
+    modal: Container = Field(
+        default_factory=lambda: Container.model_validate({}),
+        description="What its containers on Modal have beside what the plan says of all.",
+    )
 
 
 def _sub_experiments(value: object) -> object:
@@ -328,12 +274,12 @@ def _sub_experiments(value: object) -> object:
         for item in value:
             check_sub_experiment_id(item)
             if item in seen:
-                raise _refuse("duplicate", f"{quoted(item)} is listed twice; expected each id once")
+                raise refuse("duplicate", f"{quoted(item)} is listed twice; expected each id once")
             seen.add(item)
         return {item: {} for item in value}
     if isinstance(value, Mapping):
         return {key: {} if item is None else item for key, item in value.items()}
-    raise _refuse(
+    raise refuse(
         "sub_experiments",
         f"{quoted(value)} is neither; expected a list of ids or a mapping with details",
     )
@@ -353,7 +299,7 @@ class Experiment(Model):
 
     LATER: ClassVar = ("together",)
 
-    id: str = _KEY
+    id: str = KEY
     name: str | None = Field(None, description="Title for people.")
     type: Literal["claim", "question", "pivot"] | None = Field(None, description="claim, question or pivot.")
     phase: Annotated[int | str, BeforeValidator(_phase)] | None = Field(
@@ -371,9 +317,9 @@ class Experiment(Model):
             _sub_experiments,
             json_schema_input_type=list[SubExperimentId] | dict[str, SubExperiment | None],
         ),
-        _FREEZE,
+        FREEZE,
     ] = Field(description="A list of ids, or a mapping with details.", min_length=1)
-    success_criteria: Annotated[Mapping[str, Criterion], _FREEZE] = Field(
+    success_criteria: Annotated[Mapping[str, Criterion], FREEZE] = Field(
         default_factory=lambda: MappingProxyType({}), description="By metric name."
     )
     next_steps: NextSteps = Field(
@@ -403,13 +349,13 @@ class Experiment(Model):
 class Gate(Model):
     """A go/no-go decision over experiments."""
 
-    id: str = _KEY
+    id: str = KEY
     name: str | None = Field(None, description="Title for people.")
     description: str | None = None
     experiments: Annotated[
         tuple[str, ...],
         Field(min_length=1),
-        BeforeValidator(_listed, json_schema_input_type=list[str]),
+        BeforeValidator(listed, json_schema_input_type=list[str]),
     ] = Field(description="All must say proceed.")
     unlocks: (
         Annotated[str | tuple[str, ...], BeforeValidator(_unlocks, json_schema_input_type=str | list[str])]
@@ -464,61 +410,19 @@ class Tracking(Model):
         return other if isinstance(other, Mapping) else {}
 
 
-class Modal(Model):
-    """Settings of runs on Modal (--exp-executor modal)."""
-
-    gpu: Annotated[str, BeforeValidator(_gpu_type)] | None = Field(
-        None, description="The GPU of sub-experiments that ask for one and name none: A10G, H100, …"
-    )
-    cpu: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Cores, where a sub-experiment says nothing."
-    )
-    memory: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="MiB, where a sub-experiment says nothing."
-    )
-    timeout: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Seconds that a handler may take there, where nothing else says."
-    )
-    image: str | None = Field(
-        None, description="A pre-built image in a registry; Debian with Python by default."
-    )
-    apt: Texts = Field((), description="System packages to install.")
-    packages: Texts = Field(
-        (), description="Python packages to install beside the project's own dependencies."
-    )
-    extras: Texts = Field((), description="Extras of the project to install.")
-    groups: Texts = Field((), description="Dependency groups of the project to install.")
-    env: Annotated[Mapping[str, str], _FREEZE] = Field(
-        default_factory=lambda: MappingProxyType({}), description="Environment variables; no secrets."
-    )
-    secrets: Texts = Field((), description="Names of Modal secrets whose variables handlers get.")
-    volumes: Annotated[Mapping[str, str], _FREEZE] = Field(
-        default_factory=lambda: MappingProxyType({}),
-        description="Modal volumes by name, each with the folder it is mounted at: {models: /models}.",
-    )
-    region: str | None = Field(None, description="Where containers run.")
-    retries: Annotated[int, Field(ge=0, le=10)] = Field(
-        1,
-        description="How often an attempt is begun again where Modal failed it, and not its handler.",
-    )
-    max_containers: Annotated[int, Field(gt=0)] = Field(
-        10, description="How many sub-experiments run at once (--exp-max-containers wins)."
-    )
-
-
 class Plan(Model):
     """The whole research plan, frozen."""
 
     LATER: ClassVar = ("waivers",)
 
     project: Project = Field(default_factory=Project, description="Name and hypothesis of the study.")
-    experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), _FREEZE] = Field(
+    experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), FREEZE] = Field(
         description="By id."
     )
-    gates: Annotated[Mapping[ExperimentId, Gate], _FREEZE] = Field(
+    gates: Annotated[Mapping[ExperimentId, Gate], FREEZE] = Field(
         default_factory=lambda: MappingProxyType({}), description="Go/no-go decisions, by id."
     )
-    waivers: Annotated[tuple[Waiver, ...], BeforeValidator(_listed)] = Field(
+    waivers: Annotated[tuple[Waiver, ...], BeforeValidator(listed)] = Field(
         (), description="Signed exceptions."
     )
     tracking: Tracking = Field(

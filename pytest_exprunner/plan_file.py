@@ -15,15 +15,12 @@ from pydantic_core import PydanticCustomError
 from pytest_exprunner import plan_references, yaml_nodes
 from pytest_exprunner.errors import PlanError, Problem, closest, quoted
 from pytest_exprunner.plan import (
-    KEY_ALIAS,
     Criterion,
     Experiment,
     Gate,
-    Model,
     NextSteps,
     Plan,
     Project,
-    Resources,
     SubExperiment,
     Tracking,
     Wandb,
@@ -31,6 +28,8 @@ from pytest_exprunner.plan import (
     check_sub_experiment_id,
     check_text_key,
 )
+from pytest_exprunner.plan_compute import Container, Modal, Resources
+from pytest_exprunner.plan_model import KEY_ALIAS, Model
 from pytest_exprunner.plan_report import Report
 
 _SIMILAR_KEYS = 0.75
@@ -103,6 +102,8 @@ _ONE: dict[tuple[type[Model], str], type[Model]] = {
     (Tracking, "wandb"): Wandb,
     (Experiment, "next_steps"): NextSteps,
     (SubExperiment, "resources"): Resources,
+    (SubExperiment, "modal"): Container,
+    (Plan, "modal"): Modal,
 }
 _MANY: dict[tuple[type[Model], str], type[Model]] = {
     (Plan, "experiments"): Experiment,
@@ -114,13 +115,14 @@ _KNOWN: dict[type[Model], frozenset[str]] = {
     model: known_keys(model)
     for model in (
         *(Plan, Project, Experiment, SubExperiment, Resources, Criterion, NextSteps, Gate),
-        *(Tracking, Wandb),
+        *(Tracking, Wandb, Container, Modal),
     )
 }
 
 
 _LATER_ELSEWHERE = {
     **dict.fromkeys(("needs", "timeout", "isolate", "resources"), "sub-experiment"),
+    "modal": "sub-experiment, or the plan as a whole",
     **dict.fromkeys(SubExperiment.LATER, "sub-experiment, and is not supported yet"),
     **dict.fromkeys(Criterion.LATER, "criterion, and is not supported yet"),
 }

@@ -121,7 +121,7 @@ def _brought_home(settings: Settings) -> list[str]:
         return []
     lock = RunLock(layout.lock_folder)
     try:
-        from pytest_exprunner.executors.modal import Results  # noqa: PLC0415 - optional, and heavy
+        from pytest_exprunner.executors.modal_results import Results  # noqa: PLC0415 - optional, and heavy
 
         lock.acquire("bringing attempts home", 0, settings.shown(layout.root))
         collected = away.collect(Results())
@@ -131,7 +131,11 @@ def _brought_home(settings: Settings) -> list[str]:
         return [f"warning: what an earlier run began on Modal could not be brought home: {error}"]
     finally:
         lock.release()
-    return [f"brought home from Modal: {', '.join(collected.brought)}"] if collected.brought else []
+    brought = [f"brought home from Modal: {', '.join(collected.brought)}"] if collected.brought else []
+    return [
+        *brought,
+        *(f"warning: could not be brought home from Modal: {label}" for label in collected.failed),
+    ]
 
 
 def _modal(config: pytest.Config, session: ExperimentSession) -> object:

@@ -32,8 +32,9 @@ from pytest_exprunner.judging import (
 from pytest_exprunner.layout import ARTIFACTS, Layout
 from pytest_exprunner.location import study_root
 from pytest_exprunner.lock import RunLock
-from pytest_exprunner.plan import KEY_ALIAS, Experiment, SubExperiment
+from pytest_exprunner.plan import Experiment, SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
+from pytest_exprunner.plan_model import KEY_ALIAS
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import (
     AttemptKey,
@@ -344,14 +345,12 @@ class ExperimentSession:
         announce(self.layout, self.run, key)
         self._reserved[item.slot] = sequence
         sub = self.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
+        self._inputs.keep(self._inputs.of(sub, {}))  # the code that goes along is that of now
         return key, list(self._upstream(sub).files())
 
     def brought(self, item: Selected) -> None:
         """Take in that the files of an attempt that was made elsewhere are here."""
         self.study.reread((), [item.sub_experiment])
-        for record in self._own(item):
-            if record.inputs:
-                self._inputs.keep(record.inputs)
 
     def _last_sequence(self, item: Selected) -> int:
         if item.slot in self._assigned:

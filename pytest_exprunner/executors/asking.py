@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pytest_exprunner.errors import count
-from pytest_exprunner.plan import Modal, Resources
+from pytest_exprunner.plan_compute import Modal, Resources
 
 LONGEST = 24 * 3600
 """Seconds that Modal grants an attempt at most."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_exprunner import files
+from pytest_exprunner.errors import ExecutorError
 from pytest_exprunner.executors.base import Answer, Job
 from pytest_exprunner.executors.mirror import Mirror
 from pytest_exprunner.executors.parcel import Entry
@@ -29,6 +30,10 @@ class Source(Protocol):
 
     def goes_on(self, call: str) -> bool:
         """Tell whether something is still being made."""
+        ...
+
+    def over(self, run: str) -> None:
+        """Take in that nothing of a run is waited for any more."""
         ...
 
 
@@ -51,6 +56,8 @@ class Collected:
     going_on: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     """What left nothing behind, and why where that is known."""
+    failed: tuple[str, ...] = ()
+    """What may be there and could not be had, and why; another time it may."""
 
 
 class Away:
@@ -81,23 +88,33 @@ class Away:
         return found
 
     def collect(self, source: Source) -> Collected:
-        """Bring home what has ended since; forget what has left nothing. Raises what ``source`` raises."""
-        brought, going_on, gone = [], [], []
-        for begun in self.pending():
-            job = begun.job
-            # Asked first: what has ended by then has left what it leaves.
-            alive = bool(begun.call) and source.goes_on(begun.call)
-            answer = source.answer(begun.run, job, stopped=not alive)
-            if answer is not None and answer.files:
-                Mirror(self._layout.attempt(job.key)).bring(answer, source.fetch)
-                brought.append(job.key.label)
-            elif alive:
-                going_on.append(job.key.label)
-                continue
-            else:
-                gone.append(f"{job.key.label} ({answer.problem})" if answer else job.key.label)
-            self.settle(begun.run, job)
-        return Collected(tuple(brought), tuple(going_on), tuple(gone))
+        """Bring home what has ended since; forget what has left nothing."""
+        found: dict[str, list[str]] = {"brought": [], "going_on": [], "gone": [], "failed": []}
+        pending = self.pending()
+        for begun in pending:
+            label = begun.job.key.label
+            try:
+                what, why = self._collect(begun, source)
+            except (ExecutorError, OSError) as error:
+                what, why = "failed", str(error)
+            found[what].append(f"{label} ({why})" if why else label)
+            if what in {"brought", "gone"}:
+                self.settle(begun.run, begun.job)
+        for run in {begun.run for begun in pending} - {begun.run for begun in self.pending()}:
+            source.over(run)
+        return Collected(**{what: tuple(labels) for what, labels in found.items()})
+
+    def _collect(self, begun: Begun, source: Source) -> tuple[str, str]:
+        """Return what has become of one, and why where there is more to say."""
+        # Asked first: what has ended by then has left what it leaves.
+        alive = bool(begun.call) and source.goes_on(begun.call)
+        answer = source.answer(begun.run, begun.job, stopped=not alive)
+        if answer is not None and answer.files:
+            Mirror(self._layout.attempt(begun.job.key)).bring(answer, source.fetch)
+            return "brought", ""
+        if alive:
+            return "going_on", ""
+        return "gone", answer.problem if answer else ""
 
     def _file(self, run: str, job: Job) -> Path:
         return self._folder / f"{run}-{job.sub_experiment}-{job.sequence}.json"

@@ -15,12 +15,12 @@ from modal.exception import Error
 
 from pytest_exprunner.executors.base import Answer, Job, Piece, Setup
 from pytest_exprunner.executors.far_end import FarEnd
-from pytest_exprunner.executors.image import PROJECT
 from pytest_exprunner.executors.parcel import Store
 
 if TYPE_CHECKING:
     import modal
 
+PROJECT = "/repo"
 STORE = "/exprunner-results"
 _SMALL = 64 * 1024
 _FEW = 16

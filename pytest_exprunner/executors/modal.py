@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import threading
 import time
@@ -12,69 +13,24 @@ from pathlib import Path
 from typing import Any, Self
 
 import modal
-from modal.exception import (
-    AuthError,
-    Error,
-    FunctionTimeoutError,
-    InputCancellation,
-    NotFoundError,
-    OutputExpiredError,
-)
+from modal.exception import AuthError, Error, FunctionTimeoutError, InputCancellation
 from modal.exception import TimeoutError as NoAnswerYet
 
 from pytest_exprunner.errors import ExecutorError
 from pytest_exprunner.executors.asking import LONGEST, asked
 from pytest_exprunner.executors.base import Answer, Began, Job, Piece, Setup, StillAwayError, Told
 from pytest_exprunner.executors.container import STORE, attempt, partition_of
-from pytest_exprunner.executors.far_end import ANSWER, STOPPED, place_of_answer
 from pytest_exprunner.executors.image import image_of, stage
+from pytest_exprunner.executors.modal_results import OVER, UNREACHABLE, Results, app_name, in_words
 from pytest_exprunner.executors.parcel import Entry, object_name
-from pytest_exprunner.plan import Plan
+from pytest_exprunner.plan import Plan, SubExperiment
+from pytest_exprunner.plan_compute import Container
 from pytest_exprunner.settings import Settings
 
-VOLUME = "exprunner-results"
 _LOOK = 0.3
 _OUTAGE = 600.0  # seconds without an answer from Modal after which it is given up
 _PAUSE = 1.0
 _AFTER_CANCEL = 8.0
-_UNREACHABLE = (OSError, EOFError, modal.exception.ConnectionError, modal.exception.ServiceError)
-
-
-_OVER = (FunctionTimeoutError, OutputExpiredError)
-"""Errors about time that are an end."""
-
-
-class Results:
-    """What attempts have left on the volume; can be read without any function there."""
-
-    def __init__(self) -> None:
-        """Nothing is asked for yet."""
-        self.volume = modal.Volume.from_name(VOLUME, create_if_missing=True)
-
-    def answer(self, run: str, job: Job, *, stopped: bool) -> Answer | None:
-        """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
-        folder = place_of_answer(run, job)
-        for name in (ANSWER, STOPPED) if stopped else (ANSWER,):
-            with _in_words(), contextlib.suppress(NotFoundError, FileNotFoundError, ValueError):
-                return Answer.parse(json.loads(b"".join(self.volume.read_file(f"{folder}/{name}"))))
-        return None
-
-    def goes_on(self, call: str) -> bool:
-        """Tell whether a call has neither returned nor failed."""
-        try:
-            modal.FunctionCall.from_id(call).get(timeout=0)
-        except (NoAnswerYet, TimeoutError) as error:
-            return not isinstance(error, _OVER)
-        except (AuthError, *_UNREACHABLE):
-            return True  # nobody knows, so nothing is given up
-        except Exception:  # noqa: BLE001 - whatever it raised, it has ended
-            return False
-        return False
-
-    def fetch(self, entry: Entry) -> Iterator[bytes]:
-        """Yield the content of a file that an answer lists."""
-        with _in_words():
-            yield from self.volume.read_file(object_name(entry.sha256))
 
 
 class _SystemError(ExecutorError):
@@ -85,14 +41,20 @@ class ModalExecutor:
     """Makes attempts on Modal, while it is open."""
 
     def __init__(
-        self, plan: Plan, settings: Settings, setup: Setup, root: Path, shipped: Sequence[str]
+        self,
+        plan: Plan,
+        settings: Settings,
+        setup: Setup,
+        root: Path,
+        shipped: Sequence[str],
+        subs: Sequence[SubExperiment],
     ) -> None:
-        """``shipped`` are the project's files that go along, relative to ``root``."""
+        """``shipped`` are the files below ``root`` that go along, ``subs`` what may be run."""
         self.most = settings.most_containers or plan.modal.max_containers
         self._detached = settings.detach
         self._plan = plan
         self._limit = settings.timeout
-        self._settings = plan.modal
+        self._containers = {sub.id: plan.modal.and_own(sub.modal) for sub in subs}
         self._setup = setup
         self._root = root
         self._shipped = shipped
@@ -104,16 +66,22 @@ class ModalExecutor:
         self._small: dict[str, bytes] = {}
         self._calls: dict[str, modal.FunctionCall[Any]] = {}
         self._cancelled = threading.Event()
+        self._functions: dict[str, Any] = {}
         self._variants: dict[str, Any] = {}
+        self._left = 0
 
     def __enter__(self) -> Self:
         """Bring the project there. Raises `ExecutorError` where Modal refuses."""
         with contextlib.ExitStack() as stack:
             staged = Path(stack.enter_context(stage(self._root, self._shipped)))
-            app = modal.App(f"exprunner-{self._setup.run}", include_source=False)
-            self._function = app.function(**self._function_options(staged))(attempt)
-            with _in_words():
-                stack.enter_context(app.run(detach=self._detached))
+            app = modal.App(app_name(self._setup.run), include_source=False)
+            for container in self._containers.values():
+                name = _name_of(container)
+                if name not in self._functions:
+                    options = self._function_options(container, staged)
+                    self._functions[name] = app.function(name=name, **options)(attempt)
+            with in_words():
+                self._open(app, stack)
                 self._pieces = stack.enter_context(modal.Queue.ephemeral())
                 self._volume.hydrate()
             self._pool = ThreadPoolExecutor(self.most, "exprunner-modal")
@@ -121,23 +89,31 @@ class ModalExecutor:
             self._stack = stack.pop_all()
         return self
 
+    def _open(self, app: modal.App, stack: contextlib.ExitStack) -> None:
+        if not self._detached:
+            stack.enter_context(app.run())
+            return
+        # Of an app that only lost its client, Modal keeps no more than the function called last.
+        app.deploy()
+        stack.callback(lambda: None if self._left else self._results.over(self._setup.run))
+
     def __exit__(self, *exc: object) -> None:
         """End the app, and with it what is under way."""
         self._cancelled.set()
         with contextlib.suppress(Error, OSError):
             self._stack.close()
 
-    def _function_options(self, staged: Path) -> dict[str, Any]:
-        named = {
-            modal.Volume.from_name(n, create_if_missing=True): at for n, at in self._settings.volumes.items()
+    def _function_options(self, container: Container, staged: Path) -> dict[str, Any]:
+        volumes = {
+            at: modal.Volume.from_name(name, create_if_missing=True) for name, at in container.volumes.items()
         }
         options: dict[str, Any] = {
-            "image": image_of(self._settings, self._root, staged),
-            "volumes": {STORE: self._volume, **{at: volume for volume, at in named.items()}},
-            "secrets": [modal.Secret.from_name(name) for name in self._settings.secrets],
+            "image": image_of(container, self._root, staged),
+            "volumes": {**volumes, STORE: self._volume},
+            "secrets": [modal.Secret.from_name(name) for name in container.secrets],
             "timeout": LONGEST,
             "max_containers": self.most,
-            "region": self._settings.region,
+            "region": container.region,
         }
         return {name: value for name, value in options.items() if value}
 
@@ -147,9 +123,11 @@ class ModalExecutor:
 
     def leave(self, job: Job, source: Path) -> str:
         """Start a job that goes on when this is closed, which takes a run that is detached."""
-        with _in_words():
+        with in_words():
             self._send(job.files, source)
-            return self._spawn(job).object_id
+            call = self._spawn(job).object_id
+        self._left += 1
+        return call
 
     def fetch(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
@@ -170,9 +148,10 @@ class ModalExecutor:
     def _make(self, job: Job, source: Path, told: Told, began: Began) -> Answer:
         if self._cancelled.is_set():
             raise ExecutorError("it was stopped before it began")
-        with _in_words():
+        with in_words():
             self._send(job.files, source)
-        answer = self._called(job, told, began, self._settings.retries)
+        retries = self._containers[job.sub_experiment].retries
+        answer = self._called(job, told, began, 1 if retries is None else retries)
         self._known.update(entry.sha256 for entry in answer.files)
         return answer
 
@@ -186,7 +165,7 @@ class ModalExecutor:
 
     def _call(self, job: Job, told: Told, began: Began) -> Answer:
         """Make the attempt once. Raises `_SystemError` where that failed for no fault of the handler."""
-        with _in_words():
+        with in_words():
             self._calls[job.name] = call = self._spawn(job)
         began(call.object_id)
         if self._cancelled.is_set():  # it was, while this was being spawned
@@ -217,10 +196,12 @@ class ModalExecutor:
     def _function_for(self, job: Job) -> Any:
         sub = self._plan.experiments[job.experiment].sub_experiments[job.sub_experiment]
         limit = self._limit if sub.timeout is None else sub.timeout
-        options = asked(sub.resources, limit, self._settings, stub=bool(self._setup.branch))
-        name = json.dumps(options, sort_keys=True)
+        options = asked(sub.resources, limit, self._plan.modal, stub=bool(self._setup.branch))
+        made_of = _name_of(self._containers[sub.id])
+        name = json.dumps([made_of, options], sort_keys=True)
         if name not in self._variants:
-            self._variants[name] = self._function.with_options(**options) if options else self._function
+            function = self._functions[made_of]
+            self._variants[name] = function.with_options(**options) if options else function
         return self._variants[name]
 
     def _wait(self, job: Job, call: modal.FunctionCall[Any], told: Told) -> Answer:
@@ -231,7 +212,7 @@ class ModalExecutor:
                 answer = self._answer_of(call)
                 self._pass_on(partition, told)
                 since = None
-            except _UNREACHABLE as error:
+            except UNREACHABLE as error:
                 since = since or time.monotonic()
                 self._give_up_in_time(since, error)
                 time.sleep(_PAUSE)
@@ -265,7 +246,7 @@ class ModalExecutor:
         try:
             answer, small = call.get(timeout=_LOOK)
         except (NoAnswerYet, TimeoutError) as error:
-            if isinstance(error, _OVER):
+            if isinstance(error, OVER):
                 raise
             return None
         self._small.update(small)
@@ -287,17 +268,7 @@ class ModalExecutor:
         return found
 
 
-@contextlib.contextmanager
-def _in_words() -> Iterator[None]:
-    """Say what Modal refuses, and what to do about it."""
-    try:
-        yield
-    except AuthError as error:
-        raise ExecutorError(
-            f"Modal does not know who this is ({error}); run 'modal setup' once, or set MODAL_TOKEN_ID and "
-            "MODAL_TOKEN_SECRET"
-        ) from error
-    except _UNREACHABLE as error:
-        raise ExecutorError(f"Modal cannot be reached: {error or type(error).__name__}") from error
-    except Error as error:
-        raise ExecutorError(f"Modal refuses: {error}") from error
+def _name_of(container: Container) -> str:
+    """Return one name for all containers that are made of the same."""
+    made_of = {name: repr(value) for name, value in container if name != "retries"}
+    return f"attempt-{hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:8]}"

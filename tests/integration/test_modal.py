@@ -119,6 +119,38 @@ def test_what_a_sub_experiment_asks_for(study: Study, server: ModalServer) -> No
     assert asked == {("", 0.0, 0, 86400), ("H100:2", 4.0, 2048, 630)}
 
 
+@pytest.mark.slow
+def test_containers_of_its_own(study: Study, server: ModalServer) -> None:
+    """What a sub-experiment adds to the plan's section holds for its own containers, and for no others."""
+    server.secrets.update(all={"FOR_ALL": "1"}, own={"OF_ITS_OWN": "1"})
+    study.plan(
+        """\
+        modal: {secrets: [all], env: {COLOUR: grey, SHAPE: round}}
+        experiments:
+          x1-first:
+            sub_experiments:
+              e_x1_1: {modal: {secrets: [own], env: {COLOUR: red}, region: us-east, packages: [six], retries: 3}}
+              e_x1_2: {modal: {retries: 2}}
+              e_x1_3: {}
+        """
+    )
+    study.handlers(
+        "".join(
+            f"def e_x1_{i}(runner): return {{'finding': found(), 'metrics': {{'n': 1}}}}\n" for i in (1, 2, 3)
+        )
+        + "import os\n"
+        "def found():\n"
+        "    return ' '.join(str(os.environ.get(n)) for n in ('FOR_ALL', 'OF_ITS_OWN', 'COLOUR', 'SHAPE'))\n"
+    )
+    done = run(study, server)
+    entries = study.results()["results"]["experiments"]
+    assert entries["e_x1_1"]["finding"] == "1 1 red round", done.text
+    assert entries["e_x1_2"]["finding"] == entries["e_x1_3"]["finding"] == "1 None grey round"
+    made = {f.name: f.region for f in server.functions}
+    assert sorted(made.values()) == [[], ["us-east"]]
+    assert sum("six" in " ".join(commands) for commands in server.images.values()) == 1
+
+
 def test_what_travels(study: Study, server: ModalServer) -> None:
     """What git sees; no results, no secrets, nothing that is ignored."""
     subprocess.run(["git", "init", "-q", "."], cwd=study.root, check=True)
@@ -496,6 +528,62 @@ def test_a_detached_run(study: Study, server: ModalServer) -> None:
     final = run(study, server, "--exp-resume")
     assert final.code == 0, final.text
     assert "Not run again: 3" in final.text
+
+
+@pytest.mark.slow
+def test_what_was_collected_stands(study: Study, server: ModalServer) -> None:
+    """Also when a comment of its handler has changed since; and its app has ended."""
+    fill(study, steps=1)
+    assert run(study, server, "--exp-detach").code == 1
+    deadline = time.monotonic() + 60
+    while "still going on" in study.exprunner("collect", env=server.environment()).text:
+        assert time.monotonic() < deadline
+    assert "begun on Modal" not in study.exprunner("status").text
+    while server.containers():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    study.handlers("# A comment.\n" + STEPS.format(steps=1))
+    again = run(study, server, "--exp-resume")
+    assert again.code == 0, again.text
+    assert "Not run again: 2" in again.text
+
+
+@pytest.mark.slow
+def test_one_of_two_cannot_be_brought_home(study: Study, server: ModalServer) -> None:
+    """The other one is; the first is still known, and comes with the next try."""
+    fill(study, steps=1)
+    assert run(study, server, "--exp-detach").code == 1
+    deadline = time.monotonic() + 60
+    away = study.research / ".exprunner" / "away"
+    first = next(file for file in away.iterdir() if "e_x1_1" in file.name)
+    job = json.loads(first.read_text())
+    in_the_way = study.research / "experiments" / "x1-first" / "attempts" / "e_x1_1" / "0001" / "record.json"
+    in_the_way.mkdir(parents=True)
+    tried = [study.exprunner("collect", env=server.environment())]
+    while "still going on" in tried[-1].text:
+        assert time.monotonic() < deadline
+        tried.append(study.exprunner("collect", env=server.environment()))
+    assert tried[-1].code == 1
+    assert "could not be brought home: e_x1_1 (" in tried[-1].text
+    assert any("brought home: e_x1_2" in each.text for each in tried)
+    assert json.loads(first.read_text()) == job
+    in_the_way.rmdir()
+    again = study.exprunner("collect", env=server.environment())
+    assert again.code == 0
+    assert "brought home: e_x1_1" in again.text
+
+
+def test_what_cannot_be_begun(study: Study, server: ModalServer) -> None:
+    """A fault of this machine's files fails the sub-experiments that meet it, in words."""
+    fill(study, steps=1)
+    study.write("research/.exprunner/away", "a file where a folder belongs")
+    failed = run(study, server)
+    assert failed.code == 1
+    assert "INTERNALERROR" not in failed.text
+    assert "e_x1_1 could not be begun: File exists (" in failed.text
+    assert "3 failed" in failed.text  # both, and the experiment
+    (study.research / ".exprunner" / "away").unlink()
+    assert run(study, server, "--exp-resume").code == 0
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -29,11 +30,14 @@ def shipped(root: Path, results: Path, experiments: Collection[str]) -> list[str
 
     Tracked files and untracked ones that git does not ignore; without git, everything but caches and
     environments. Never results of these ``experiments``, and no file whose name says that
-    it holds a secret. Raises `ExecutorError` where that is more than half a gigabyte.
+    it holds a secret. A link to a folder of the project stands for what travels of that folder. Raises
+    `ExecutorError` where that is more than half a gigabyte, or a name is not UTF-8.
     """
     found = _as_git_sees(root)
     names = _everything(root) if found is None else found
     kept = [name for name in names if _travels(root, name, results, experiments)]
+    kept += _through_links(root, names, kept)
+    _refuse_odd_names(kept)
     sizes = {name: (root / name).stat().st_size for name in kept}
     size = sum(sizes.values())
     if size > _MOST_BYTES:
@@ -45,8 +49,33 @@ def shipped(root: Path, results: Path, experiments: Collection[str]) -> list[str
     return kept
 
 
+def _through_links(root: Path, names: Collection[str], kept: Sequence[str]) -> list[str]:
+    found = []
+    for name in names:
+        link = root / name
+        if link.is_symlink() and link.is_dir():
+            there = link.resolve()
+            for other in kept:
+                with contextlib.suppress(ValueError):
+                    found.append(f"{name}/{(root / other).relative_to(there).as_posix()}")
+    return found
+
+
+def _refuse_odd_names(names: Collection[str]) -> None:
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ExecutorError(
+                f"a file is called {os.fsencode(name)!r}, which is not UTF-8; expected a name that "
+                "machines elsewhere can have: rename it, or have git ignore it"
+            ) from None
+
+
 def _as_git_sees(root: Path) -> list[str] | None:
-    tracked, new = _ask_git(root, "--cached"), _ask_git(root, "--others", "--exclude-standard")
+    # Files of submodules are tracked by these, and as much a part of what runs.
+    tracked = _ask_git(root, "--cached", "--recurse-submodules")
+    new = _ask_git(root, "--others", "--exclude-standard")
     if tracked is None or new is None:
         return None
     return sorted({*tracked, *(name for name in new if not _NEVER & set(Path(name).parts))})
@@ -72,7 +101,8 @@ def _everything(root: Path) -> list[str]:
     found = []
     for folder, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if name not in _NEVER)
-        found += [Path(folder, name).relative_to(root).as_posix() for name in sorted(names)]
+        links = [name for name in inner if Path(folder, name).is_symlink()]
+        found += [Path(folder, name).relative_to(root).as_posix() for name in sorted([*names, *links])]
     return found
 
 

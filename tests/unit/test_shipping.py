@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from pytest_exprunner.errors import ExecutorError
 from pytest_exprunner.executors import shipping
 from pytest_exprunner.executors.asking import asked, bound, in_words
-from pytest_exprunner.plan import Modal, Resources
+from pytest_exprunner.executors.image import dependencies
+from pytest_exprunner.plan_compute import Modal, Resources
 
 FILES = {
     "experiments/h.py": "",
@@ -65,6 +67,88 @@ def test_links(project: Path) -> None:
     (project / "dangling.txt").symlink_to(project / "nowhere")
     found = shipping.shipped(project, project / "research", ["x1"])
     assert sorted(found) == sorted([*EXPECTED, "data/rows.csv", "inside.py"])
+
+
+def test_a_link_to_a_folder(project: Path) -> None:
+    """What travels of a folder travels under a link to it as well; what leads out or in circles does not."""
+    (project / "linked").symlink_to(project / "src" / "lib")
+    (project / "outside").symlink_to("/etc")
+    (project / "src" / "lib" / "round").symlink_to(project / "src")
+    found = shipping.shipped(project, project / "research", ["x1"])
+    assert sorted(found) == sorted(
+        [*EXPECTED, "data/rows.csv", "linked/__init__.py", "src/lib/round/lib/__init__.py"]
+    )
+
+
+def test_a_submodule(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its files are as much a part of what runs as those of the project."""
+    other = tmp_path_factory.mktemp("other")
+    (other / "model.py").write_text("")
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "protocol.file.allow=always"]
+    for folder, *command in (
+        (other, "init", "-q"),
+        (other, "add", "."),
+        (other, "commit", "-q", "-m", "A model"),
+        (project, "init", "-q"),
+        (project, "submodule", "--quiet", "add", str(other), "third/model"),
+    ):
+        subprocess.run([*git, *command], cwd=folder, check=True)
+    assert "third/model/model.py" in shipping.shipped(project, project / "research", ["x1"])
+
+
+def test_a_name_that_is_not_utf8(project: Path) -> None:
+    """It is refused with what to do, rather than left behind."""
+    (project / os.fsdecode(b"caf\xe9.txt")).write_text("")
+    with pytest.raises(ExecutorError, match=r"a file is called b'caf\\xe9\.txt', which is not UTF-8"):
+        shipping.shipped(project, project / "research", ["x1"])
+
+
+PYPROJECT = """\
+[project]
+name = "My.Study"
+dependencies = ["numpy"]
+[project.optional-dependencies]
+plots = ["matplotlib>=3"]
+all = ["my-study[plots,all]", "torch"]
+[dependency-groups]
+tests = ["pytest", {include-group = "types"}]
+types = ["mypy"]
+round = [{include-group = "round"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("extras", "groups", "expected"),
+    [
+        ([], [], ["numpy"]),
+        (["plots"], [], ["numpy", "matplotlib>=3"]),
+        (["all"], [], ["numpy", "matplotlib>=3", "torch"]),
+        ([], ["tests"], ["numpy", "pytest", "mypy"]),
+    ],
+)
+def test_what_a_project_depends_on(
+    tmp_path: Path, extras: list[str], groups: list[str], expected: list[str]
+) -> None:
+    """Extras of extras and groups in groups are followed."""
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    assert dependencies(tmp_path, extras, groups) == expected
+
+
+@pytest.mark.parametrize(
+    ("extras", "groups", "said"),
+    [
+        (["plot"], [], "modal: the project has no extra 'plot'; it has: plots, all"),
+        ([], ["docs"], "modal: the project has no dependency group 'docs'; it has: tests, types, round"),
+        ([], ["round"], "modal: pyproject.toml: .*round"),
+    ],
+)
+def test_what_a_project_does_not_have(
+    tmp_path: Path, extras: list[str], groups: list[str], said: str
+) -> None:
+    """It is said in words, with what there is."""
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    with pytest.raises(ExecutorError, match=said):
+        dependencies(tmp_path, extras, groups)
 
 
 def test_what_travels_with_git(project: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_exprunner.errors import count
-from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.plan import Criterion, Experiment, Waiver
 from pytest_exprunner.records import (
     Confidence,
     CriterionResult,
@@ -16,9 +16,10 @@ from pytest_exprunner.records import (
     Status,
     Verdict,
 )
-from pytest_exprunner.state import Assessment, SubState
-from pytest_exprunner.wording import sentence_list, threshold_text, tier_text, value_text
+from pytest_exprunner.state import Assessment, SubState, waived
+from pytest_exprunner.wording import number_text, sentence_list, threshold_text, tier_text, value_text
 
+_NO_WAIVERS: Mapping[str, Waiver] = {}
 _UNFINISHED = (Status.NOT_STARTED, Status.IN_PROGRESS, Status.SKIPPED, Status.BLOCKED)
 
 
@@ -41,15 +42,17 @@ def assess(
     subs: Mapping[str, SubState],
     criteria: Mapping[str, CriterionResult],
     level: Level = Level.ACCEPTABLE,
+    waivers: Mapping[str, Waiver] = _NO_WAIVERS,
 ) -> Assessment:
     """Recommend what to do next. Zero measured is never a success.
 
     block where a person named blockers; investigate where code failed or is unfinished; pivot
     where a gating criterion was measured on admissible evidence and not met; investigate where
-    one was not measured; proceed otherwise.
+    one was not measured; proceed otherwise. What a person waived keeps its verdict and no longer decides.
     """
-    recommendation, notes = _recommend(plan, subs, criteria, level)
-    confidence, reasons = _confidence(plan, subs, criteria)
+    in_effect = waived(plan, criteria, waivers, level)
+    recommendation, notes = _recommend(plan, subs, criteria, level, in_effect)
+    confidence, reasons = _confidence(plan, subs, criteria, in_effect)
     return Assessment(recommendation, notes, confidence, reasons)
 
 
@@ -64,6 +67,7 @@ def _recommend(
     subs: Mapping[str, SubState],
     criteria: Mapping[str, CriterionResult],
     level: Level,
+    in_effect: Sequence[Waiver],
 ) -> tuple[Recommendation, str]:
     if plan.blockers:
         return Recommendation.BLOCK, f"Blocked by: {'; '.join(plan.blockers)}."
@@ -80,13 +84,15 @@ def _recommend(
             else ""
         )
         return Recommendation.INVESTIGATE, f"{_unfinished(unfinished)}.{of}"
-    unmet = [(c, r) for c, r in gating if r.measured and not level.met_by(r.verdict)]
+    excused = {waiver.criterion for waiver in in_effect}
+    judged = [(c, r) for c, r in gating if c.name not in excused]
+    unmet = [(c, r) for c, r in judged if r.measured and not level.met_by(r.verdict)]
     if unmet:
         return (
             Recommendation.PIVOT,
             f"Not met: {sentence_list([_miss(c, r, level) for c, r in unmet])}.",
         )
-    open_ = [r for _c, r in gating if not r.measured]
+    open_ = [r for _c, r in judged if not r.measured]
     if open_:
         return (
             Recommendation.INVESTIGATE,
@@ -96,12 +102,33 @@ def _recommend(
         return Recommendation.INVESTIGATE, (
             "The plan has no gating success criterion, so nothing says what would count as success."
         )
+    if excused:
+        return Recommendation.PROCEED, _with_waivers(gating, in_effect, level)
     met = (
         "The success criterion is met."
         if len(gating) == 1
         else f"All {len(gating)} success criteria are met."
     )
     return Recommendation.PROCEED, met
+
+
+def _with_waivers(
+    gating: Sequence[tuple[Criterion, CriterionResult]], in_effect: Sequence[Waiver], level: Level
+) -> str:
+    """``1 of 2 success criteria met. Waived, not met: latency 0.3 (needs ≤ 0.2), by …``."""
+    results = {c.name: (c, r) for c, r in gating}
+    met = sum(level.met_by(r.verdict) for _c, r in gating)
+    parts = []
+    for waiver in in_effect:
+        criterion, result = results[waiver.criterion]
+        how = _miss(criterion, result, level) if result.measured else f"{criterion.name} ({_words(result)})"
+        parts.append(f"{how}, {waiver.text}")
+    noun = "criterion" if len(gating) == 1 else "criteria"
+    return f"{met} of {len(gating)} success {noun} met. Not met, and waived: {'; '.join(parts)}."
+
+
+def _words(result: CriterionResult) -> str:
+    return str(result.verdict).replace("_", " ")
 
 
 def _subs(subs: list[SubState]) -> str:
@@ -144,7 +171,10 @@ def miss_text(criterion: Criterion, result: CriterionResult, level: Level = Leve
 
 
 def _confidence(
-    plan: Experiment, subs: Mapping[str, SubState], criteria: Mapping[str, CriterionResult]
+    plan: Experiment,
+    subs: Mapping[str, SubState],
+    criteria: Mapping[str, CriterionResult],
+    in_effect: Sequence[Waiver],
 ) -> tuple[Confidence, str]:
     results = [criteria[c.name] for c in plan.gating]
     measured = [r for r in results if r.measured]
@@ -161,11 +191,40 @@ def _confidence(
     if borderline:
         verb = "is" if len(borderline) == 1 else "are"
         doubts.append(f"{sentence_list(borderline)} {verb} borderline")
+    if in_effect:
+        verb = "was" if len(in_effect) == 1 else "were"
+        doubts.append(f"{sentence_list([waiver.criterion for waiver in in_effect])} {verb} waived")
     if any(kind is not EvidenceKind.REAL for r in measured for kind in r.evidence):
         doubts.append("not all numbers are real measurements")
     unfinished = [sub for sub in subs.values() if sub.status is not Status.COMPLETED]
     if unfinished:
         doubts.append(f"{_subs(unfinished)} did not complete")
-    reasons.append("one run each (n = 1), so the spread over seeds is unknown")
+    reasons += _spread(measured)
     text = f"{'; '.join([*reasons, *doubts])}."
-    return (Confidence.LOW if doubts else Confidence.MEDIUM), text
+    if doubts:
+        return Confidence.LOW, text
+    sure = all(r.method.endswith("seeds") and r.n >= _ENOUGH_SEEDS and r.sd for r in measured)
+    return (Confidence.HIGH if sure else Confidence.MEDIUM), text
+
+
+_ENOUGH_SEEDS = 3
+
+
+def _spread(measured: Sequence[CriterionResult]) -> Iterator[str]:
+    """Say what is known of how values vary."""
+    single = [r.name for r in measured if r.interval is None]
+    sampled = [r for r in measured if r.method.endswith("samples")]
+    seeded = [r for r in measured if r.method.endswith("seeds")]
+    if single and len(single) == len(measured):
+        yield "one run each (n = 1), so the spread over seeds is unknown"
+    elif single:
+        yield f"{sentence_list(single)}: one run (n = 1), so the spread over seeds is unknown"
+    for result in sampled:
+        yield f"{result.name}: {result.n} samples of one run, so the spread over seeds is unknown"
+    for result in seeded:
+        if not result.sd:
+            yield f"{result.name}: {result.n} seeds gave the very same value; does the handler use its seed?"
+        elif result.n < _ENOUGH_SEEDS:
+            yield f"{result.name}: {result.n} seeds, which tell little about the spread"
+        else:
+            yield f"{result.name}: {result.n} seeds with a standard deviation of {number_text(result.sd)}"

@@ -12,11 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 from pytest_exprunner.artifacts import ArtifactStore
-from pytest_exprunner.criteria import Reading, evaluate_alone
+from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.errors import ExprunnerError
 from pytest_exprunner.following import announce
 from pytest_exprunner.journal import Journal, note_item_failed, timestamp
 from pytest_exprunner.layout import Layout, artifact_prefix
+from pytest_exprunner.measuring import Reading
 from pytest_exprunner.plan import Experiment
 from pytest_exprunner.records import (
     Artifact,
@@ -29,6 +30,7 @@ from pytest_exprunner.records import (
     Logged,
     RunSpec,
     Status,
+    parse_samples,
 )
 from pytest_exprunner.returned import Returned, check
 from pytest_exprunner.runner import ExperimentRunner, event_line
@@ -67,6 +69,7 @@ class Attempt:
         self._journal = Journal.begin(layout, spec, self._began, after, shown)
         self._logged: dict[str, list[Any]] = {}
         self._evidence: list[Evidence] = []
+        self._samples: dict[str, list[float]] = {}
         self._told_progress = 0.0
         self._told_line = self._began
         self._store = ArtifactStore(
@@ -144,9 +147,13 @@ class Attempt:
         finished = time.time()
         evidence = tuple(self._evidence)
         logged = {name: Logged(seen[0], seen[1]) for name, seen in self._logged.items()}
-        if status is Status.COMPLETED and not spec.stub:
+        samples = {name: tuple(values) for name, values in self._samples.items()}
+        if status is Status.COMPLETED and not spec.stub and spec.seed is None:
             sub, number = spec.sub_experiment, self.key.sequence
-            reading = Reading(spec.label, sub, spec.variant, number, parts.metrics, evidence, logged)
+            metrics = parts.metrics
+            reading = Reading(
+                spec.label, sub, spec.variant, number, metrics, evidence, logged, samples=samples
+            )
             self.results = evaluate_alone(self._experiment.success_criteria.values(), reading)
         record = AttemptRecord(
             key=self.key,
@@ -163,6 +170,7 @@ class Attempt:
             listed=parts.artifacts,
             evidence=evidence,
             logged=logged,
+            samples=samples,
             error=error,
             reason=reason,
             verdicts={result.name: str(result.verdict) for result in self.results},
@@ -197,6 +205,10 @@ class Attempt:
         self._journal.append(event)
         if kind == "metrics":
             self._count(event.data["metrics"])  # type: ignore[arg-type]
+            return
+        if kind == "samples":
+            found: Any = event.data
+            self._samples.setdefault(found["name"], []).extend(parse_samples(found["values"]))
             return
         if kind == "evidence":
             data = event.data

@@ -17,6 +17,7 @@ import click
 from pytest_exprunner import __version__, ini, plan_file
 from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
 from pytest_exprunner.executors.away import Away, Collected, Source
+from pytest_exprunner.findings import review_items
 from pytest_exprunner.following import Follower
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute, find_plan, setting, study_root
@@ -233,6 +234,7 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
     if waiting:
         lines.insert(-1, Line(f"not started: {', '.join(waiting)}"))
     lines[-1:-1] = [Line(terminal.safe(text), "warn") for text in _cut_short(study)]
+    lines[-1:-1] = [Line(terminal.safe(f"to review: {text}"), "warn") for text in _to_review(stored)]
     _say([Line(terminal.heading(stored), "bold"), *lines])
 
 
@@ -261,6 +263,7 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
                         "issues",
                     )
                 },
+                "review": review_items(state),
                 "sub_experiments": {sub.id: str(sub.status) for sub in state.subs.values()},
                 "without_handler": [sub for sub in state.subs if sub in without],
                 "replaced_by": state.replaced_by,
@@ -270,6 +273,14 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
         "gates": {gate: _gate_json(result) for gate, result in stored.gates.items()},
         "problems": [*study.problems, *study.edits],
     }
+
+
+def _to_review(stored: Results) -> Iterator[str]:
+    """What a person should look at, beside the notes that stand below each experiment."""
+    for name, state in stored.experiments.items():
+        for item in review_items(state):
+            if item not in state.issues:
+                yield f"{name}: {item}"
 
 
 def _cut_short(study: Study) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import itertools
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ SELECTED = pytest.StashKey[Selected]()
 EXPLORATORY = pytest.StashKey[bool]()
 ATTEMPT = pytest.StashKey[Attempt]()
 """Set while a handler's attempt is open."""
+_SEED = "exprunner_seed"
+"""The parameter that makes an item for each seed; handlers do not see it."""
 LINK: pytest.StashKey[Link] = pytest.StashKey()
 """Set at the far end of a run: the way to whoever says what is to be run."""
 
@@ -127,8 +130,25 @@ def runner(request: pytest.FixtureRequest) -> Any:
 
 
 def params_of(item: pytest.Item) -> dict[str, Any]:
-    """The parameters of an item, by name; empty where it has none."""
-    return dict(getattr(getattr(item, "callspec", None), "params", {}))
+    """The parameters of an item, by name; empty where it has none. Its seed is none of them."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return {name: value for name, value in params.items() if name != _SEED}
+
+
+def slot_of(item: pytest.Item) -> tuple[str | None, int | None]:
+    """Return the variant and the seed of an item."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return None, None
+    seed = callspec.params.get(_SEED)
+    if seed is None:
+        return callspec.id, None
+    variant = callspec.id.removesuffix(_seed_id(seed)).removesuffix("-")
+    return variant or None, seed
+
+
+def _seed_id(seed: int) -> str:
+    return f"seed{seed}"  # a word that -k takes
 
 
 def offer_runner(item: pytest.Item, attempt: Attempt) -> None:
@@ -165,9 +185,14 @@ class Collecting:
         plan_name: str,
         *,
         exploratory: bool,
+        seeds: int | None = None,
         enabled: bool = True,
     ) -> None:
-        """``plan_name`` is the plan's path as messages show it; only if ``enabled`` are handlers taken."""
+        """``plan_name`` is the plan's path as messages show it; only if ``enabled`` are handlers taken.
+
+        ``seeds`` is how many each handler gets at least.
+        """
+        self._seeds = seeds
         self.enabled = enabled
         self.plan = plan
         self.scan = scan
@@ -211,8 +236,7 @@ class Collecting:
             return
         name = item.originalname
         sub = self.plan.match(name)
-        callspec = getattr(item, "callspec", None)
-        variant = callspec.id if callspec is not None else None
+        variant, seed = slot_of(item)
         if name not in item.parent.names:
             return
         if sub is None:
@@ -220,11 +244,28 @@ class Collecting:
             item.stash[SELECTED] = Selected("exploratory", name, variant, None, item.nodeid)
             return
         experiment = self.plan.owner(sub)
-        item.stash[SELECTED] = Selected(experiment.id, sub, variant, None, item.nodeid)
+        item.stash[SELECTED] = Selected(experiment.id, sub, variant, seed, item.nodeid)
         for keyword in self.names(experiment, sub):
             item.extra_keyword_matches.add(keyword)
             if keyword not in self._reserved:
                 item.add_marker(self._decorator(keyword))
+
+    def seeds_of(self, sub: str) -> tuple[int, ...]:
+        """Return the seeds that a sub-experiment gets in this run: the plan's, and more if asked for."""
+        planned = self.plan.owner(sub).sub_experiments[sub].seeds
+        more = (seed for seed in itertools.count() if seed not in planned)
+        return (*planned, *itertools.islice(more, max((self._seeds or 0) - len(planned), 0)))
+
+    def generate(self, metafunc: pytest.Metafunc) -> None:
+        """Make an item of a handler for each of its seeds."""
+        module, name = metafunc.definition.parent, metafunc.definition.originalname
+        if not isinstance(module, HandlerModule) or name not in module.names:
+            return
+        sub = self.plan.match(name)
+        seeds = () if sub is None else self.seeds_of(sub)
+        if seeds:
+            metafunc.fixturenames.append(_SEED)  # or pytest refuses what the function does not take
+            metafunc.parametrize(_SEED, seeds, ids=[_seed_id(seed) for seed in seeds])
 
     def _decorator(self, name: str) -> pytest.MarkDecorator:
         if name not in self._decorators:
@@ -272,8 +313,7 @@ class Collecting:
             if isinstance(item, pytest.Function) and isinstance(item.parent, HandlerModule):
                 sub = self.plan.match(item.originalname)
                 if item.originalname in item.parent.names and sub is not None:
-                    callspec = getattr(item, "callspec", None)
-                    found.setdefault(sub, {})[callspec.id if callspec is not None else None] = None
+                    found.setdefault(sub, {})[slot_of(item)[0]] = None
         self.variants.update({sub: tuple(variants) for sub, variants in found.items()})
 
 

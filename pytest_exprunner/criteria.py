@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import orjson
 
-from pytest_exprunner.errors import closest
+from pytest_exprunner.intervals import Estimate, over_samples, over_seeds
+from pytest_exprunner.measuring import Measured, Reading, Refused, absence, measure, unknown_variant
 from pytest_exprunner.plan import Criterion
-from pytest_exprunner.records import CriterionResult, Evidence, EvidenceKind, Logged, Verdict, kinds_of
-from pytest_exprunner.values import Plain, as_float, number, shown
+from pytest_exprunner.records import CriterionResult, Verdict, label
+from pytest_exprunner.values import as_float
 
 # From worst to best: of several values that must all meet a criterion, the worst decides.
 _RANK = (
@@ -27,24 +28,6 @@ _MARGIN_OF_SPAN = 0.10
 _MARGIN_OF_THRESHOLD = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one completed attempt returned, as far as criteria look at it."""
-
-    source: str
-    sub_experiment: str
-    variant: str | None
-    attempt: int | None
-    metrics: Mapping[str, Plain]
-    evidence: tuple[Evidence, ...] = ()
-    logged: Mapping[str, Logged] = field(default_factory=dict)
-
-    @property
-    def kinds(self) -> tuple[EvidenceKind, ...]:
-        """The kinds of evidence declared; real where nothing was."""
-        return kinds_of(self.evidence)
-
-
 def digest(criterion: Criterion) -> str:
     """Return 16 hex digits that change when what the criterion demands changes."""
     terms = {
@@ -56,6 +39,9 @@ def digest(criterion: Criterion) -> str:
         "bounds": criterion.bounds,
         "severity": criterion.severity,
         "evidence": sorted(criterion.evidence),
+        # Only where they are given: what was registered before there were any stays what it is.
+        **({"minus": criterion.minus} if criterion.minus is not None else {}),
+        **({"over": criterion.over} if criterion.over is not None else {}),
     }
     return hashlib.sha256(orjson.dumps(terms, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
@@ -104,14 +90,80 @@ def readings_for(criterion: Criterion, readings: Iterable[Reading]) -> list[Read
     ]
 
 
-def evaluate(criterion: Criterion, readings: Sequence[Reading]) -> CriterionResult:
-    """Judge a criterion by everything that was returned.
+def evaluate(
+    criterion: Criterion, readings: Sequence[Reading], baselines: Sequence[Reading] = ()
+) -> CriterionResult:
+    """Judge a criterion by everything that was returned; ``baselines`` may only be compared with.
 
-    All that report the metric must meet it, so the worst value decides. With ``from``, a
-    reading that is named there and lacks the metric counts as not measured; so does a variant
-    whose siblings report it.
+    All that report the metric must meet it, so the worst value decides; of attempts that differ in their
+    seed alone, the mean does. With ``from``, a reading that is named there and lacks the metric counts as
+    not measured; so does a variant whose siblings report it.
     """
-    deciding = readings_for(criterion, readings)
+    return _evaluate(criterion, readings_for(criterion, readings), (*readings, *baselines))
+
+
+def evaluate_alone(criteria: Iterable[Criterion], reading: Reading) -> list[CriterionResult]:
+    """Judge an attempt by the criteria that it has a say in: its metric, or its name after ``from``.
+
+    Not by those whose baseline is in another one.
+    """
+    found = []
+    for criterion in criteria:
+        named = readings_for(criterion, [reading])
+        has_a_say = criterion.from_ is not None or criterion.metric_name in reading.metrics
+        if named and has_a_say and _is_complete(criterion, reading):
+            found.append(evaluate(criterion, [reading]))
+    return found
+
+
+def _is_complete(criterion: Criterion, reading: Reading) -> bool:
+    base = criterion.baseline
+    return base is None or base.sub_experiment in (None, reading.sub_experiment)
+
+
+def evaluate_together(
+    criteria: Sequence[Criterion], readings: Sequence[Reading], baselines: Sequence[Reading] = ()
+) -> dict[str, CriterionResult]:
+    """Judge criteria that must hold for one and the same attempt: by the one that meets most of them."""
+    systems = _by_system(readings)
+    if not systems:
+        return {criterion.name: evaluate(criterion, readings) for criterion in criteria}
+    every = (*readings, *baselines)
+    judged = [{c.name: _evaluate(c, readings_for(c, system), every) for c in criteria} for system in systems]
+    best = min(range(len(judged)), key=lambda index: _shortfall(criteria, judged[index]))
+    name = label(systems[best][0].sub_experiment, systems[best][0].variant)
+    elsewhere = {result.name: result for results in judged for result in results.values() if result.measured}
+    return {
+        criterion: result if result.measured else _apart(result, name, elsewhere.get(criterion))
+        for criterion, result in judged[best].items()
+    }
+
+
+def _apart(result: CriterionResult, name: str, other: CriterionResult | None) -> CriterionResult:
+    """Say of what the attempt that decides lacks that another one has it."""
+    if other is None or result.verdict is not Verdict.NOT_MEASURED:
+        return result
+    reason = f"{name} did not return it; {other.decided_by} did, and the plan asks for one attempt (together)"
+    return replace(result, reason=reason)
+
+
+def _shortfall(criteria: Sequence[Criterion], results: Mapping[str, CriterionResult]) -> tuple[int, int]:
+    gating = [results[c.name] for c in criteria if c.severity == "gate"]
+    return sum(not r.met for r in gating), sum(not r.measured for r in gating)
+
+
+def _by_system(readings: Iterable[Reading]) -> list[list[Reading]]:
+    """Put attempts together that differ in their seed alone."""
+    found: dict[tuple[object, ...], list[Reading]] = {}
+    for index, reading in enumerate(readings):
+        alone = (index,) if reading.seed is None else ()
+        found.setdefault((reading.sub_experiment, reading.variant, *alone), []).append(reading)
+    return list(found.values())
+
+
+def _evaluate(
+    criterion: Criterion, deciding: Sequence[Reading], readings: Sequence[Reading]
+) -> CriterionResult:
     named = criterion.from_ is not None
     reporting = {r.sub_experiment for r in deciding if criterion.metric_name in r.metrics}
     candidates = [r for r in deciding if named or r.sub_experiment in reporting]
@@ -119,22 +171,10 @@ def evaluate(criterion: Criterion, readings: Sequence[Reading]) -> CriterionResu
         return CriterionResult(
             criterion.name,
             Verdict.NOT_MEASURED,
-            reason=_unknown_variant(criterion, readings) or _absence(criterion, deciding),
+            reason=unknown_variant(criterion, readings) or absence(criterion, deciding),
         )
-    results = [_evaluate_one(criterion, reading) for reading in candidates]
-    if len(results) == 1:
-        return results[0]
+    results = [_evaluate_system(criterion, system, readings) for system in _by_system(candidates)]
     return min(results, key=lambda result: _badness(criterion, result))
-
-
-def evaluate_alone(criteria: Iterable[Criterion], reading: Reading) -> list[CriterionResult]:
-    """Judge an attempt by the criteria that it has a say in: its metric, or its name after ``from``."""
-    found = []
-    for criterion in criteria:
-        named = readings_for(criterion, [reading])
-        if named and (criterion.from_ is not None or criterion.metric_name in reading.metrics):
-            found.append(evaluate(criterion, [reading]))
-    return found
 
 
 def _badness(criterion: Criterion, result: CriterionResult) -> tuple[int, float]:
@@ -142,84 +182,56 @@ def _badness(criterion: Criterion, result: CriterionResult) -> tuple[int, float]
     return (_RANK.index(result.verdict), value if criterion.better == "higher" else -value)
 
 
-def _evaluate_one(criterion: Criterion, reading: Reading) -> CriterionResult:
-    def result(verdict: Verdict, value: float | None = None, reason: str = "") -> CriterionResult:
-        return CriterionResult(
-            criterion.name,
-            verdict,
-            value=value,
-            borderline=verdict in _BORDERLINE and value is not None and is_borderline(criterion, value),
-            decided_by=reading.source,
-            attempt=reading.attempt,
-            evidence=reading.kinds,
-            n=0 if value is None else 1,
-            reason=reason,
-        )
-
-    if criterion.metric_name not in reading.metrics:
-        return result(Verdict.NOT_MEASURED, reason=_absence(criterion, [reading]))
-    raw = reading.metrics[criterion.metric_name]
-    value = number(raw)
-    if value is None:
-        kind = {
-            "str": "text",
-            "bool": "true or false",
-            "NoneType": "nothing",
-            "list": "a list",
-            "dict": "a mapping",
-        }.get(type(raw).__name__, type(raw).__name__)
-        return result(
-            Verdict.NOT_MEASURED,
-            reason=f"{reading.source} returned {shown(raw, 40)}, which is {kind} and not a number",
-        )
-    reason = _inadmissible(criterion, reading, as_float(value))
-    if reason:
-        return result(Verdict.INADMISSIBLE, value, reason)
-    return result(judge(criterion, as_float(value)), value)
-
-
-# What counts where nothing was declared.
-_SILENT = Evidence(EvidenceKind.REAL, "nothing else was declared", "")
-_BORDERLINE = (Verdict.TARGET, Verdict.ACCEPTABLE, Verdict.MISSED, Verdict.FAILURE)
+def _evaluate_system(
+    criterion: Criterion, system: Sequence[Reading], readings: Sequence[Reading]
+) -> CriterionResult:
+    measured: list[Measured] = []
+    refused: list[CriterionResult] = []
+    for reading in system:
+        found = measure(criterion, reading, readings)
+        if isinstance(found, Measured):
+            measured.append(found)
+        else:
+            refused.append(_refusal(criterion, reading, found))
+    if refused:
+        return min(refused, key=lambda result: _badness(criterion, result))
+    estimate = _estimate(measured)
+    value = measured[0].value if estimate is None or len(measured) == 1 else estimate.mean
+    near = criterion.borderline is not None or estimate is None
+    return CriterionResult(
+        criterion.name,
+        judge(criterion, as_float(value)),
+        value=value,
+        borderline=(near and is_borderline(criterion, as_float(value)))
+        or (estimate is not None and estimate.straddles(criterion.deciding)),
+        decided_by=system[0].source
+        if len(system) == 1
+        else label(system[0].sub_experiment, system[0].variant),
+        attempt=system[0].attempt if len(system) == 1 else None,
+        evidence=tuple(dict.fromkeys(kind for found in measured for kind in found.evidence)),
+        n=1 if estimate is None else estimate.n,
+        interval=None if estimate is None else (estimate.low, estimate.high),
+        sd=None if estimate is None else estimate.sd,
+        method="" if estimate is None else estimate.method,
+        reason=next((found.note for found in measured if found.note), ""),
+    )
 
 
-def _inadmissible(criterion: Criterion, reading: Reading, value: float) -> str:
-    if not math.isfinite(value):
-        return f"{reading.source} returned a value that is not a finite number"
-    low, high = criterion.bounds or (None, None)
-    if (low is not None and value < low) or (high is not None and value > high):
-        limits = f"[{'-∞' if low is None else low}, {'∞' if high is None else high}]"
-        return f"{reading.source} returned a value outside its bounds {limits}"
-    for evidence in reading.evidence or (_SILENT,):
-        if evidence.kind not in criterion.evidence or evidence.kind is EvidenceKind.STUB:
-            why = f" ({evidence.reason})" if evidence.reason else ""
-            admitted = " and ".join(criterion.evidence)
-            return f"{reading.source} declared its numbers {evidence.kind}{why}; the plan admits {admitted}"
-    return ""
+def _estimate(measured: Sequence[Measured]) -> Estimate | None:
+    """Return mean and interval: over seeds where there are several, else over samples where there are any."""
+    if len(measured) > 1:
+        return over_seeds([as_float(each.value) for each in measured])
+    return over_samples(measured[0].samples) if measured[0].samples else None
 
 
-def _unknown_variant(criterion: Criterion, readings: Sequence[Reading]) -> str:
-    sub, variant = criterion.source
-    known = [r.variant for r in readings if r.sub_experiment == sub]
-    if variant is None or not known or variant in known:
-        return ""
-    names = " and ".join(repr(name) for name in known if name is not None)
-    return f"{sub} has no variant {variant!r}; it has {names or 'none'}"
-
-
-def _absence(criterion: Criterion, readings: Sequence[Reading]) -> str:
-    """Say why a metric is not there, in the most useful words."""
-    name = criterion.metric_name
-    for reading in readings:
-        if name in reading.logged:
-            seen = reading.logged[name]
-            times = "once" if seen.count == 1 else f"{seen.count} times"
-            return f"{reading.source} logged it {times}, last {shown(seen.last, 24)}, but did not return it"
-    for reading in readings:
-        close = closest(name, reading.metrics)
-        if close is not None:
-            return f"{reading.source} returned {close!r}; expected {name!r}"
-    if criterion.from_ is not None:
-        sources = ", ".join(reading.source for reading in readings)
-        return f"{sources} did not return it" if readings else f"{criterion.from_} has not completed"
-    return "no completed sub-experiment returned it" if readings else "nothing has completed yet"
+def _refusal(criterion: Criterion, reading: Reading, found: Refused) -> CriterionResult:
+    return CriterionResult(
+        criterion.name,
+        found.verdict,
+        value=found.value,
+        decided_by=reading.source,
+        attempt=reading.attempt,
+        evidence=found.evidence or reading.kinds,
+        n=0 if found.value is None else 1,
+        reason=found.reason,
+    )

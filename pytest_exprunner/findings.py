@@ -6,89 +6,47 @@ Every sentence follows from data; where the data does not support one, there is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pytest_exprunner.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Findings,
+    Heading,
+    Link,
+    Paragraph,
+    Span,
+    Spans,
+    Strong,
+    Table,
+)
 from pytest_exprunner.errors import count
+from pytest_exprunner.findings_attempts import attempts_table, attempts_that_count
+from pytest_exprunner.gates import HAS_PASSED
 from pytest_exprunner.plan import Criterion, Experiment
-from pytest_exprunner.records import CriterionResult, EvidenceKind, GateState, Recommendation, Status, Verdict
-from pytest_exprunner.state import Current, ExperimentState, GateResult, Past, Results, SubState
-from pytest_exprunner.values import number
+from pytest_exprunner.records import (
+    CriterionResult,
+    EvidenceKind,
+    Recommendation,
+    Status,
+    Verdict,
+)
+from pytest_exprunner.state import ExperimentState, GateResult, Results
 from pytest_exprunner.wording import (
     DASH,
     explain,
     failure_text,
+    measured_text,
     number_text,
     sentence_list,
     tier_text,
-    value_text,
     verdict_text,
 )
 
 _SHOWN_METRICS = 40
 _SHOWN_ISSUES = 5
 _SHOWN_TEXT = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A name or a value that is shown exactly as it is."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Strong:
-    """Words that carry the message."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A file, relative to the document; ``image`` where it can be shown in place."""
-
-    text: str
-    target: str
-    image: bool = False
-
-
-Span = str | Code | Strong | Link
-Spans = tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A heading; level 1 is the document's."""
-
-    level: int
-    spans: Spans
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """One paragraph."""
-
-    spans: Spans
-
-
-@dataclass(frozen=True, slots=True)
-class Bullets:
-    """A list without order."""
-
-    items: tuple[Spans, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table; each cell is one line."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[Spans, ...], ...]
-
-
-Block = Heading | Paragraph | Bullets | Table
-Findings = tuple[Block, ...]
 
 
 def build_experiment(state: ExperimentState, results: Results, plan_link: str | None) -> Findings:
@@ -119,7 +77,7 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
     yield from _sub_experiments(state)
     if any(len(sub.history) > 1 for sub in state.subs.values()):
         yield Heading(2, ("Attempts",))
-        yield _attempts(state)
+        yield attempts_table(state)
     yield from _claims(plan, state)
     yield Heading(2, ("Confidence",))
     yield Paragraph(
@@ -139,7 +97,7 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
 def _summary(state: ExperimentState) -> Spans:
     status = str(state.status).replace("_", " ")
     spans: list[Span] = [
-        "Status ", Strong(status), ", recommendation ", Strong(str(state.assessment.recommendation)),
+        "Status ", Strong(status), ", recommendation ", Strong(state.says),
         f" (confidence: {state.assessment.confidence}). {state.assessment.notes}",
     ]  # fmt: skip
     if state.replaced_by is not None:
@@ -155,11 +113,11 @@ def criteria_table(state: ExperimentState, *, stub: bool = False) -> Table:
         rows.append(
             (
                 (Code(name),),
-                (DASH if stub else value_text(criterion, result.value),),
+                (DASH if stub else measured_text(criterion, result),),
                 (tier_text(criterion, criterion.target),),
                 (tier_text(criterion, criterion.acceptable),),
                 (failure_text(criterion),),
-                (Strong("stub" if stub else verdict_words(criterion, result)),),
+                (Strong("stub" if stub else _verdict_cell(state, criterion, result)),),
                 _decided_by(result),
             )
         )
@@ -178,11 +136,19 @@ def verdict_words(criterion: Criterion, result: CriterionResult) -> str:
     return f"{words} ({'warning only' if criterion.severity == 'warn' else 'for information'})"
 
 
+def _verdict_cell(state: ExperimentState, criterion: Criterion, result: CriterionResult) -> str:
+    waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
+    words = verdict_words(criterion, result)
+    return f"{words}, {waiver.text}" if waiver is not None else words
+
+
 def _decided_by(result: CriterionResult) -> Spans:
     if not result.decided_by:
         return (DASH,)
     place: Spans = (Code(result.decided_by),)
-    return (*place, f" attempt {result.attempt}") if result.attempt is not None else place
+    if result.attempt is not None:
+        return (*place, f" attempt {result.attempt}")
+    return (*place, f", {result.n} seeds") if result.n > 1 else place
 
 
 def _explained(state: ExperimentState) -> Iterator[Spans]:
@@ -198,6 +164,11 @@ def review_items(state: ExperimentState) -> list[str]:
         result = state.criteria[name]
         if result.borderline or result.verdict is Verdict.INADMISSIBLE:
             items.append(explain(criterion, result))
+    for waiver in state.waivers.values():
+        if waiver in state.waived:
+            items.append(f"{waiver.criterion} is not met, and {waiver.text}.")
+        elif state.started:
+            items.append(f"{waiver.criterion} is {waiver.text}; it is met, so nothing needs this waiver.")
     return [*items, *state.issues]
 
 
@@ -210,98 +181,7 @@ def _sub_experiments(state: ExperimentState) -> Iterator[Block]:
             yield Paragraph((f"Objective: {planned.objective.strip()}",))
         if not sub.currents:
             yield Paragraph(("Not started.",))
-        for current in sub.currents:
-            yield from _current(current, state.plan)
-
-
-def _current(current: Current, plan: Experiment) -> Iterator[Block]:
-    if current.variant is not None:
-        yield Paragraph((Strong(current.label),))
-    if current.status is not Status.COMPLETED:
-        why = current.error.line if current.error else current.reason
-        words = str(current.status).replace("_", " ").capitalize()
-        yield Paragraph((Strong(words), f": {why}" if why else "."))
-    for evidence in current.evidence:
-        place = f" at {evidence.place}" if evidence.place else ""
-        yield Paragraph((Strong(f"Evidence: {evidence.kind}"), f" ({evidence.reason}), declared{place}."))
-    if current.finding:
-        yield Paragraph((current.finding.strip(),))
-    judged = {c.metric_name for c in plan.success_criteria.values()}
-    tiers = _tiers(plan)
-    shown = ((name, _shown(value, tiers.get(name, ()))) for name, value in current.metrics.items())
-    rows = [(name, value) for name, value in shown if value]
-    if rows:
-        yield Table(
-            ("Metric", "Value"),
-            tuple(
-                ((Strong(name),) if name in judged else (Code(name),), (value,))
-                for name, value in rows[:_SHOWN_METRICS]
-            ),
-        )
-    if len(rows) > _SHOWN_METRICS:
-        yield Paragraph((f"{len(rows) - _SHOWN_METRICS} more metrics are in results.yaml.",))
-    yield from _artifacts(current)
-
-
-def _tiers(plan: Experiment) -> dict[str, tuple[float, ...]]:
-    """The thresholds of each judged metric: values are shown on the side of them that they are on."""
-    return {
-        c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
-        for c in plan.success_criteria.values()
-    }
-
-
-def _shown(value: object, against: tuple[float, ...]) -> str:
-    """Return how a table shows a metric: numbers and short texts; other things are in results.yaml."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return value if len(value) <= _SHOWN_TEXT else ""
-    found = number(value)
-    return "" if found is None else number_text(found, against)
-
-
-_IMAGES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
-
-
-def _artifacts(current: Current) -> Iterator[Block]:
-    files: list[Span] = []
-    for artifact in current.artifacts:
-        name = artifact.path.rpartition("/")[2]
-        if artifact.type == "image" or name.lower().endswith(_IMAGES):
-            yield Paragraph((Link(name, artifact.path, image=True),))
-        else:
-            files += [Link(name, artifact.path), ", "]
-    if files:
-        links: list[Span] = ["Files: ", *files]
-        yield Paragraph((*links[:-1], "."))
-
-
-def _attempts(state: ExperimentState) -> Table:
-    rows = tuple(
-        _attempt_row(sub, past, _tiers(state.plan))
-        for sub in state.subs.values()
-        for past in sub.history
-        if len(sub.history) > 1
-    )
-    return Table(("Sub-experiment", "Attempt", "Started", "Status", "Values", "Verdicts"), rows)
-
-
-def _attempt_row(sub: SubState, past: Past, tiers: dict[str, tuple[float, ...]]) -> tuple[Spans, ...]:
-    name = sub.id if past.variant is None else f"{sub.id}[{past.variant}]"
-    counts = any(c.attempt == past.attempt for c in sub.currents)
-    values = ", ".join(
-        f"{key} {number_text(number(value), tiers.get(key, ()))}" for key, value in past.values.items()
-    )
-    verdicts = ", ".join(f"{key} {value.replace('_', ' ')}" for key, value in past.verdicts.items())
-    return (
-        (Code(name),),
-        (f"{past.attempt}{' (counts)' if counts else ''}",),
-        ((past.started_at or DASH)[:19].replace("T", " "),),
-        (str(past.status).replace("_", " "),),
-        (values or DASH,),
-        (verdicts or DASH,),
-    )
+        yield from attempts_that_count(sub, state.plan)
 
 
 def _claims(plan: Experiment, state: ExperimentState) -> Iterator[Block]:
@@ -426,7 +306,7 @@ def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
         (Link(state.id, f"experiments/{state.id}/FINDINGS.md"),) if state.started else (Code(state.id),)
     )
     metrics = [
-        f"{name} {value_text(criterion, state.criteria[name].value)} {verdict_text(state.criteria[name])}"
+        f"{name} {measured_text(criterion, state.criteria[name])} {verdict_text(state.criteria[name])}"
         for name, criterion in state.plan.success_criteria.items()
         if state.criteria[name].value is not None
     ]
@@ -435,7 +315,7 @@ def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
         (*name, f" — {state.plan.name}" if state.plan.name else ""),
         (str(state.plan.phase) if state.plan.phase is not None else DASH,),
         (str(state.status).replace("_", " "),),
-        (Strong(str(state.assessment.recommendation)) if said else DASH,),
+        (Strong(state.says) if said else DASH,),
         (str(state.assessment.confidence) if said else DASH,),
         ("; ".join(metrics) or DASH,),
     )
@@ -454,7 +334,7 @@ def _unlocks(gate: GateResult) -> str:
     if gate.plan.unlocks is None:
         return ""
     what = gate.plan.unlocks if isinstance(gate.plan.unlocks, str) else sentence_list(list(gate.plan.unlocks))
-    verb = "has unlocked" if gate.state is GateState.PASSED else "would unlock"
+    verb = "has unlocked" if gate.state in HAS_PASSED else "would unlock"
     return f". It {verb}: {what}"
 
 

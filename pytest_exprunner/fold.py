@@ -12,18 +12,21 @@ from dataclasses import dataclass, field, replace
 
 from pytest_exprunner import criteria as verdicts
 from pytest_exprunner.assessment import assess, doubted, experiment_status
-from pytest_exprunner.criteria import Reading
 from pytest_exprunner.errors import closest, count
 from pytest_exprunner.gates import decide, evaluate_gate
+from pytest_exprunner.measuring import Reading
 from pytest_exprunner.plan import Criterion, Experiment, Plan
-from pytest_exprunner.records import AttemptRecord, Recommendation, Status, label
+from pytest_exprunner.records import AttemptRecord, CriterionResult, Recommendation, Status, label
 from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
-from pytest_exprunner.wording import few, sentence_list
+from pytest_exprunner.values import number
+from pytest_exprunner.wording import few, number_text, sentence_list
 
 Slot = tuple[str | None, int | None]
 
 REPLACED_BY = "(replaced by)"
 """Stands among the digests of criteria, for what superseded an experiment when it first ran."""
+ASKED_SEEDS = "seeds"
+"""The option of an attempt that a run made for one of the seeds that it was asked for beside the plan's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,9 @@ def fold_experiment(
     pending: Iterable[Pending] = (),
     previous: Previous = NOTHING,
     problems: Sequence[str] = (),
+    baselines: Sequence[Reading] = (),
 ) -> ExperimentState:
-    """Return the state of one experiment."""
+    """Return the state of one experiment; ``baselines`` are attempts of others that it compares with."""
     waiting: dict[str, list[Pending]] = {}
     for item in pending:
         waiting.setdefault(item.sub_experiment, []).append(item)
@@ -83,25 +87,33 @@ def fold_experiment(
         for current in sub.currents
         if current.status is Status.COMPLETED
     ]
-    results = {
-        name: verdicts.evaluate(criterion, readings)
-        for name, criterion in experiment.success_criteria.items()
-    }
+    results = _judged(experiment, readings, baselines)
     registered = _registered(attempts, experiment)
     if lacking(attempts, previous):
         registered = {**registered, **previous.registered}
     replaced_by = plan.replaced.get(experiment.id)
+    waivers = plan.waived.get(experiment.id, {})
     state = ExperimentState(
         plan=experiment,
         status=experiment_status(experiment, subs, replaced_by),
         subs=subs,
         criteria=results,
-        assessment=assess(experiment, subs, results),
+        assessment=assess(experiment, subs, results, waivers=waivers),
         registered=registered,
         replaced_by=replaced_by,
+        waivers=waivers,
         departed=departed,
     )
     return _with_issues(state, [*problems, *_issues(state)])
+
+
+def _judged(
+    experiment: Experiment, readings: Sequence[Reading], baselines: Sequence[Reading]
+) -> dict[str, CriterionResult]:
+    criteria = tuple(experiment.success_criteria.values())
+    if experiment.together:
+        return verdicts.evaluate_together(criteria, readings, baselines)
+    return {criterion.name: verdicts.evaluate(criterion, readings, baselines) for criterion in criteria}
 
 
 def fold(plan: Plan, states: Mapping[str, ExperimentState], *, stub: bool = False) -> Results:
@@ -131,7 +143,8 @@ def fold_sub(
 ) -> SubState:
     """Return the state of one sub-experiment; ``waiting`` and ``attempts`` are its own alone."""
     known = sorted(attempts, key=lambda attempt: attempt.key.sequence)
-    currents = dict(_currents(sub, known, previous.currents.get(sub, ())))
+    planned = experiment.sub_experiments[sub].seeds if sub in experiment.sub_experiments else ()
+    currents = dict(_currents(sub, known, previous.currents.get(sub, ()), planned))
     defined = known[-1].variants if known else None
     for item in waiting:
         slot = (item.variant, item.seed)
@@ -151,10 +164,15 @@ def fold_sub(
 
 
 def _currents(
-    sub: str, known: Sequence[AttemptRecord], before: Sequence[Current]
+    sub: str, known: Sequence[AttemptRecord], before: Sequence[Current], planned: Sequence[int]
 ) -> Iterable[tuple[Slot, Current]]:
     if not known:
         yield from (((current.variant, current.seed), current) for current in before)
+        there = {(current.variant, current.seed) for current in before}
+        for variant in dict.fromkeys(current.variant for current in before):
+            for planned_seed in planned:
+                if (variant, planned_seed) not in there:
+                    yield (variant, planned_seed), _never_run(sub, variant, planned_seed)
         return
     by_slot: dict[Slot, list[AttemptRecord]] = {}
     for attempt in known:
@@ -163,16 +181,37 @@ def _currents(
     # that it defines and that never ran keeps the sub-experiment unfinished.
     defined = known[-1].variants
     for variant in defined:
-        slots = [slot for slot in by_slot if slot[0] == variant]
-        for slot in slots:
+        for seed in seeds_that_count(variant, known, before, planned):
+            slot = (variant, seed)
+            stand_ins = [c for c in before if (c.variant, c.seed) == slot]
+            if slot not in by_slot:
+                yield slot, stand_ins[-1] if stand_ins else _never_run(sub, variant, seed)
+                continue
             newest = by_slot[slot][-1].key.sequence
-            newer = [c for c in before if (c.variant, c.seed) == slot and _is_newer(c, newest)]
+            newer = [c for c in stand_ins if _is_newer(c, newest)]
             yield slot, newer[-1] if newer else current_of(deciding(by_slot[slot]))
-        if slots:
-            continue
-        stand_ins = [current for current in before if current.variant == variant]
-        for current in stand_ins or [Current(sub, Status.NOT_STARTED, variant, reason="never run")]:
-            yield (variant, current.seed), current
+
+
+def seeds_that_count(
+    variant: str | None,
+    known: Sequence[AttemptRecord],
+    before: Sequence[Current],
+    planned: Sequence[int],
+) -> tuple[int | None, ...]:
+    """Return the seeds of a variant: the plan's, and every other that a run was asked for.
+
+    So a seed that went badly cannot be left out by asking for fewer. An attempt without a seed counts
+    where there are none.
+    """
+    own = [a for a in known if a.key.variant == variant]
+    asked = {a.key.seed for a in own if a.key.seed is not None and ASKED_SEEDS in a.options}
+    if not own:
+        asked = {c.seed for c in before if c.variant == variant and c.seed is not None}
+    return (*planned, *sorted(asked - set(planned))) or (None,)
+
+
+def _never_run(sub: str, variant: str | None, seed: int | None) -> Current:
+    return Current(sub, Status.NOT_STARTED, variant, seed, reason="never run")
 
 
 def _is_newer(current: Current, sequence: int) -> bool:
@@ -214,6 +253,7 @@ def current_of(record: AttemptRecord) -> Current:
         missing=missing,
         evidence=record.evidence,
         logged=record.logged,
+        samples=record.samples,
         error=record.error,
         reason=record.reason,
         started_at=record.started_at or None,
@@ -280,6 +320,8 @@ def reading_of(current: Current) -> Reading:
         metrics=current.metrics,
         evidence=current.evidence,
         logged=current.logged,
+        seed=current.seed,
+        samples=current.samples,
     )
 
 
@@ -325,6 +367,7 @@ def _issues(state: ExperimentState) -> Iterable[str]:
     for sub in state.subs.values():
         yield from _improved(state, sub)
         yield from _withdrawn(state, sub)
+        yield from _dropped_seeds(sub)
         yield from _misspelt(state, sub)
 
 
@@ -381,13 +424,28 @@ def _withdrawn(state: ExperimentState, sub: SubState) -> Iterable[str]:
     counting = {(current.variant, current.seed) for current in sub.currents}
     gone: dict[tuple[str, str], list[int]] = {}
     for past in sub.history:
-        if (past.variant, past.seed) in counting or (past.variant is None and past.seed is None):
+        if (past.variant, past.seed) in counting or not counting:
             continue
         for name, verdict in past.verdicts.items():
             if verdict in _NOT_MET and name in state.plan.success_criteria:
                 gone.setdefault((label(sub.id, past.variant, past.seed), name), []).append(past.attempt)
     for (variant, name), numbers in gone.items():
-        yield f"{variant} did not meet {name} in {_attempts(numbers)} and is no longer part of the study."
+        how = "which had no seed or variant and no longer counts" if variant == sub.id else ""
+        how = how or "and is no longer part of the study"
+        yield f"{variant} did not meet {name} in {_attempts(numbers)}{',' if how[0] == 'w' else ''} {how}."
+
+
+def _dropped_seeds(sub: SubState) -> Iterable[str]:
+    """Seeds that were run and that the plan does not list any more."""
+    counting = {(current.variant, current.seed) for current in sub.currents}
+    gone: dict[str, dict[int, str]] = {}
+    for past in sub.history:
+        if past.seed is not None and (past.variant, past.seed) not in counting and past.values:
+            values = ", ".join(f"{name} {number_text(number(v))}" for name, v in past.values.items())
+            gone.setdefault(label(sub.id, past.variant), {})[past.seed] = values
+    for name, seeds in gone.items():
+        shown = few([f"{seed} ({values})" for seed, values in sorted(seeds.items())])
+        yield f"{name} was also run with seed {shown}, not in the plan any more; kept and not counted."
 
 
 def _misspelt(state: ExperimentState, sub: SubState) -> Iterable[str]:

@@ -10,7 +10,9 @@ from pytest_exprunner.assessment import assess, miss_text
 from pytest_exprunner.errors import count
 from pytest_exprunner.plan import Gate, Plan
 from pytest_exprunner.records import GateState, Level, Recommendation, Status
-from pytest_exprunner.state import ExperimentState, GateResult, SubState
+from pytest_exprunner.state import ExperimentState, GateResult, SubState, waived
+
+HAS_PASSED = (GateState.PASSED, GateState.PASSED_WITH_WAIVER)
 
 
 class Action(StrEnum):
@@ -29,7 +31,7 @@ class Decision:
 
 
 def evaluate_gate(gate: Gate, experiments: Mapping[str, ExperimentState]) -> GateResult:
-    """Return where a gate stands: passed when every experiment in it says proceed.
+    """Return where a gate stands: passed when every experiment in it says proceed, if need be with a waiver.
 
     Failed when one says pivot or was replaced; pending otherwise. A replaced experiment never
     counts as met, whatever its numbers say.
@@ -39,7 +41,7 @@ def evaluate_gate(gate: Gate, experiments: Mapping[str, ExperimentState]) -> Gat
         state, line = _member(experiments[member])
         states.append(state)
         lines.append(line)
-    for state in (GateState.FAILED, GateState.PENDING):
+    for state in (GateState.FAILED, GateState.PENDING, GateState.PASSED_WITH_WAIVER):
         if state in states:
             return GateResult(gate, state, tuple(lines))
     return GateResult(gate, GateState.PASSED, tuple(lines))
@@ -53,7 +55,7 @@ def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> tuple[Ga
         )
     if state.status is Status.NOT_STARTED:
         return GateState.PENDING, f"{state.id} not started"
-    assessment = assess(state.plan, state.subs, state.criteria, level)
+    assessment = assess(state.plan, state.subs, state.criteria, level, state.waivers)
     says = assessment.recommendation
     if state.status is Status.BLOCKED and says is not Recommendation.BLOCK:
         return GateState.PENDING, f"{state.id} is blocked: {blocked_reason(state)}"
@@ -61,7 +63,8 @@ def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> tuple[Ga
     if state.issues:
         line += f" ({count(len(state.issues), 'note')} to read in its findings)"
     if says is Recommendation.PROCEED:
-        return GateState.PASSED, line
+        with_waiver = waived(state.plan, state.criteria, state.waivers, level)
+        return (GateState.PASSED_WITH_WAIVER if with_waiver else GateState.PASSED), line
     return (GateState.FAILED if says is Recommendation.PIVOT else GateState.PENDING), line
 
 
@@ -111,7 +114,7 @@ def _dependency_reason(state: ExperimentState, level: Level) -> str:
         return f"{state.id} to proceed; it was replaced by {state.replaced_by}"
     if state.status is Status.NOT_STARTED:
         return f"{state.id} to proceed; it has not started"
-    assessment = assess(state.plan, state.subs, state.criteria, level)
+    assessment = assess(state.plan, state.subs, state.criteria, level, state.waivers)
     says = assessment.recommendation
     if says is Recommendation.PROCEED:
         return ""
@@ -122,5 +125,5 @@ def _dependency_reason(state: ExperimentState, level: Level) -> str:
 
 def _gate_reason(gate: Gate, experiments: Mapping[str, ExperimentState], level: Level) -> str:
     members = [_member(experiments[member], level) for member in gate.experiments]
-    lines = [line for state, line in members if state is not GateState.PASSED]
+    lines = [line for state, line in members if state not in HAS_PASSED]
     return f"{gate.id} to have passed; {'; '.join(lines)}" if lines else ""

@@ -99,6 +99,11 @@ class ItemHooks:
         self._collecting.item(item)
 
     @pytest.hookimpl(trylast=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """After everything else that parametrizes, so that what it makes are variants."""
+        self._collecting.generate(metafunc)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Put what is left after deselection into order; in a stub run, add what has no handler."""
         if self._session.settings.stub:

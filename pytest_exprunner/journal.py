@@ -32,6 +32,7 @@ from pytest_exprunner.records import (
     Status,
     dump_record,
     parse_record,
+    parse_samples,
 )
 from pytest_exprunner.values import Plain, decode, encode
 
@@ -299,6 +300,7 @@ def recovered(folder: Path, started: AttemptRecord) -> AttemptRecord:
     artifacts: dict[str, Artifact] = {}
     evidence: list[Evidence] = []
     logged: dict[str, Logged] = {}
+    samples: dict[str, tuple[float, ...]] = {}
     for event in read_events(folder / EVENTS):
         kind = event.get("event")
         if kind == "artifact":
@@ -310,7 +312,15 @@ def recovered(folder: Path, started: AttemptRecord) -> AttemptRecord:
             for name, value in event["metrics"].items():
                 seen = logged.get(name)
                 logged[name] = Logged(seen.count + 1 if seen else 1, decode(value))
-    return replace(started, artifacts=tuple(artifacts.values()), evidence=tuple(evidence), logged=logged)
+        elif kind == "samples":
+            samples[event["name"]] = (*samples.get(event["name"], ()), *parse_samples(event["values"]))
+    return replace(
+        started,
+        artifacts=tuple(artifacts.values()),
+        evidence=tuple(evidence),
+        logged=logged,
+        samples=samples,
+    )
 
 
 def note_item_failed(folder: Path | str, why: str) -> None:

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pytest_exprunner.fold import deciding
-from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.gates import HAS_PASSED
+from pytest_exprunner.plan import Criterion, Experiment, Waiver
 from pytest_exprunner.records import (
     AttemptRecord,
     CriterionResult,
-    GateState,
     Level,
     Status,
     Verdict,
+    label,
 )
 from pytest_exprunner.render.terminal import criteria_lines
 from pytest_exprunner.state import ExperimentState, GateResult
@@ -72,6 +73,7 @@ def assertion(
     level: Level,
     replaced_by: str | None,
     folder: Callable[[], str],
+    waivers: Mapping[str, Waiver],
 ) -> Assertion:
     """Return what the item of a completed attempt asserts: each gating criterion it decides."""
     pairs = [(experiment.success_criteria[result.name], result) for result in results]
@@ -81,8 +83,14 @@ def assertion(
     if replaced_by is not None and all(r.measured for _c, r in bad):
         sentences = " ".join(explain(c, r) for c, r in bad)
         return Assertion("expected", f"{sentences} {experiment.id} was replaced by {replaced_by}.")
+    if all(c.name in waivers for c, _r in bad):
+        return Assertion("expected", " ".join(f"{explain(c, r)} {_waived(waivers[c.name])}" for c, r in bad))
     asked = "" if level is Level.ACCEPTABLE else f"This run asks for the {level} tier (--exp-level {level})."
     return Assertion("fail", _failure_text(experiment, record, pairs, bad, folder(), asked))
+
+
+def _waived(waiver: Waiver) -> str:
+    return f"{waiver.text[0].upper()}{waiver.text[1:]}."
 
 
 def _failure_text(
@@ -141,10 +149,11 @@ def judge_experiment(
     failed_nodes = {node for node, outcome in outcomes.items() if outcome == "failed"}
     lines: list[str] = []
     told: set[str] = set()
-    here: set[tuple[str, int]] = set()
+    here: set[tuple[str, int | None]] = set()
     for item in slots:
         done = own(item)
         here |= {(a.key.label, a.key.sequence) for a in done}
+        here |= {(label(item.sub_experiment, item.variant), None) for a in done if a.key.seed is not None}
         if done and item.nodeid in failed_nodes:
             told.add(done[-1].key.label)
         elif item.slot not in blocked:
@@ -161,7 +170,7 @@ def judge_experiment(
         return ""
     status = str(state.status).replace("_", " ")
     says = state.assessment
-    head = status if stub else f"{status} → {says.recommendation}. {says.notes}"
+    head = status if stub else f"{status} → {state.says}. {says.notes}"
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
@@ -181,7 +190,7 @@ def _criteria_lines(
     state: ExperimentState,
     told: set[str],
     level: Level,
-    here: AbstractSet[tuple[str, int]],
+    here: AbstractSet[tuple[str, int | None]],
     *,
     whole: bool,
 ) -> Iterator[str]:
@@ -189,7 +198,8 @@ def _criteria_lines(
         return
     for criterion in state.plan.gating:
         result = state.criteria[criterion.name]
-        if level.met_by(result.verdict) or result.decided_by in told or _told_of(criterion, result, told):
+        settled = level.met_by(result.verdict) or criterion.name in state.waivers
+        if settled or result.decided_by in told or _told_of(criterion, result, told):
             continue
         measured = result.verdict is not Verdict.NOT_MEASURED
         if whole or (measured and (result.decided_by, result.attempt) in here):
@@ -199,7 +209,7 @@ def _criteria_lines(
 def _told_of(criterion: Criterion, result: CriterionResult, told: set[str]) -> bool:
     """Tell whether a criterion is not measured because what could measure it failed, and said so."""
     sub, _variant = criterion.source
-    failed = {label.partition("[")[0] for label in told}
+    failed = {name.partition("[")[0].partition(" seed ")[0] for name in told}
     return result.verdict is Verdict.NOT_MEASURED and (bool(failed) if sub is None else sub in failed)
 
 
@@ -217,6 +227,6 @@ def _missing_handlers(state: ExperimentState, without_handler: Mapping[str, str]
 
 def judge_gate(gate: GateResult) -> str:
     """Return why a gate does not pass, or an empty text."""
-    if gate.state in (GateState.PASSED, GateState.PASSED_WITH_WAIVER):
+    if gate.state in HAS_PASSED:
         return ""
     return "\n".join([f"the gate is {gate.state}", *(f"  {line}" for line in gate.lines)])

@@ -12,6 +12,7 @@ from pytest_exprunner.location import ENVIRONMENT_PREFIX, absolute, find_plan, s
 
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
 EXECUTORS = ("inline", "subprocess", "modal")
+_MOST_SEEDS = 1000
 _LEVELS = ("target", "acceptable", "failure")
 
 
@@ -87,6 +88,12 @@ def declare(parser: pytest.Parser) -> None:
         help="say for each handler whether it would be run and why, and run nothing",
     )
     group.addoption(
+        "--exp-seeds",
+        metavar="NUMBER",
+        default=None,
+        help="run each handler once for each of so many seeds, those of the plan first",
+    )
+    group.addoption(
         "--exp-detach",
         action="store_true",
         help="begin what may begin on Modal, and leave; 'exprunner collect' brings it home",
@@ -139,6 +146,18 @@ def most_containers(config: pytest.Config) -> int | None:
     if not found[0].isdecimal() or not int(found[0]):
         raise pytest.UsageError(f"--exp-max-containers: {found[0]!r} is not a number; expected one such as 8")
     return int(found[0])
+
+
+def seeds(config: pytest.Config) -> int | None:
+    """Return how many seeds were asked for, or None."""
+    text = config.getoption("exp_seeds")
+    if text is None:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_SEEDS:
+        raise pytest.UsageError(
+            f"--exp-seeds: {text!r} is not a number of seeds; expected one from 1 to {_MOST_SEEDS}, such as 5"
+        )
+    return int(text)
 
 
 def devices(config: pytest.Config) -> str | None:
@@ -237,6 +256,7 @@ def intent(config: pytest.Config) -> str:
         "resume",
         "explain",
         "detach",
+        "seeds",
         "results",
     ):
         if config.getoption(f"exp_{name}"):

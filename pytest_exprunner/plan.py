@@ -1,7 +1,6 @@
 """The research plan as values: experiments, sub-experiments, criteria and gates.
 
 Frozen pydantic models; reading a file is the business of `plan_file`. Unknown keys are kept.
-A key listed in ``LATER`` has its final shape but is refused until the tool can honour it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BeforeValidator,
@@ -78,6 +77,12 @@ def _threshold(value: object) -> object:
     return float(value) if abs(value) >= 2**53 else value
 
 
+def _said(value: object) -> object:
+    if not isinstance(value, str) or not value.strip():
+        raise refuse("text", f"{quoted(value)} says nothing; a waiver is signed: expected a text")
+    return value
+
+
 def _iso_date(value: object) -> object:
     if not isinstance(value, str):
         raise refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22")
@@ -103,6 +108,17 @@ def _unlocks(value: object) -> object:
     if not isinstance(value, str):
         raise refuse("unlocks", f"{quoted(value)} is not text; expected a text or a list of experiment ids")
     return value
+
+
+def _seeds(value: object) -> object:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item < 2**32:
+            raise refuse(
+                "seed", f"{quoted(item)} is not a seed; expected a whole number from 0 to {2**32 - 1}"
+            )
+    if isinstance(value, list) and len(set(value)) < len(value):
+        raise refuse("seed", "a seed is listed twice; expected each once")
+    return listed(value)
 
 
 def _bounds(value: object) -> object:
@@ -136,10 +152,16 @@ Threshold = Annotated[int | float, BeforeValidator(_threshold)]
 IsoDate = Annotated[str, BeforeValidator(_iso_date)]
 
 
+class Baseline(NamedTuple):
+    """A metric that another one is compared with; of the same attempt where no sub-experiment is named."""
+
+    sub_experiment: str | None
+    variant: str | None
+    metric: str
+
+
 class Criterion(Model):
     """A success criterion: a metric, its tiers, and what may decide it."""
-
-    LATER: ClassVar = ("aggregate", "minus", "over")
 
     name: str = KEY
     target: Threshold = Field(description="Meeting this is full success.")
@@ -170,8 +192,16 @@ class Criterion(Model):
     unit: str | None = Field(None, description="Unit of the value, shown beside it.")
     note: str | None = Field(None, description="What the criterion means, in a sentence.")
     aggregate: Literal["mean"] | None = Field(None, description="How values over seeds become one.")
-    minus: str | None = Field(None, description="Baseline metric that is subtracted.")
-    over: str | None = Field(None, description="Baseline metric that is divided by.")
+    minus: str | None = Field(
+        None, description="Baseline that is subtracted: a metric of the same attempt, or e_p2_2/metric."
+    )
+    over: str | None = Field(None, description="Baseline that is divided by, named in the same way.")
+
+    @model_validator(mode="after")
+    def _one_baseline(self) -> Criterion:
+        if self.minus is not None and self.over is not None:
+            raise refuse("baseline", "'minus' and 'over' are both given; expected one of them")
+        return self
 
     @model_validator(mode="after")
     def _tiers_in_order(self) -> Criterion:
@@ -233,6 +263,15 @@ class Criterion(Model):
         """``from`` as (sub-experiment, variant); None for what is not named."""
         return split_source(self.from_) if self.from_ else (None, None)
 
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """What ``minus`` or ``over`` names."""
+        text = self.minus if self.minus is not None else self.over
+        if text is None:
+            return None
+        place, slash, metric = text.partition("/")
+        return Baseline(*split_source(place), metric) if slash else Baseline(None, None, text)
+
     @property
     def deciding(self) -> float:
         """The threshold between met and not met: acceptable, else target."""
@@ -242,14 +281,12 @@ class Criterion(Model):
 class SubExperiment(Model):
     """One planned step of an experiment, carried out by one handler."""
 
-    LATER: ClassVar = ("seeds",)
-
     id: str = KEY
     name: str | None = Field(None, description="Title for people.")
     objective: str | None = Field(None, description="What it is meant to find out.")
     needs: Ids = Field((), description="Sub-experiments, also of other experiments, whose results it reads.")
-    seeds: Annotated[tuple[int, ...], BeforeValidator(listed)] = Field(
-        (), description="One attempt per seed."
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds, json_schema_input_type=list[int])] = Field(
+        (), description="One attempt per seed; their mean and its interval decide."
     )
     timeout: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds that it may take, in a process of its own."
@@ -296,8 +333,6 @@ class NextSteps(Model):
 
 class Experiment(Model):
     """A claim, question or pivot with its sub-experiments and success criteria."""
-
-    LATER: ClassVar = ("together",)
 
     id: str = KEY
     name: str | None = Field(None, description="Title for people.")
@@ -373,11 +408,16 @@ class Gate(Model):
 class Waiver(Model):
     """A person's signed decision to go on in spite of a verdict."""
 
-    experiment: ExperimentId
-    criterion: str
-    by: str
-    date: IsoDate
-    reason: str
+    experiment: ExperimentId = Field(description="The experiment that goes on.")
+    criterion: str = Field(description="Its criterion that is not met; the verdict stays what it is.")
+    by: Annotated[str, BeforeValidator(_said)] = Field(description="Who decided.")
+    date: IsoDate = Field(description="When: 2026-01-22.")
+    reason: Annotated[str, BeforeValidator(_said)] = Field(description="Why.")
+
+    @property
+    def text(self) -> str:
+        """``waived by A. Person on 2026-01-22 because …``."""
+        return f"waived by {self.by.strip()} on {self.date} because {self.reason.strip().rstrip('.')}"
 
 
 class Project(Model):
@@ -412,8 +452,6 @@ class Tracking(Model):
 
 class Plan(Model):
     """The whole research plan, frozen."""
-
-    LATER: ClassVar = ("waivers",)
 
     project: Project = Field(default_factory=Project, description="Name and hypothesis of the study.")
     experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), FREEZE] = Field(
@@ -466,6 +504,37 @@ class Plan(Model):
     def replaced(self) -> Mapping[str, str]:
         """Which experiment superseded which: replaced id → id of its replacement."""
         return {old: new.id for new in self.experiments.values() for old in new.replaces}
+
+    @cached_property
+    def waived(self) -> Mapping[str, Mapping[str, Waiver]]:
+        """The waivers of each experiment that has any, by criterion."""
+        found: dict[str, dict[str, Waiver]] = {}
+        for waiver in self.waivers:
+            found.setdefault(waiver.experiment, {})[waiver.criterion] = waiver
+        return found
+
+    @cached_property
+    def compared(self) -> Mapping[str, frozenset[str]]:
+        """Which sub-experiments of others the criteria of each experiment compare with, by experiment."""
+        return {
+            experiment.id: frozenset(
+                criterion.baseline.sub_experiment
+                for criterion in experiment.success_criteria.values()
+                if criterion.baseline is not None and criterion.baseline.sub_experiment is not None
+            )
+            - experiment.sub_experiments.keys()
+            for experiment in self.experiments.values()
+        }
+
+    @cached_property
+    def comparing(self) -> Mapping[str, tuple[str, ...]]:
+        """Which experiments compare with each one."""
+        return _by_member(
+            {
+                experiment: tuple(dict.fromkeys(self.owner(sub).id for sub in subs))
+                for experiment, subs in self.compared.items()
+            }
+        )
 
     def gates_of(self, experiment: str) -> tuple[str, ...]:
         """Ids of the gates that an experiment is part of."""

@@ -120,11 +120,9 @@ _KNOWN: dict[type[Model], frozenset[str]] = {
 }
 
 
-_LATER_ELSEWHERE = {
-    **dict.fromkeys(("needs", "timeout", "isolate", "resources"), "sub-experiment"),
+_ELSEWHERE = {
+    **dict.fromkeys(("needs", "seeds", "timeout", "isolate", "resources"), "sub-experiment"),
     "modal": "sub-experiment, or the plan as a whole",
-    **dict.fromkeys(SubExperiment.LATER, "sub-experiment, and is not supported yet"),
-    **dict.fromkeys(Criterion.LATER, "criterion, and is not supported yet"),
 }
 
 
@@ -143,16 +141,14 @@ class _Reader:
             here = (*path, str(key) if not isinstance(key, str) else key)
             if not isinstance(key, str) or key == KEY_ALIAS:
                 self.fit(Criterion, key, here, at_key=True)
-            elif key in model.LATER:
-                self.refuse_later(here, item)
             elif key not in _KNOWN[model]:
                 result[key] = item
                 hint = self.report.suggest(key, _KNOWN[model], _SIMILAR_KEYS)
                 if hint:
                     self.report.warn(here, f"unknown key {quoted(key)}, kept", hint)
-                elif key in _LATER_ELSEWHERE:
+                elif key in _ELSEWHERE:
                     text = f"{quoted(key)} has no meaning here, kept"
-                    self.report.warn(here, text, f"; it belongs to a {_LATER_ELSEWHERE[key]}")
+                    self.report.warn(here, text, f"; it belongs to a {_ELSEWHERE[key]}")
             elif item is not None:
                 result[key] = self.inner(model, key, item, here)
         return result
@@ -160,12 +156,6 @@ class _Reader:
     def drop(self, path: yaml_nodes.Path) -> None:
         """Remember that something at a path was reported and left out."""
         self.dropped.update(path[:length] for length in range(len(path) + 1))
-
-    def refuse_later(self, path: yaml_nodes.Path, value: object) -> None:
-        """Refuse a key of a later version, unless it asks for nothing."""
-        if not (value is None or value is False or value in ([], {})):
-            text = f"'{path[-1]}' is not supported yet"
-            self.report.add(path, text, "; expected a plan without it", at_key=True)
 
     def inner(self, model: type[Model], key: str, item: Any, path: yaml_nodes.Path) -> Any:
         """Return what stands under a known key, cleaned by the model that describes it."""

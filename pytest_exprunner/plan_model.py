@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -39,5 +39,3 @@ class Model(BaseModel):
     """Base of the plan's models: strict, frozen, unknown keys kept."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
-
-    LATER: ClassVar[tuple[str, ...]] = ()

@@ -41,13 +41,33 @@ def check(value: Table, report: Report) -> None:
                 )
         for index, needed in texts(experiment.get("dependencies")):
             _known(report, (*path, "dependencies", index), needed, "experiment or gate", either)
-        _check_sources(path, experiment, report)
+        _check_sources(path, experiment, owned, report)
         _check_needs(path, experiment, owned, report)
     for name, gate in gates.items():
         for field in ("experiments", "unlocks"):
             for index, member in texts(gate.get(field)):
                 _known(report, ("gates", name, field, index), member, "experiment", known["experiment"])
+    _check_waivers(value.get("waivers"), experiments, report)
     _check_cycles(experiments, gates, report)
+
+
+def _check_waivers(waivers: object, experiments: Table, report: Report) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, waiver in enumerate(waivers if isinstance(waivers, list) else []):
+        entry = waiver if isinstance(waiver, dict) else {}
+        experiment, criterion = entry.get("experiment"), entry.get("criterion")
+        if not isinstance(experiment, str) or not isinstance(criterion, str):
+            continue
+        place: Path = ("waivers", index)
+        _known(report, (*place, "experiment"), experiment, "experiment", frozenset(experiments))
+        criteria = frozenset(entries(entries(experiments).get(experiment, {}).get("success_criteria")))
+        if experiment in experiments and criterion not in criteria:
+            text = f"unknown criterion {quoted(criterion)} of {printable(experiment)}"
+            report.add((*place, "criterion"), text, report.suggest(criterion, criteria))
+        if (experiment, criterion) in seen:
+            text = f"{quoted(criterion)} of {printable(experiment)} is waived twice"
+            report.add((*place, "criterion"), text, "; expected one waiver")
+        seen.add((experiment, criterion))
 
 
 def entries(value: object) -> dict[str, Table]:
@@ -107,11 +127,19 @@ def _check_twins(ids: Iterable[str], report: Report, path: Any) -> None:
             report.add(path(name, index), text, hint, at_key=True)
 
 
-def _check_sources(path: Path, experiment: Table, report: Report) -> None:
+def _check_sources(path: Path, experiment: Table, owned: frozenset[str], report: Report) -> None:
     subs = _subs(experiment)
     known = frozenset(subs)
     for name, criterion in entries(experiment.get("success_criteria")).items():
         source = criterion.get("from")
+        for field in ("minus", "over"):
+            named = criterion.get(field)
+            if isinstance(named, str) and "/" in named:
+                sub, _variant = split_source(named.partition("/")[0])
+                if sub not in owned:
+                    text = f"unknown sub-experiment {quoted(sub)} of the baseline {quoted(named)}"
+                    hint = report.suggest(sub, owned) or "; expected one, or a metric of the same attempt"
+                    report.add((*path, "success_criteria", name, field), text, hint)
         if not isinstance(source, str):
             continue
         sub, _variant = split_source(source)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_exprunner import files, findings, marked, results
+from pytest_exprunner.blocks import Findings
 from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix, attempt_name
 from pytest_exprunner.records import Artifact, AttemptRecord
 from pytest_exprunner.render import markdown
@@ -135,7 +136,7 @@ class Publisher:
 
     # --- FINDINGS.md --------------------------------------------------------------------------
 
-    def _findings(self, file: Path, document: findings.Findings) -> None:
+    def _findings(self, file: Path, document: Findings) -> None:
         on_disk = _read(file)
         try:
             existing = None if on_disk is None else on_disk.decode("utf-8")

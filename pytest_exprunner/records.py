@@ -6,7 +6,7 @@ once, by the process that ran the attempt, and never changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
@@ -230,6 +230,8 @@ class AttemptRecord:
     """Artifact paths that the handler returned."""
     evidence: tuple[Evidence, ...] = ()
     logged: Mapping[str, Logged] = field(default_factory=dict)
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Values per sample, by metric."""
     error: Failure | None = None
     reason: str = ""
     """Why it was skipped or is unfinished."""
@@ -272,7 +274,18 @@ def as_plain(record: AttemptRecord) -> dict[str, Any]:
     value["logged"] = {
         name: {"count": seen.count, "last": encode(seen.last)} for name, seen in record.logged.items()
     }
+    value["samples"] = {name: samples_text(values) for name, values in record.samples.items()}
     return value
+
+
+def samples_text(values: Sequence[float]) -> str:
+    """Return values per sample as they are stored: on one line, each exact."""
+    return " ".join(repr(value).removesuffix(".0") for value in values)
+
+
+def parse_samples(text: str) -> tuple[float, ...]:
+    """Read what `samples_text` returned. Raises ValueError."""
+    return tuple(map(float, text.split()))
 
 
 def parse_record(source: bytes | str) -> AttemptRecord:
@@ -298,7 +311,7 @@ _TYPES: dict[str, Any] = {
     **dict.fromkeys(
         ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance"), dict
     ),
-    **dict.fromkeys(("upstream", "inputs"), dict),
+    **dict.fromkeys(("upstream", "inputs", "samples"), dict),
     **dict.fromkeys(("artifacts", "listed", "evidence", "variants"), list),
     "finished_at": _MAYBE_TEXT,
     "duration_s": (int, float, type(None)),
@@ -314,6 +327,7 @@ _ITEM_TYPES: dict[str, Any] = {
     "verdicts": str,
     "registered": str,
     "upstream": int,
+    "samples": str,
 }
 
 
@@ -345,7 +359,7 @@ def _key(value: dict[str, Any]) -> AttemptKey:
 
 
 def _record(value: dict[str, Any]) -> AttemptRecord:
-    for name in ("upstream", "inputs"):  # not in records of the first versions
+    for name in ("upstream", "inputs", "samples"):  # not in records of the first versions
         value.setdefault(name, {})
     _check_types(value)
     error = value.pop("error")
@@ -363,6 +377,7 @@ def _record(value: dict[str, Any]) -> AttemptRecord:
             n: _typed(Logged(e["count"], decode(e["last"])), int) for n, e in value.pop("logged").items()
         },
         error=_typed(Failure(**error), str, str, str) if error is not None else None,
+        samples={name: parse_samples(text) for name, text in value.pop("samples").items()},
         variants=tuple(value.pop("variants")),
         **value,
     )
@@ -381,6 +396,10 @@ class CriterionResult:
     evidence: tuple[EvidenceKind, ...] = ()
     n: int = 0
     interval: tuple[float, float] | None = None
+    """At 95 %."""
+    sd: float | None = None
+    method: str = ""
+    """How the interval was made: ``t over seeds``, ``Wilson over samples``, …"""
     reason: str = ""
 
     @property

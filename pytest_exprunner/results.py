@@ -17,7 +17,7 @@ import orjson
 
 from pytest_exprunner import yaml_nodes, yaml_text
 from pytest_exprunner.fold import NOTHING, Previous
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan import Criterion, Waiver
 from pytest_exprunner.records import (
     Artifact,
     CriterionResult,
@@ -26,6 +26,8 @@ from pytest_exprunner.records import (
     Failure,
     Logged,
     Status,
+    parse_samples,
+    samples_text,
 )
 from pytest_exprunner.state import Current, ExperimentState, Past, SubState
 from pytest_exprunner.values import Plain, encode, plain
@@ -44,6 +46,7 @@ def document(state: ExperimentState) -> dict[str, Any]:
     subs = (*state.subs.values(), *state.departed)
     currents = [current for sub in state.subs.values() for current in sub.currents]
     newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment), default=None)
+    waivers = {waiver.criterion: waiver for waiver in state.waived}
     return {
         "experiment_id": state.id,
         "claim": state.plan.description or "",
@@ -56,14 +59,14 @@ def document(state: ExperimentState) -> dict[str, Any]:
         },
         "results": {"experiments": {s.id: _sub_entry(state, s) for s in subs if s.currents}},
         "assessment": _assessment(state) if state.started else None,
-        "recommendation": str(state.assessment.recommendation),
+        "recommendation": state.says,
         "recommendation_notes": state.assessment.notes,
         "blockers": list(state.plan.blockers),
         "issues": list(state.issues),
         "detailed_analysis": None,
         "schema_version": SCHEMA_VERSION,
         "criteria": {
-            name: _criterion_entry(criterion, state.criteria[name])
+            name: _criterion_entry(criterion, state.criteria[name], waivers.get(name))
             for name, criterion in state.plan.success_criteria.items()
         },
         "attempts": {sub.id: [_past_entry(past) for past in sub.history] for sub in subs if sub.history},
@@ -102,9 +105,10 @@ def _assessment(state: ExperimentState) -> dict[str, Any]:
     }
 
 
-def _criterion_entry(criterion: Criterion, result: CriterionResult) -> dict[str, Any]:
+def _criterion_entry(criterion: Criterion, result: CriterionResult, waiver: Waiver | None) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "verdict": str(result.verdict),
+        **({"waived": waiver.text} if waiver is not None else {}),
         "borderline": result.borderline,
         "value": result.value,
         "target": criterion.target,
@@ -114,6 +118,7 @@ def _criterion_entry(criterion: Criterion, result: CriterionResult) -> dict[str,
         "severity": criterion.severity,
         "n": result.n,
         "interval": list(result.interval) if result.interval else None,
+        **({"sd": result.sd, "method": result.method} if result.interval else {}),
         "evidence": [str(kind) for kind in result.evidence],
         "decided_by": result.decided_by or None,
         "attempt": result.attempt,
@@ -129,12 +134,20 @@ def _sub_entry(state: ExperimentState, sub: SubState) -> dict[str, Any]:
     return {
         "status": str(sub.status),
         "finding": "\n".join(f"{c.label}: {c.finding}" for c in sub.currents if c.finding),
-        "metrics": {f"{name}[{c.variant}]": value for c in sub.currents for name, value in c.metrics.items()},
+        "metrics": {
+            f"{name}{_of_which(c)}": value for c in sub.currents for name, value in c.metrics.items()
+        },
         "artifacts": [artifact.path for c in sub.currents for artifact in c.artifacts],
         "variants": [
             {"variant": c.variant, "seed": c.seed, **_current_entry(state, c)} for c in sub.currents
         ],
     }
+
+
+def _of_which(current: Current) -> str:
+    """``[lr=0.1]``, ``[seed 2]``: what tells attempts of one sub-experiment apart, after a metric."""
+    parts = [current.variant, None if current.seed is None else f"seed {current.seed}"]
+    return f"[{', '.join(part for part in parts if part is not None)}]"
 
 
 def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
@@ -161,6 +174,9 @@ def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
     unreturned = _unreturned(state, current)
     if unreturned:
         entry["logged"] = unreturned
+    samples = _samples(state, current)
+    if samples:
+        entry["samples"] = samples
     entry["attempt"] = current.attempt
     if current.attempt is None:
         entry["after"] = current.after
@@ -179,6 +195,13 @@ def _unreturned(state: ExperimentState, current: Current) -> dict[str, Any]:
         for name, seen in current.logged.items()
         if name in names and name not in current.metrics
     }
+
+
+def _samples(state: ExperimentState, current: Current) -> dict[str, str]:
+    """Values per sample of what criteria ask for: an interval follows from them."""
+    criteria = state.plan.success_criteria.values()
+    names = {c.metric_name for c in criteria} | {c.baseline.metric for c in criteria if c.baseline}
+    return {name: samples_text(values) for name, values in current.samples.items() if name in names}
 
 
 def _past_entry(past: Past) -> dict[str, Any]:
@@ -403,6 +426,11 @@ def _read_current(
             for name, item in _mapping(entry.get("logged")).items()
             if type((seen := _mapping(item)).get("count")) is int
         },
+        samples={
+            name: values
+            for name, text in _mapping(entry.get("samples")).items()
+            if (values := _read_samples(text))
+        },
         error=_read_error(error),
         reason=_text(entry.get("reason")),
         started_at=_text(entry.get("started_at")) or None,
@@ -411,6 +439,13 @@ def _read_current(
         provenance=provenance,
         after=_count(entry.get("after")) or 0,
     )
+
+
+def _read_samples(value: object) -> tuple[float, ...]:
+    try:
+        return parse_samples(value) if isinstance(value, str) else ()
+    except ValueError:
+        return ()
 
 
 def _count(value: object) -> int | None:

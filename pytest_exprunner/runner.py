@@ -10,18 +10,16 @@ from typing import Any, NoReturn, TypeVar
 
 from pytest_exprunner.artifacts import ArtifactStore
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
-from pytest_exprunner.records import Event, EvidenceKind, RunSpec
+from pytest_exprunner.records import Event, EvidenceKind, RunSpec, samples_text
 from pytest_exprunner.returned import bare_names
 from pytest_exprunner.upstream import Upstream
-from pytest_exprunner.values import Plain, number, shown, text, unbox
+from pytest_exprunner.values import Plain, as_float, number, plain, shown, text, unbox
 
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_TELLING = 0.5
 _NAMES_KNOWN = 10_000
-_LATER = {
-    "log_samples": "per-sample values",
-}
+_MOST_SAMPLES = 100_000
 
 
 class ExperimentRunner:
@@ -42,6 +40,7 @@ class ExperimentRunner:
         self._spec = spec
         self._emit = emit
         self._names: dict[object, str] = {}
+        self._sampled: dict[str, int] = {}
         self.results = results
         """Stores artifacts: `save_artifact`, `save_json_artifact`, `save_figure` and others."""
         self.needs = needs
@@ -63,7 +62,7 @@ class ExperimentRunner:
 
     @property
     def seed(self) -> int:
-        """A 32-bit seed of this sub-experiment and variant, the same in every process and run.
+        """The seed of this attempt where the plan lists seeds, else one of 32 bits that is always the same.
 
         python, NumPy and torch are seeded with it before the handler runs.
         """
@@ -125,6 +124,24 @@ class ExperimentRunner:
                 if type(name) is str:
                     [self._names[name]] = bare_names({text(name): None}, prefix)
         return row
+
+    def log_samples(self, name: str, values: Iterable[object]) -> None:
+        """Append one value per sample to those that a metric is the mean of: shape (samples,).
+
+        An interval follows from them: ``runner.log_samples("accuracy", correct)`` with zeros and ones, or
+        with numbers such as errors. Called again it appends. Raises TypeError for what is no list of
+        numbers, ValueError for more than 100,000.
+        """
+        known = bare_names({text(name): None}, self._spec.sub_experiment)
+        [bare] = known
+        row = _samples(name, values)
+        self._sampled[bare] = self._sampled.get(bare, 0) + len(row)
+        if self._sampled[bare] > _MOST_SAMPLES:
+            raise ValueError(
+                f"log_samples: {shown(name, 40)} has {self._sampled[bare]:,} values; expected at most "
+                f"{_MOST_SAMPLES:,}: save them as an artifact, and log a random part of them"
+            )
+        self._emit(Event("samples", time.time(), {"name": bare, "values": samples_text(row)}))
 
     def stage(self, title: str, current: int | None = None, total: int | None = None) -> None:
         """Tell where the handler is: ``runner.stage("Loading model", 2, 5)``."""
@@ -189,9 +206,7 @@ class ExperimentRunner:
         )
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Explain members of a later version, and misspelt ones."""
-        if name in _LATER:
-            raise AttributeError(f"runner.{name} ({_LATER[name]}) is not supported yet in this version")
+        """Explain misspelt members."""
         members = [member for member in dir(type(self)) if not member.startswith("_")]
         hint = did_you_mean(name, [*members, "results", "needs", "params", "config"])
         raise AttributeError(f"the runner has no {name!r}{hint}")
@@ -217,6 +232,18 @@ def _scalar(name: object, value: object) -> Plain:
             "log a number, and save arrays and texts as artifacts"
         )
     return found
+
+
+def _samples(name: object, values: object) -> list[float]:
+    """Return values per sample as floats; zeros and ones for false and true."""
+    listed = plain(list(values) if isinstance(values, Iterator) else values, keep_arrays=True)
+    items = listed if isinstance(listed, list) else [listed]
+    found = [number(int(item) if isinstance(item, bool) else item) for item in items]
+    if None in found or items is not listed:
+        odd = shown(items[found.index(None)], 40) if items is listed else f"is {shown(values, 60)},"
+        what = f"holds {odd}, which is no number" if items is listed else f"{odd} no list"
+        raise TypeError(f"log_samples: {shown(name, 40)} {what}; expected one number per sample")
+    return [as_float(item) for item in found if item is not None]
 
 
 def _step(step: object) -> int:

@@ -56,6 +56,7 @@ def configure(
         study_root(plan_path),
         shown,
         exploratory=settings.exploratory,
+        seeds=settings.seeds,
         enabled=bool(asked) or settings.stub or settings.exploratory,
     )
     collecting.register_markers(config)  # last of all plugins, so that markers with a meaning are known
@@ -208,6 +209,7 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         detach=_detach(config),
         most_containers=options.most_containers(config),
         devices=_devices(config, plan),
+        seeds=options.seeds(config),
         timeout=options.timeout(config),
         trackers=options.trackers(config),
         tracker_timeout=options.tracker_timeout(config),

@@ -113,7 +113,7 @@ class Selection:
     def whole(self, selected: Iterable[str]) -> list[str]:
         """Return the experiments none of whose planned sub-experiments, or variants, was left out.
 
-        ``selected`` has a sub-experiment as often as it has selected variants.
+        ``selected`` has a sub-experiment as often as it has selected variants and seeds.
         """
         kept: dict[str, int] = {}
         for sub in selected:
@@ -124,7 +124,8 @@ class Selection:
         for experiment in self._collecting.plan.experiments.values():
             with_handler = [sub for sub in experiment.sub_experiments if sub in handlers]
             without = [sub for sub in experiment.sub_experiments if sub not in handlers]
-            whole = all(kept.get(s) == len(defined.get(s, ())) for s in with_handler)
+            seeds = self._collecting.seeds_of
+            whole = all(kept.get(s) == len(defined.get(s, ())) * (len(seeds(s)) or 1) for s in with_handler)
             reached = experiment.id in covered if with_handler else covers_all
             named = all(self.names(sub) for sub in without)
             if whole and named and (reached or not without):

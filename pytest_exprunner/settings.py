@@ -33,6 +33,8 @@ class Settings:
     """How many handlers may be called at once elsewhere, where the plan's word does not count."""
     devices: tuple[str, ...] = ()
     """GPUs that may be used; looked for only where the plan asks for any."""
+    seeds: int | None = None
+    """How many seeds each sub-experiment gets at least."""
     timeout: float | None = None
     """Seconds that a handler may take where the plan says nothing."""
     trackers: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_exprunner.plan import Experiment, Gate, Plan
+from pytest_exprunner.plan import Experiment, Gate, Plan, Waiver
 from pytest_exprunner.records import (
     Artifact,
     Confidence,
@@ -43,6 +43,7 @@ class Current:
     """Artifacts that the handler listed and never saved."""
     evidence: tuple[Evidence, ...] = ()
     logged: Mapping[str, Logged] = field(default_factory=dict)
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     error: Failure | None = None
     reason: str = ""
     started_at: str | None = None
@@ -102,6 +103,17 @@ class Assessment:
     confidence_notes: str
 
 
+def waived(
+    plan: Experiment,
+    criteria: Mapping[str, CriterionResult],
+    waivers: Mapping[str, Waiver],
+    level: Level = Level.ACCEPTABLE,
+) -> tuple[Waiver, ...]:
+    """Return the waivers of gating criteria that are not met at a level."""
+    unmet = [c.name for c in plan.gating if not level.met_by(criteria[c.name].verdict)]
+    return tuple(waivers[name] for name in unmet if name in waivers)
+
+
 @dataclass(frozen=True, slots=True)
 class ExperimentState:
     """Where an experiment stands."""
@@ -114,6 +126,8 @@ class ExperimentState:
     issues: tuple[str, ...] = ()
     registered: Mapping[str, str] = field(default_factory=dict)
     replaced_by: str | None = None
+    waivers: Mapping[str, Waiver] = field(default_factory=dict)
+    """Signed exceptions that the plan has, by criterion."""
     departed: tuple[SubState, ...] = ()
     """Sub-experiments with results that are not in the plan: kept, never judged."""
 
@@ -126,6 +140,19 @@ class ExperimentState:
     def started(self) -> bool:
         """Tell whether anything was ever run, or is meant to run now."""
         return any(sub.currents or sub.history for sub in self.subs.values())
+
+    @property
+    def waived(self) -> tuple[Waiver, ...]:
+        """Waivers in effect: of gating criteria that are not met."""
+        return waived(self.plan, self.criteria, self.waivers)
+
+    @property
+    def says(self) -> str:
+        """The recommendation as people read it: ``proceed (waived by A. Person on … because …)``."""
+        said = str(self.assessment.recommendation)
+        if self.assessment.recommendation is not Recommendation.PROCEED or not self.waived:
+            return said
+        return f"{said} ({'; '.join(waiver.text for waiver in self.waived)})"
 
     def unmet(self, level: Level = Level.ACCEPTABLE) -> list[CriterionResult]:
         """Return the gating criteria that were measured and not met."""

@@ -10,11 +10,21 @@ from dataclasses import replace
 
 from pytest_exprunner import manifest, results
 from pytest_exprunner.errors import count
-from pytest_exprunner.fold import NOTHING, Pending, Previous, fold, fold_experiment, fold_sub, lacking
+from pytest_exprunner.fold import (
+    NOTHING,
+    Pending,
+    Previous,
+    fold,
+    fold_experiment,
+    fold_sub,
+    lacking,
+    reading_of,
+)
 from pytest_exprunner.journal import AttemptLog, read_attempts
 from pytest_exprunner.layout import Layout
+from pytest_exprunner.measuring import Reading
 from pytest_exprunner.plan import Plan
-from pytest_exprunner.records import AttemptRecord
+from pytest_exprunner.records import AttemptRecord, Status
 from pytest_exprunner.state import Current, ExperimentState, Results, SubState
 
 
@@ -52,7 +62,7 @@ class Study:
     def add(self, record: AttemptRecord) -> None:
         """Take in an attempt that has just ended."""
         self.log(record.key.experiment).add(record)
-        self._states.pop(record.key.experiment, None)
+        self._forget(record.key.experiment)
 
     def set_pending(self, run: str, pending: Mapping[str, list[Pending]]) -> None:
         """Take in what a run selected and has not finished."""
@@ -61,12 +71,12 @@ class Study:
         self.runs[run] = dict(pending)
         for experiment in touched:
             if self._open(experiment) != before[experiment]:
-                self._states.pop(experiment, None)
+                self._forget(experiment)
 
     def settle(self, experiment: str, slot: tuple[str, str | None, int | None]) -> None:
         """Take in that a stored attempt stands for something that this run selected."""
         self._replayed.add((experiment, *slot))
-        self._states.pop(experiment, None)
+        self._forget(experiment)
 
     def _open(self, experiment: str) -> list[Pending]:
         """What is pending and makes a difference: nothing newer has been recorded for it."""
@@ -99,8 +109,24 @@ class Study:
                 self.pending(experiment),
                 self._standing(experiment),
                 log.problems,
+                self._baselines(experiment),
             )
         return self._states[experiment]
+
+    def _baselines(self, experiment: str) -> list[Reading]:
+        """What others have measured that criteria of an experiment compare with."""
+        return [
+            reading_of(current)
+            for sub in self.plan.compared.get(experiment, ())
+            for current in self.sub(sub).currents
+            if current.status is Status.COMPLETED
+        ]
+
+    def _forget(self, experiment: str) -> None:
+        """Fold an experiment anew when it is asked for, and those that compare with it."""
+        self._states.pop(experiment, None)
+        for other in self.plan.comparing.get(experiment, ()):
+            self._states.pop(other, None)
 
     def sub(self, sub_experiment: str) -> SubState:
         """Return where one sub-experiment stands, without folding its whole experiment."""
@@ -118,13 +144,13 @@ class Study:
         self._replayed |= manifest.replayed(self.layout.runs, self._run)
         for experiment in experiments:
             self._logs.pop(experiment, None)
-            self._states.pop(experiment, None)
+            self._forget(experiment)
         for sub_experiment in subs:
             experiment = self.plan.owner(sub_experiment).id
             if experiment in self._logs:
                 fresh = read_attempts(self.layout, experiment, [sub_experiment])
                 self._logs[experiment].attempts |= fresh.attempts
-                self._states.pop(experiment, None)
+                self._forget(experiment)
 
     def _standing(self, experiment: str) -> Previous:
         """What an earlier results file says, without what this run has marked or settled itself."""

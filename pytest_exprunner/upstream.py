@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,19 @@ class Upstream:
         return self._locate(name)
 
 
+_WITH_SEED = re.compile(r"(.+) seed (\d{1,10})", re.DOTALL)
+
+
+def _without_seed(name: str) -> tuple[str, int | None]:
+    found = _WITH_SEED.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, None)
+
+
 class Needs(Mapping[str, Upstream]):
-    """The needed sub-experiments by id, or by ``e_p2_1[lr=0.1]`` where there are variants."""
+    """The needed sub-experiments by id, or by ``e_p2_1[lr=0.1]`` where there are variants.
+
+    Of one with seeds, the attempt with the reader's own seed, or the one in ``e_p2_1 seed 2``.
+    """
 
     def __init__(
         self,
@@ -46,8 +58,10 @@ class Needs(Mapping[str, Upstream]):
         plan: Plan,
         layout: Layout,
         currents: Callable[[str], Sequence[Current]],
+        seed: int | None = None,
     ) -> None:
-        """``currents`` gives the attempts of a sub-experiment that count now."""
+        """``currents`` gives the attempts that count now; ``seed`` is the reader's own."""
+        self._seed = seed
         self._owner = sub_experiment
         self._needed = needed
         self._plan = plan
@@ -68,7 +82,8 @@ class Needs(Mapping[str, Upstream]):
 
     def __getitem__(self, name: str) -> Upstream:
         """Return what a needed sub-experiment left. Raises `NeedsError` if there is nothing."""
-        sub, variant = split_source(name) if isinstance(name, str) else ("", None)
+        bare, seed = _without_seed(name) if isinstance(name, str) else ("", None)
+        sub, variant = split_source(bare)
         if sub not in self._needed:
             hint = did_you_mean(sub, self._needed)
             listed = ", ".join(self._needed) or "nothing"
@@ -76,7 +91,7 @@ class Needs(Mapping[str, Upstream]):
                 f"the plan does not say that {self._owner} needs {shown(name, 60)}{hint}; it needs {listed}. "
                 f"Add it there: {self._owner}: {{needs: [{', '.join([*self._needed, sub or '…'])}]}}"
             )
-        return self._upstream(self._choose(name, sub, variant))
+        return self._upstream(self._choose(name, sub, variant, seed))
 
     def files(self) -> Iterator[Path]:
         """Yield the files that an attempt elsewhere has to have: records, or results, and artifacts."""
@@ -105,14 +120,22 @@ class Needs(Mapping[str, Upstream]):
             if current.status is Status.COMPLETED and current.attempt is not None
         }
 
-    def _choose(self, name: str, sub: str, variant: str | None) -> Current:
+    def _choose(self, name: str, sub: str, variant: str | None, seed: int | None) -> Current:
         currents = self._currents(sub)
-        if variant is None and len(currents) > 1:
+        if variant is None and len({c.variant for c in currents}) > 1:
             raise NeedsError(
                 f"{sub} has several variants; expected one of them: "
                 f"{few([f'runner.needs[{c.label!r}]' for c in currents])}"
             )
+        wanted = self._seed if seed is None else seed
         found = [c for c in currents if variant is None or c.variant == variant]
+        own = [c for c in found if c.seed == wanted]
+        if len(found) > 1 and not own:
+            raise NeedsError(
+                f"{name} has several seeds; give {self._owner} the same seeds in the plan, or read one: "
+                f"{few([f'runner.needs[{c.label!r}]' for c in found])}"
+            )
+        found = own if seed is not None else own or found
         if not found:
             known = few([c.label for c in currents]) if currents else f"no attempt of {sub}"
             raise NeedsError(f"{self._owner} needs {name}, and there is {known}; run {sub} first")

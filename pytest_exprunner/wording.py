@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_exprunner.intervals import Estimate, seeds_to_settle
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import CriterionResult, Verdict
 from pytest_exprunner.values import as_float, special_name
@@ -60,6 +61,22 @@ def value_text(criterion: Criterion, value: float | None) -> str:
     return f"{text} {criterion.unit}" if criterion.unit and value is not None else text
 
 
+def measured_text(criterion: Criterion, result: CriterionResult) -> str:
+    """Return value and interval: ``0.837 ± 0.011``, or ``0.90 [0.85, 0.93]`` where it is lopsided."""
+    text = value_text(criterion, result.value)
+    if result.interval is None or result.value is None:
+        return text
+    low, high = result.interval
+    below, above = result.value - low, high - result.value
+    if math.isclose(below, above, rel_tol=1e-6, abs_tol=1e-12):
+        return f"{text} ± {_short(above)}"
+    return f"{text} [{_short(low)}, {_short(high)}]"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if value and math.isfinite(value) else number_text(value)
+
+
 def tier_text(criterion: Criterion, tier: float | None) -> str:
     """``≥ 0.70``: the condition that a tier states."""
     if tier is None:
@@ -88,10 +105,20 @@ def explain(criterion: Criterion, result: CriterionResult) -> str:
     value = value_text(criterion, result.value)
     if result.verdict is Verdict.INADMISSIBLE:
         return f"{name} = {value} does not count: {result.reason}."
-    sentence = f"{name} of {value} {_position(criterion, result)}"
+    sentence = f"{name} of {value}{_sure(result)} {_position(criterion, result)}"
     if result.borderline:
         sentence += _near(criterion, result)
-    return f"{sentence}."
+    note = f" No interval: {result.reason}." if result.reason else ""
+    return f"{sentence}.{note}"
+
+
+def _sure(result: CriterionResult) -> str:
+    """Return what the value rests on, where that is more than one number."""
+    if result.interval is None:
+        return ""
+    low, high = (_short(limit) for limit in result.interval)
+    what = "seeds" if result.method.endswith("seeds") else "samples"
+    return f" (mean of {result.n} {what}, 95 % interval {low} to {high}, {result.method})"
 
 
 def _position(criterion: Criterion, result: CriterionResult) -> str:
@@ -119,9 +146,23 @@ def _at(value: float, limit: float, side: str) -> str:
 
 def _near(criterion: Criterion, result: CriterionResult) -> str:
     deciding = threshold_text(criterion.deciding)
+    estimate = estimate_of(result)
+    if estimate is not None and estimate.straddles(criterion.deciding):
+        said = f"; its interval includes {deciding}, so this is not settled and a person should look"
+        more = seeds_to_settle(estimate, criterion.deciding) if result.method.endswith("seeds") else None
+        noun = "seed" if more == 1 else "seeds"
+        return f"{said}; about {more} more {noun} would settle it, at this spread" if more else said
     if result.met:
         return f"; it barely passes {deciding}, so a person should look"
     return f"; it narrowly misses {deciding}, so a person should look"
+
+
+def estimate_of(result: CriterionResult) -> Estimate | None:
+    """Return the mean and interval behind a result, where it has one."""
+    if result.interval is None or result.value is None:
+        return None
+    value = as_float(result.value)
+    return Estimate(value, result.sd or 0.0, result.n, *result.interval, result.method)
 
 
 def sentence_list(items: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from pytest_exprunner.findings import (
+from pytest_exprunner.blocks import (
     Block,
     Bullets,
     Code,

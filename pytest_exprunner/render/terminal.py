@@ -19,7 +19,7 @@ from pytest_exprunner.records import (
     Verdict,
 )
 from pytest_exprunner.state import ExperimentState, GateResult, Results
-from pytest_exprunner.wording import explain, failure_text, tier_text, value_text
+from pytest_exprunner.wording import explain, failure_text, measured_text, tier_text
 
 Style = Literal["", "good", "bad", "warn", "bold"]
 
@@ -148,7 +148,7 @@ def _title(state: ExperimentState, width: int, *, stub: bool) -> Line:
     if stub:
         return Line(f"{title}  {status}", "bold")
     said = state.assessment
-    return Line(f"{title}  {status} → {said.recommendation} (confidence: {said.confidence})", _tone(state))
+    return Line(f"{title}  {status} → {safe(state.says)} (confidence: {said.confidence})", _tone(state))
 
 
 def _tone(state: ExperimentState) -> Style:
@@ -219,7 +219,10 @@ def _row(
         words += f" ({failure_text(criterion)})"
     elif not result.measured:
         words += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
-    if "[" in result.decided_by:
+    waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
+    if waiver is not None:
+        words += f" — {safe(waiver.text, 120)}"
+    if "[" in result.decided_by or " seed " in result.decided_by:
         words += f" in {safe(result.decided_by, 60)}"
     return _cells(criterion, result, words), _style(criterion, result)
 
@@ -244,7 +247,7 @@ def _why_not(
 def _cells(criterion: Criterion, result: CriterionResult, words: str) -> Sequence[str]:
     return (
         safe(criterion.name, 40),
-        safe(value_text(criterion, result.value), 60),
+        safe(measured_text(criterion, result), 60),
         tier_text(criterion, criterion.target),
         tier_text(criterion, criterion.acceptable),
         words,

@@ -191,6 +191,7 @@ class WandbTracker(Tracker):
             None if experiment.phase is None else f"phase {experiment.phase}",
             *event.gates,
             event.key.variant,
+            _seed_set(event),
             "stub" if event.stub else None,
         ]
         return [_tag(tag) for tag in dict.fromkeys(str(tag) for tag in tags if tag not in (None, ""))]
@@ -303,6 +304,14 @@ def artifact_name(label: str, name: str) -> str:
 
 def _tag(tag: str) -> str:
     return tag if len(tag) <= 64 else f"{tag[:63]}…"
+
+
+def _seed_set(event: AttemptStarted) -> str | None:
+    """Return what the runs of one sub-experiment over its seeds have in common."""
+    seeds = event.sub_experiment.seeds
+    if event.key.seed is None:
+        return None
+    return f"seeds {', '.join(map(str, seeds))}" if event.key.seed in seeds else "further seeds"
 
 
 def _config(event: AttemptStarted) -> dict[str, Any]:

@@ -76,8 +76,6 @@ def test_a_handler_knows_what_it_is(study: Study) -> None:
             assert (runner.config["epochs"], runner.config["name"]) == (7, "Probe")
             with pytest.raises(TypeError):
                 runner.config["epochs"] = 8
-            with pytest.raises(AttributeError, match="not supported yet"):
-                runner.log_samples
             with pytest.raises(AttributeError, match="did you mean 'log_metrics'"):
                 runner.log_metric({})
             return {"metrics": {"accuracy": 0.95}}

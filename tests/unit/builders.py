@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_exprunner import fold as folding
-from pytest_exprunner.criteria import Reading, digest
+from pytest_exprunner.criteria import digest
 from pytest_exprunner.fold import NOTHING, Pending, Previous
+from pytest_exprunner.measuring import Reading
 from pytest_exprunner.plan import Criterion, Experiment, Plan
 from pytest_exprunner.records import (
     AttemptKey,

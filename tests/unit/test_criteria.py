@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_exprunner.criteria import (
-    Reading,
     digest,
     evaluate,
     is_borderline,
@@ -19,6 +18,7 @@ from pytest_exprunner.criteria import (
     margin,
     readings_for,
 )
+from pytest_exprunner.measuring import Reading
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import CriterionResult, EvidenceKind, Logged, Verdict
 

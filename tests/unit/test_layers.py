@@ -51,7 +51,8 @@ ONLY_IN = {
     "click": {"cli"},
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},
-    "numpy": set[str](),
+    "scipy": {"intervals"},
+    "numpy": {"intervals"},
     "torch": {"runner"},
     "wandb": {"trackers.wandb"},
 }

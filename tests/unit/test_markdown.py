@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_exprunner.findings import (
+from pytest_exprunner.blocks import (
     Block,
     Bullets,
     Code,

@@ -992,73 +992,83 @@ def test_every_cycle_is_reported() -> None:
     )
 
 
-# --- keys of a later version -----------------------------------------------------------------
+# --- seeds, baselines, waivers ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        *(
-            (
-                (f"experiments:\n  x1:\n    sub_experiments:\n      e_1: {{{key}: {value}}}\n      e_2:\n"),
-                f"4:13: experiments.x1.sub_experiments.e_1.{key}: '{key}'",
-            )
-            for key, value in (("seeds", "[0, 1, 2]"),)
+        ("seeds: [0, 0]", "4:20: {sub}.seeds: a seed is listed twice; expected each once"),
+        (
+            "seeds: [0, -1]",
+            "4:20: {sub}.seeds: -1 is not a seed; expected a whole number from 0 to 4294967295",
         ),
-        (with_experiment("together: true"), "4:5: experiments.x1.together: 'together'"),
-        *(
-            (with_criterion(f"target: 1, {key}: {value}"), f"5:24: {_CRITERION}.{key}: '{key}'")
-            for key, value in (
-                ("aggregate", "mean"),
-                ("minus", "copy_baseline"),
-                ("over", "e_2/iou"),
-            )
-        ),
-        *(
-            (f"{SMALLEST}{key}: {value}\n", f"6:1: {key}: '{key}'")
-            for key, value in (
-                (
-                    "waivers",
-                    (
-                        "[{experiment: x1-first, criterion: accuracy, by: A. Person, "
-                        "date: 2026-01-22, reason: late}]"
-                    ),
-                ),
-            )
+        (
+            "seeds: [true]",
+            "4:20: {sub}.seeds: true is not a seed; expected a whole number from 0 to 4294967295",
         ),
     ],
 )
-def test_key_of_a_later_version(source: str, message: str) -> None:
-    """A key that is known but cannot be honoured yet is refused, never ignored."""
-    assert said(source) == one(f"{message} is not supported yet; expected a plan without it")
+def test_seeds(source: str, message: str) -> None:
+    """Each once, and each what every library takes."""
+    plan = f"experiments:\n  x1:\n    sub_experiments:\n      e_1: {{{source}}}\n      e_2:\n"
+    assert said(plan) == one(message.format(sub="experiments.x1.sub_experiments.e_1"))
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("terms", "message"),
     [
-        "experiments: {x1: {sub_experiments: {e_1: {needs: [], seeds: , resources: {}}}}}",
-        with_experiment("together: false"),
-        f"{SMALLEST}waivers: []\ntracking: {{}}\nmodal:\n",
+        (
+            "minus: a, over: b",
+            "5:12: {it}: 'minus' and 'over' are both given; expected one of them",
+        ),
+        (
+            "minus: e_9/copy",
+            "5:31: {it}.minus: unknown sub-experiment 'e_9' of the baseline 'e_9/copy' (did you mean 'e_2'?)",
+        ),
+        ("aggregate: median", "5:35: {it}.aggregate: 'median' is not an aggregate; expected mean"),
     ],
 )
-def test_key_of_a_later_version_that_asks_for_nothing(source: str) -> None:
-    """A key of a later version that asks for nothing is harmless."""
-    parsed(source)
+def test_baselines(terms: str, message: str) -> None:
+    """One of them, and one that there is."""
+    assert said(with_criterion(f"target: 1, {terms}")).startswith(message.format(it=_CRITERION))
+
+
+def test_baselines_that_there_are() -> None:
+    """Of the same attempt, of another sub-experiment, of a variant of it."""
+    for text, expected in (
+        ("copy", (None, None, "copy")),
+        ("e_2/copy", ("e_2", None, "copy")),
+        ("'e_2[lr=0.1]/val/copy'", ("e_2", "lr=0.1", "val/copy")),
+    ):
+        plan = parsed(with_criterion(f"target: 1, over: {text}"))
+        assert plan.experiments["x1"].success_criteria["iou"].baseline == expected
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("waiver", "message"),
     [
-        "experiments: {x1: {sub_experiments: {e_1: {seeds: [0, x]}}}}",
-        "experiments: {x1: {sub_experiments: {e_1: {seeds: soon}}}}",
-        with_criterion("target: 1, aggregate: median"),
-        f"{SMALLEST}waivers: [{{experiment: x9}}]\n",
+        (
+            "criterion: accuracy, by: A, date: 2026-01-22",
+            "waivers[0].reason: 'reason' is missing; expected a value",
+        ),
+        (
+            "criterion: accuracy, by: ' ', date: 2026-01-22, reason: late",
+            "waivers[0].by: ' ' says nothing; a waiver is signed: expected a text",
+        ),
+        (
+            "criterion: accuracy, by: A, date: 22.1.2026, reason: late",
+            "waivers[0].date: '22.1.2026' is not a date; expected one such as 2026-01-22",
+        ),
+        (
+            "criterion: acuracy, by: A, date: 2026-01-22, reason: late",
+            "waivers[0].criterion: unknown criterion 'acuracy' of x1-first (did you mean 'accuracy'?)",
+        ),
     ],
 )
-def test_key_of_a_later_version_is_not_examined(source: str) -> None:
-    """What stands under a key that is refused anyway adds no problems of its own."""
-    [problem] = refused(source)
-    assert problem.text.endswith("is not supported yet")
+def test_waivers(waiver: str, message: str) -> None:
+    """Signed, dated, and of something that there is."""
+    assert message in said(f"{SMALLEST}waivers: [{{experiment: x1-first, {waiver}}}]\n")
 
 
 # --- modal ------------------------------------------------------------------------------------
@@ -1187,7 +1197,7 @@ def test_every_problem_at_once_in_line_order() -> None:
         "      iou: {target: x, from: e_11}\n"
         "      lpips: {target: 0.2, direction: down}\n"
         "  x2:\n"
-        "    sub_experiments: {e_1: {seeds: [0]}, e_3: }\n"
+        "    sub_experiments: {e_1: {seeds: [-1]}, e_3: }\n"
         "    7: seven\n"
         "gates:\n"
         "  g: {experiments: [x2, x3]}\n"
@@ -1207,8 +1217,8 @@ def test_every_problem_at_once_in_line_order() -> None:
         "expected higher or lower\n"
         "11:23: experiments.x2.sub_experiments.e_1: sub-experiment 'e_1' is also in x1; "
         "expected each in one experiment\n"
-        "11:29: experiments.x2.sub_experiments.e_1.seeds: 'seeds' is not supported yet; "
-        "expected a plan without it\n"
+        "11:36: experiments.x2.sub_experiments.e_1.seeds: -1 is not a seed; "
+        "expected a whole number from 0 to 4294967295\n"
         "12:5: experiments.x2.7: the key 7 is not text; expected quotes around it\n"
         "14:25: gates.g.experiments[1]: unknown experiment 'x3'\n"
         "10 problems; run 'exprunner check' after editing."

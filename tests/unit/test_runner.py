@@ -292,7 +292,6 @@ def test_an_unknown_kind(watched: Watched, kind: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("log_samples", "runner.log_samples (per-sample values) is not supported yet in this version"),
         ("log_metric", "the runner has no 'log_metric' (did you mean 'log_metrics'?)"),
         ("result", "the runner has no 'result' (did you mean 'results'?)"),
         ("xyz", "the runner has no 'xyz'"),

@@ -4,134 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import click
 
-from pytest_exprunner import __version__, ini, plan_file
+from pytest_exprunner import __version__
+from pytest_exprunner.command_line import (
+    EXIT_FAILED,
+    EXIT_PENDING,
+    EXIT_USAGE,
+    Opened,
+    common,
+    print_json,
+    say,
+)
 from pytest_exprunner.errors import ExprunnerError, PlanError, count, did_you_mean
 from pytest_exprunner.executors.away import Away, Collected, Source
 from pytest_exprunner.findings import review_items
 from pytest_exprunner.following import Follower
 from pytest_exprunner.layout import Layout
-from pytest_exprunner.location import absolute, find_plan, setting, study_root
 from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import Plan, json_schema
-from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import GateState, Status
 from pytest_exprunner.render import live, terminal
-from pytest_exprunner.render.terminal import Line, Style, Summary
+from pytest_exprunner.render.terminal import Line, Summary
 from pytest_exprunner.results import document
-from pytest_exprunner.scan import Scan, scan
-from pytest_exprunner.settings import Settings
+from pytest_exprunner.scan import Scan
 from pytest_exprunner.state import GateResult, Results
 from pytest_exprunner.study import Study
 from pytest_exprunner.trackers import syncing
 from pytest_exprunner.trackers.registry import load as load_tracker
 from pytest_exprunner.trackers.registry import place_of
 from pytest_exprunner.trackers.syncing import Synced, used_before
+from pytest_exprunner.trust_commands import audit, verify
 from pytest_exprunner.values import named_floats, plain
 from pytest_exprunner.watch_command import gone, is_led, watch_until_over
 from pytest_exprunner.watching import Watch, current_run
 
-SCHEMA_VERSION = 1
 _ANY_WIDTH = 10_000
-EXIT_FAILED = 1
-EXIT_PENDING = 3
-EXIT_USAGE = 4
 _ALWAYS_COUNTED = (Status.COMPLETED, Status.FAILED, Status.IN_PROGRESS, Status.NOT_STARTED)
 _GATE_EXIT = {GateState.FAILED: EXIT_FAILED, GateState.PENDING: EXIT_PENDING}
-_COLOURS: dict[Style, dict[str, Any]] = {
-    "good": {"fg": "green"},
-    "bad": {"fg": "red"},
-    "warn": {"fg": "yellow"},
-    "bold": {"bold": True},
-    "": {},
-}
-
-
-class _Opened:
-    """A study as the command line sees it."""
-
-    def __init__(self, plan: str | None, results: str | None) -> None:
-        self.root, found = ini.read(Path.cwd())
-        file = self._plan_file(plan, found)
-        self._ini = found
-        name = setting("results", results, os.environ, found.get("exp_results"))
-        start = Path.cwd() if results else self.root
-        self.settings = Settings(
-            plan_file=file,
-            results_root=file.parent if name is None else absolute(start, name),
-            folders=self._folders(file, found),
-            root=self.root,
-        )
-        self.loaded: LoadedPlan = plan_file.load(file, self.settings.shown(file))
-
-    def setting(self, name: str, option: str | None) -> str | None:
-        """Return a setting: the option, the environment or the ini file."""
-        return setting(name, option, os.environ, self._ini.get(f"exp_{name}"))
-
-    def _plan_file(self, option: str | None, found: Mapping[str, str]) -> Path:
-        name = setting("plan", option, os.environ, found.get("exp_plan"))
-        if name is not None:
-            file = absolute(Path.cwd() if option else self.root, name)
-            if not file.is_file():
-                raise ExprunnerError(f"there is no plan at {file}")
-            return file
-        nearest = find_plan([Path.cwd()], self.root)
-        if nearest is None:
-            raise ExprunnerError(
-                f"no plan found: looked for research/research_plan.yaml from {Path.cwd()} upwards; "
-                "name one with --plan FILE"
-            )
-        return nearest
-
-    def _folders(self, file: Path, found: Mapping[str, str]) -> tuple[Path, ...]:
-        names = setting("paths", None, os.environ, found.get("exp_paths"))
-        if names is None:
-            return (study_root(file) / "experiments",)
-        return tuple(absolute(self.root, name) for name in names.split())
-
-    def scan(self) -> Scan:
-        """The handlers in the source files."""
-        return scan(self.loaded.plan, self.settings.folders, self.root)
-
-    def study(self) -> Study:
-        """The stored results."""
-        return Study(self.loaded.plan, Layout(self.settings.results_root))
-
-
-def _say(lines: list[Line]) -> None:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    for line in lines:
-        text = line.text
-        try:
-            text.encode(encoding)
-        except (UnicodeEncodeError, LookupError):
-            text = terminal.ascii_only(text)
-        click.echo(click.style(text, **_COLOURS[line.style]))
-
-
-def _print_json(kind: str, value: Mapping[str, Any]) -> None:
-    whole = {"schema": f"exprunner/{kind}", "schema_version": SCHEMA_VERSION, **value}
-    click.echo(json.dumps(whole, indent=2, ensure_ascii=True, default=str))
-
-
-def _common(command: Callable[..., None]) -> Callable[..., None]:
-    for decorate in (
-        click.option("--plan", metavar="FILE", help="The research plan; searched for upwards by default."),
-        click.option("--results", metavar="DIR", help="Folder of results; the plan's folder by default."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text."),
-    ):
-        command = decorate(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -148,22 +64,22 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
-@_common
+@common
 def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Check the plan and find its handlers; nothing is imported or run."""
     try:
-        opened = _Opened(plan, results)
+        opened = Opened(plan, results)
     except PlanError as error:
         if not as_json:
             raise
         problems = [_problem(problem) for problem in error.problems]
-        _print_json("check", {"ok": False, "problems": problems})
+        print_json("check", {"ok": False, "problems": problems})
         raise SystemExit(EXIT_USAGE) from None
     found = opened.scan()
     found.check()
     without = found.without_handler(opened.loaded.plan)
     if as_json:
-        _print_json("check", _check_json(opened, found, without))
+        print_json("check", _check_json(opened, found, without))
         return
     loaded = opened.loaded
     subs = sum(1 for _ in loaded.plan.sub_experiments())
@@ -183,7 +99,7 @@ def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
         ),
         *(Line(f"  exploratory: {h.name} ({h.place})") for h in found.exploratory()),
     ]
-    _say(lines)
+    say(lines)
 
 
 def _problem(problem: Any) -> dict[str, Any]:
@@ -196,7 +112,7 @@ def _problem(problem: Any) -> dict[str, Any]:
     }
 
 
-def _check_json(opened: _Opened, found: Scan, without: Mapping[str, str]) -> dict[str, Any]:
+def _check_json(opened: Opened, found: Scan, without: Mapping[str, str]) -> dict[str, Any]:
     return {
         "ok": True,
         "plan": opened.settings.shown(opened.loaded.file),
@@ -210,15 +126,15 @@ def _check_json(opened: _Opened, found: Scan, without: Mapping[str, str]) -> dic
 
 
 @cli.command()
-@_common
+@common
 def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Show where every experiment and gate stands."""
-    opened = _Opened(plan, results)
+    opened = Opened(plan, results)
     study = opened.study()
     stored = study.results()
     without = opened.scan().without_handler(opened.loaded.plan)
     if as_json:
-        _print_json("status", _status_json(stored, study, without))
+        print_json("status", _status_json(stored, study, without))
         return
     started = [e for e, s in stored.experiments.items() if s.started or s.status is Status.BLOCKED]
     summary = Summary(
@@ -235,7 +151,7 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
         lines.insert(-1, Line(f"not started: {', '.join(waiting)}"))
     lines[-1:-1] = [Line(terminal.safe(text), "warn") for text in _cut_short(study)]
     lines[-1:-1] = [Line(terminal.safe(f"to review: {text}"), "warn") for text in _to_review(stored)]
-    _say([Line(terminal.heading(stored), "bold"), *lines])
+    say([Line(terminal.heading(stored), "bold"), *lines])
 
 
 def _status_counts(stored: Results) -> dict[str, int]:
@@ -300,20 +216,20 @@ def _cut_short(study: Study) -> Iterator[str]:
 
 
 @cli.command()
-@_common
+@common
 def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Write results.yaml and FINDINGS.md anew from the stored attempts."""
-    opened = _Opened(plan, results)
+    opened = Opened(plan, results)
     with _at_work(opened, "report"):
         written = _write_anew(opened)
     _tell_written(opened, written, "report", {}, as_json=as_json)
 
 
 @cli.command()
-@_common
+@common
 def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Bring home what attempts elsewhere have left whose run is gone, and write results anew."""
-    opened = _Opened(plan, results)
+    opened = Opened(plan, results)
     layout = Layout(opened.settings.results_root)
     with _at_work(opened, "collect"):
         collected = Collected()
@@ -322,13 +238,13 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
         written = _write_anew(opened)
     if not as_json:
         brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
-        _say([Line(f"brought home: {brought}", "good" if collected.brought else "")])
+        say([Line(f"brought home: {brought}", "good" if collected.brought else "")])
         if collected.going_on:
-            _say([Line(f"still going on: {', '.join(collected.going_on)}")])
+            say([Line(f"still going on: {', '.join(collected.going_on)}")])
         if gone:
-            _say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
+            say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
         for label in collected.failed:
-            _say([Line(f"could not be brought home: {label}", "bad")])
+            say([Line(f"could not be brought home: {label}", "bad")])
     told = {
         "brought": list(collected.brought),
         "going_on": list(collected.going_on),
@@ -350,7 +266,7 @@ def _elsewhere() -> Source:
 
 
 @contextlib.contextmanager
-def _at_work(opened: _Opened, command: str) -> Iterator[None]:
+def _at_work(opened: Opened, command: str) -> Iterator[None]:
     """Have the results folder to oneself."""
     layout = Layout(opened.settings.results_root)
     Publisher(layout).prepare()
@@ -371,7 +287,7 @@ class _Written:
     problems: list[str]
 
 
-def _write_anew(opened: _Opened) -> _Written:
+def _write_anew(opened: Opened) -> _Written:
     publisher, study = Publisher(Layout(opened.settings.results_root)), opened.study()
     stored = study.results()
     written = [e for e, state in stored.experiments.items() if state.started]
@@ -383,27 +299,27 @@ def _write_anew(opened: _Opened) -> _Written:
 
 
 def _tell_written(
-    opened: _Opened, written: _Written, kind: str, told: Mapping[str, Any], *, as_json: bool
+    opened: Opened, written: _Written, kind: str, told: Mapping[str, Any], *, as_json: bool
 ) -> None:
     findings = opened.settings.shown(Layout(opened.settings.results_root).findings)
     if as_json:
-        _print_json(kind, {**told, **asdict(written), "findings": findings})
+        print_json(kind, {**told, **asdict(written), "findings": findings})
     else:
         what = (
             f"wrote results and findings of {count(len(written.experiments), 'experiment')}, and {findings}"
         )
         notes = (Line(terminal.safe(note), "warn") for note in [*written.notes, *written.problems])
-        _say([Line(what, "good"), *notes])
+        say([Line(what, "good"), *notes])
     if written.problems:
         raise SystemExit(EXIT_FAILED)
 
 
 @cli.command()
 @click.argument("gate_ids", metavar="[ID]...", nargs=-1)
-@_common
+@common
 def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Show gates; exit 0 if all have passed, 1 if one failed, 3 if one is pending."""
-    opened = _Opened(plan, results)
+    opened = Opened(plan, results)
     study = opened.study()
     stored = study.results()
     for gate in gate_ids:
@@ -413,18 +329,18 @@ def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, a
     chosen = {gate: stored.gates[gate] for gate in gate_ids or stored.gates}
     if as_json:
         problems = [*study.problems, *study.edits]
-        _print_json("gates", {"gates": {n: _gate_json(r) for n, r in chosen.items()}, "problems": problems})
+        print_json("gates", {"gates": {n: _gate_json(r) for n, r in chosen.items()}, "problems": problems})
     elif not chosen:
-        _say([Line("the plan has no gates")])
+        say([Line("the plan has no gates")])
     for result in () if as_json else chosen.values():
-        _say(
+        say(
             [
                 terminal.gate_line(replace(result, lines=())),
                 *(Line(f"  {terminal.safe(t)}") for t in result.lines),
             ]
         )
     if not as_json:
-        _say([Line(terminal.safe(remark), "warn") for remark in [*study.problems, *study.edits]])
+        say([Line(terminal.safe(remark), "warn") for remark in [*study.problems, *study.edits]])
     states = [result.state for result in chosen.values()]
     states += [GateState.PENDING] if study.unreadable else []
     worst = next((s for s in (GateState.FAILED, GateState.PENDING) if s in states), None)
@@ -443,17 +359,17 @@ def _gate_json(result: GateResult) -> dict[str, Any]:
 
 @cli.command()
 @click.option("--once", is_flag=True, help="Show what is running now, and end.")
-@_common
+@common
 def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -> None:
     """Follow a run that goes on elsewhere, from its files alone."""
-    opened = _Opened(plan, results)
+    opened = Opened(plan, results)
     layout = Layout(opened.settings.results_root)
     run = current_run(layout)
     if not run:
         if as_json:
-            _print_json("watch", {"run": None, "running": []})
+            print_json("watch", {"run": None, "running": []})
         else:
-            _say([Line("no run is going on")])
+            say([Line("no run is going on")])
         return
     with contextlib.closing(Follower(layout, run, skip_ended=True)) as follower:
         _watch(layout, run, Watch(follower), once=once, as_json=as_json)
@@ -462,20 +378,20 @@ def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -
 def _watch(layout: Layout, run: str, watching: Watch, *, once: bool, as_json: bool) -> None:
     if (as_json or once) and not is_led(layout):
         if as_json:
-            _print_json("watch", {"run": run, "gone": True, "running": []})
+            print_json("watch", {"run": run, "gone": True, "running": []})
         else:
-            _say([gone(run)])
+            say([gone(run)])
         raise SystemExit(EXIT_FAILED)
     if as_json:
         running = [named_floats(plain(asdict(progress))) for progress in watching.now()]
-        _print_json("watch", {"run": run, "running": running})
+        print_json("watch", {"run": run, "running": running})
     elif once:
         lines = live.block(watching.now(), time.time(), _ANY_WIDTH)
-        _say([Line(f"run {run}", "bold"), *map(Line, lines)])
+        say([Line(f"run {run}", "bold"), *map(Line, lines)])
     else:
-        _say([Line(f"run {run}", "bold")])
-        last = watch_until_over(layout, run, watching, _say)
-        _say([last])
+        say([Line(f"run {run}", "bold")])
+        last = watch_until_over(layout, run, watching, say)
+        say([last])
         if last.style == "bad":
             raise SystemExit(EXIT_FAILED)
 
@@ -483,7 +399,7 @@ def _watch(layout: Layout, run: str, watching: Watch, *, once: bool, as_json: bo
 @cli.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--tracker", metavar="NAMES", help="Who is told: wandb, or the place of a class.")
-@_common
+@common
 def sync(
     ids: tuple[str, ...], tracker: str | None, plan: str | None, results: str | None, *, as_json: bool
 ) -> None:
@@ -493,7 +409,7 @@ def sync(
     those that were used before. Exits with 1 if something was missed, with 3 if attempts are kept here
     because a server cannot be reached.
     """
-    opened = _Opened(plan, results)
+    opened = Opened(plan, results)
     root, layout = opened.settings.root, Layout(opened.settings.results_root)
     named = [n.strip() for n in (opened.setting("tracker", tracker) or "").split(",") if n.strip()]
     names = named or used_before(opened.loaded.plan, layout)
@@ -523,13 +439,13 @@ def sync(
         lock.release()
     if as_json:
         told = {name: asdict(synced) for name, synced in found.items()}
-        _print_json("sync", {"trackers": told, "warnings": list(warnings)})
+        print_json("sync", {"trackers": told, "warnings": list(warnings)})
     else:
         lines = [
             Line(_synced_text(name, synced), "bad" if synced.missed else "good")
             for name, synced in found.items()
         ]
-        _say([*lines, *(Line(terminal.safe(text), "warn") for text in warnings)])
+        say([*lines, *(Line(terminal.safe(text), "warn") for text in warnings)])
     if any(synced.missed for synced in found.values()):
         raise SystemExit(EXIT_FAILED)
     if any(synced.waiting for synced in found.values()):
@@ -558,6 +474,10 @@ def _synced_text(name: str, synced: Synced) -> str:
 def schema() -> None:
     """Print the JSON Schema of research_plan.yaml."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+for _command in (audit, verify):
+    cli.add_command(_command)
 
 
 def main() -> None:

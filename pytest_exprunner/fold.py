@@ -25,6 +25,8 @@ Slot = tuple[str | None, int | None]
 
 REPLACED_BY = "(replaced by)"
 """Stands among the digests of criteria, for what superseded an experiment when it first ran."""
+ADDED_LATER = "(added later)"
+"""Stands there, too: names of criteria that the first attempt was not judged by, with commas between."""
 ASKED_SEEDS = "seeds"
 """The option of an attempt that a run made for one of the seeds that it was asked for beside the plan's."""
 
@@ -339,7 +341,14 @@ def _registered(attempts: Mapping[str, Sequence[AttemptRecord]], experiment: Exp
         *experiment.success_criteria,
         *(name for name in first if name not in experiment.success_criteria),
     ]
-    return {name: first[name] for name in order if name in first}
+    found = {name: first[name] for name in order if name in first}
+    later = [name for name in found if everything and name not in everything[0].registered]
+    return {**found, **({ADDED_LATER: ", ".join(later)} if later else {})}
+
+
+def added_later(registered: Mapping[str, str]) -> set[str]:
+    """Return the criteria that were not there when the first attempt ran."""
+    return set(registered.get(ADDED_LATER, "").split(", ")) - {""}
 
 
 def lacking(attempts: Mapping[str, Sequence[AttemptRecord]], previous: Previous) -> int:
@@ -374,7 +383,7 @@ def _issues(state: ExperimentState) -> Iterable[str]:
 def _moved_goalposts(state: ExperimentState) -> Iterable[str]:
     """Criteria that are not what the first attempt was judged by."""
     for name, old in state.registered.items():
-        if name == REPLACED_BY:
+        if name in (REPLACED_BY, ADDED_LATER):
             continue
         criterion = state.plan.success_criteria.get(name)
         if criterion is None:
@@ -382,7 +391,8 @@ def _moved_goalposts(state: ExperimentState) -> Iterable[str]:
         elif verdicts.digest(criterion) != old:
             yield f"The criterion {name} has changed since it was first used."
     for name in state.plan.success_criteria:
-        if state.registered and name not in state.registered:
+        late = name not in state.registered or name in added_later(state.registered)
+        if state.registered and late:
             yield f"The criterion {name} was added after the first attempt."
     before = state.registered.get(REPLACED_BY)
     if before is not None and before != (state.replaced_by or ""):

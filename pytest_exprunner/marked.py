@@ -51,6 +51,15 @@ def merge(existing: str | None, part: str) -> Merged:
     )
 
 
+def outside(text: str) -> str:
+    """Return what people wrote around a generated part, each line in its place."""
+    begin, end = _BEGIN.search(text), _END.search(text)
+    if begin is None or end is None or end.start() < begin.end():
+        return text
+    inside = text[begin.start() : end.end()]
+    return text[: begin.start()] + "\n" * inside.count("\n") + text[end.end() :]
+
+
 def _marked(part: str) -> str:
     body = part if part.endswith("\n") else f"{part}\n"
     return (

@@ -88,6 +88,11 @@ def declare(parser: pytest.Parser) -> None:
         help="say for each handler whether it would be run and why, and run nothing",
     )
     group.addoption(
+        "--exp-strict",
+        action="store_true",
+        help="fail where a threshold, or anything else that decides, moved after there was a result",
+    )
+    group.addoption(
         "--exp-seeds",
         metavar="NUMBER",
         default=None,
@@ -257,6 +262,7 @@ def intent(config: pytest.Config) -> str:
         "explain",
         "detach",
         "seeds",
+        "strict",
         "results",
     ):
         if config.getoption(f"exp_{name}"):

@@ -10,7 +10,6 @@ import os
 import platform
 import random
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,10 +17,9 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from pytest_exprunner import __version__
+from pytest_exprunner import __version__, git
 from pytest_exprunner.values import Plain
 
-_GIT_SECONDS = 3.0
 _PACKAGES = ("pytest", "numpy", "torch", "jax", "scikit-learn", "transformers")
 
 
@@ -124,32 +122,13 @@ def _packages() -> dict[str, Plain]:
 
 
 def _git(root: Path) -> dict[str, Plain]:
-    commit = _ask_git(root, "rev-parse", "--verify", "HEAD")
+    commit = git.ask_text(root, "rev-parse", "--verify", "HEAD")
     if not commit:
         return {"commit": None, "dirty": None}
-    changes = _ask_git(root, "status", "--porcelain", "--untracked-files=no")
+    changes = git.ask_text(root, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
 def diff(root: Path) -> str:
     """Return how tracked files differ from the commit; empty where they do not, or nobody can tell."""
-    return _ask_git(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or ""
-
-
-def _ask_git(root: Path, *arguments: str) -> str | None:
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            command,
-            cwd=root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_GIT_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return git.ask_text(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or ""

@@ -204,6 +204,7 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         exploratory=config.getoption("exp_exploratory"),
         ignore_dependencies=config.getoption("exp_ignore_dependencies"),
         resume=config.getoption("exp_resume"),
+        strict=config.getoption("exp_strict"),
         explain=config.getoption("exp_explain"),
         executor=options.executor(config),
         detach=_detach(config),

@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_exprunner import criteria, files, gates, journal, manifest, provenance, resume
 from pytest_exprunner.attempt import Attempt
+from pytest_exprunner.auditing import audit
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
 from pytest_exprunner.errors import ResourceError, ResultsError, count
@@ -573,12 +574,22 @@ class ExperimentSession:
             if text:
                 found.append(Judgement(experiment, text))
         if not self.settings.stub:
+            found += self._moved() if self.settings.strict else []
             results = self.study.results()
             for gate in self.settings.gates:
                 text = judge_gate(results.gates[gate])
                 if text:
                     found.append(Judgement(gate, text))
         return found
+
+    def _moved(self) -> list[Judgement]:
+        """What moved, of the experiments that this run was about; one failure for each of them."""
+        moved: dict[str, list[str]] = {}
+        for entry in audit(self.study, self.settings.plan_file, self.settings.root).moved:
+            if entry.experiment in self._progress.touched:
+                moved.setdefault(entry.experiment, []).append(f"  {entry.text}")
+        head = "something moved after there was a result (--exp-strict):"
+        return [Judgement(name, "\n".join([head, *lines])) for name, lines in moved.items()]
 
     def is_whole(self) -> bool:
         """Tell whether everything selected has ended, was judged, and is on disk."""

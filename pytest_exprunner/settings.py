@@ -25,6 +25,8 @@ class Settings:
     exploratory: bool = False
     ignore_dependencies: bool = False
     resume: bool = False
+    strict: bool = False
+    """Fail where something moved after there was a result."""
     explain: bool = False
     executor: str = "inline"
     detach: bool = False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from pytest_exprunner import git
 from pytest_exprunner.errors import ExecutorError
 
 _GIT_SECONDS = 30.0
@@ -74,27 +74,16 @@ def _refuse_odd_names(names: Collection[str]) -> None:
 
 def _as_git_sees(root: Path) -> list[str] | None:
     # Files of submodules are tracked by these, and as much a part of what runs.
-    tracked = _ask_git(root, "--cached", "--recurse-submodules")
-    new = _ask_git(root, "--others", "--exclude-standard")
+    tracked = _listed(root, "--cached", "--recurse-submodules")
+    new = _listed(root, "--others", "--exclude-standard")
     if tracked is None or new is None:
         return None
     return sorted({*tracked, *(name for name in new if not _NEVER & set(Path(name).parts))})
 
 
-def _ask_git(root: Path, *arguments: str) -> list[str] | None:
-    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", *arguments]
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            command,
-            cwd=root,
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name] if done.returncode == 0 else None
+def _listed(root: Path, *arguments: str) -> list[str] | None:
+    output = git.ask(root, "ls-files", "-z", *arguments, seconds=_GIT_SECONDS)
+    return None if output is None else [os.fsdecode(name) for name in output.split(b"\0") if name]
 
 
 def _everything(root: Path) -> list[str]:

@@ -48,7 +48,7 @@ ONLY_IN = {
         "modal_app",
     },
     "yaml": {"yaml_nodes"},
-    "click": {"cli"},
+    "click": {"cli", "command_line", "trust_commands"},
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},
     "scipy": {"intervals"},

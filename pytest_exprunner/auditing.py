@@ -1,0 +1,319 @@
+"""Whether anything moved after there was a result: thresholds, membership, verdicts, records.
+
+From the attempt records, and from git's history where there is one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pytest_exprunner import criteria, plan_file, results
+from pytest_exprunner.errors import PlanError
+from pytest_exprunner.goalposts import Change, changes
+from pytest_exprunner.history import Commit, History, Touched
+from pytest_exprunner.layout import Layout
+from pytest_exprunner.plan import Plan
+from pytest_exprunner.records import AttemptRecord, Status, Verdict, label
+from pytest_exprunner.state import ExperimentState, Past, Results, SubState
+from pytest_exprunner.study import Study
+from pytest_exprunner.values import number
+from pytest_exprunner.wording import number_text
+
+_MET = frozenset({Verdict.TARGET, Verdict.ACCEPTABLE})
+_RECORD = re.compile(r"(?:^|/)experiments/([^/]+)/attempts/([^/]+)/(\d+)/record\.json$")
+_SUCCESS = re.compile(r"\b(met|proceed|success|passed|achieved|completed)\b", re.IGNORECASE)
+
+Kind = Literal["moved", "told"]
+"""``moved``: what decides, or a record, is not what it was. ``told``: kept, signed or claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that a reader should know."""
+
+    experiment: str
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was found, and what could not be looked at."""
+
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> tuple[Entry, ...]:
+        """What fails an audit."""
+        return tuple(entry for entry in self.entries if entry.kind == "moved")
+
+
+@dataclass(slots=True)
+class _First:
+    """When there was a first result of each experiment."""
+
+    begun: dict[str, datetime] = field(default_factory=dict)
+    """By the attempts' own clocks."""
+    committed: dict[str, datetime] = field(default_factory=dict)
+    """By git's: who changes something in a later commit cannot have done so before."""
+    registered: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """The criteria as the first attempt was judged by them, as digests."""
+
+    def verdict(self, experiment: str, change: Change, new: Plan, time: datetime) -> Kind | None:
+        """Tell what a change is that was committed, or saved, at some time; None where it moved nothing.
+
+        What was edited, run and then committed has the later time of the commit. Where the first attempt
+        registered the very criterion, it was there before; of other things it cannot be told, so it is not
+        held against anybody.
+        """
+        first = min((t for t in (self._of(experiment)) if t is not None), default=None)
+        if first is None or first >= time:
+            return None
+        known = self.registered.get(experiment, {})
+        if change.criterion and known:
+            return (
+                None if known.get(change.criterion) == _digest(new, experiment, change.criterion) else "moved"
+            )
+        since = self.committed.get(experiment)
+        sure = since is not None and since < time
+        return "moved" if sure and not change.is_open else "told"
+
+    def _of(self, experiment: str) -> tuple[datetime | None, datetime | None]:
+        return self.begun.get(experiment), self.committed.get(experiment)
+
+    def date(self, experiment: str) -> str:
+        """Return the day of the first result."""
+        return min(t for t in self._of(experiment) if t is not None).date().isoformat()
+
+
+def _digest(plan: Plan, experiment: str, name: str) -> str | None:
+    planned = plan.experiments.get(experiment)
+    criterion = planned.success_criteria.get(name) if planned else None
+    return None if criterion is None else criteria.digest(criterion)
+
+
+def _note(times: dict[str, datetime], experiment: str, time: str | None) -> None:
+    found = _parsed(time)
+    if found is not None:
+        times[experiment] = min(found, times.get(experiment, found))
+
+
+def audit(study: Study, plan_path: Path, root: Path) -> Audit:
+    """Return everything that moved. Reads only; git is asked with a time limit."""
+    layout, whole = study.layout, study.results()
+    first = _first_results(whole)
+    found = [entry for state in whole.experiments.values() for entry in _from_records(study, state)]
+    history = History(root)
+    if history.top is None:
+        return Audit(
+            tuple(found), ("there is no git repository, so only the attempt records were looked at",)
+        )
+    touched = list(history.touched(f"{_pattern(layout, history)}*"))
+    for file in touched:
+        experiment = _experiment_of(file.path)
+        if experiment and file.path.endswith("/results.yaml"):
+            _note(first.committed, experiment, file.commit.time)
+    planned, notes = _from_plan(history, plan_path, study.plan, first)
+    found += planned
+    found += _with_its_result(history, plan_path, touched)
+    found += _edited_records(touched)
+    known = list(study.plan.experiments)
+    order = {name: index for index, name in enumerate(known)}
+    return Audit(tuple(sorted(found, key=lambda e: order.get(e.experiment, len(order)))), tuple(notes))
+
+
+def _pattern(layout: Layout, history: History) -> str:
+    """Return what matches everything under the results folder, for git."""
+    assert history.top is not None
+    folder = layout.experiments.resolve()
+    top = history.top.resolve()
+    name = folder.relative_to(top).as_posix() if folder.is_relative_to(top) else ""
+    return f":(top,glob){name}/**/" if name else ":(top,glob)experiments/**/"
+
+
+def _parsed(time: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(time) if time else None
+    except ValueError:
+        return None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _first_results(whole: Results) -> _First:
+    first = _First(registered={name: state.registered for name, state in whole.experiments.items()})
+    for name, state in whole.experiments.items():
+        for past in (past for sub in (*state.subs.values(), *state.departed) for past in sub.history):
+            if past.status is Status.COMPLETED:
+                _note(first.begun, name, past.started_at)
+        for current in (c for sub in state.subs.values() for c in sub.currents):
+            _note(first.begun, name, current.started_at)
+    return first
+
+
+# --- from the records -------------------------------------------------------------------------
+
+
+def _from_records(study: Study, state: ExperimentState) -> Iterator[Entry]:
+    attempts = [a for known in study.attempts(state.id).values() for a in known if a.registered]
+    yield from _rejudged(state.id, sorted(attempts, key=lambda a: (a.started_at, a.key)))
+    for issue in state.issues:
+        if " criterion " in issue or "replaced" in issue or "not in the plan any more" in issue:
+            yield Entry(state.id, "moved", issue)
+    for sub in (*state.subs.values(), *state.departed):
+        yield from _superseded(state, sub)
+
+
+def _rejudged(experiment: str, attempts: Sequence[AttemptRecord]) -> Iterator[Entry]:
+    """Criteria whose terms were others for a later attempt than for an earlier one."""
+    last: dict[str, tuple[str, AttemptRecord]] = {}
+    for attempt in attempts:
+        for name, digest in attempt.registered.items():
+            before = last.get(name)
+            if before is not None and before[0] != digest and not name.startswith("("):
+                yield Entry(
+                    experiment,
+                    "moved",
+                    f"{name} was another criterion for {_attempt(before[1])} than for {_attempt(attempt)}",
+                )
+            last[name] = (digest, attempt)
+
+
+def _attempt(record: AttemptRecord) -> str:
+    return f"attempt {record.key.sequence} of {record.key.label} ({record.started_at[:10]})"
+
+
+def _superseded(state: ExperimentState, sub: SubState) -> Iterator[Entry]:
+    slots: dict[tuple[str | None, int | None], list[Past]] = {}
+    for past in sub.history:
+        if past.values or past.verdicts:
+            slots.setdefault((past.variant, past.seed), []).append(past)
+    counts = {(c.variant, c.seed): c.attempt for c in sub.currents}
+    for slot, known in slots.items():
+        for old in known:
+            if counts.get(slot) is None or old.attempt == counts[slot]:
+                continue
+            new = next((past for past in known if past.attempt == counts[slot]), None)
+            yield Entry(
+                state.id,
+                "told",
+                f"attempt {old.attempt} of {label(sub.id, *slot)} ({_said(old)}) was superseded by attempt "
+                f"{counts[slot]} ({_said(new) if new else 'without a value'})",
+            )
+
+
+def _said(past: Past) -> str:
+    names = dict.fromkeys((*past.values, *past.verdicts))
+    parts = []
+    for name in names:
+        verdict = past.verdicts.get(name, "").replace("_", " ")
+        parts.append(f"{name} {number_text(number(past.values.get(name)))} {verdict}".rstrip())
+    return ", ".join(parts)
+
+
+# --- from the plan's history ------------------------------------------------------------------
+
+
+def _from_plan(history: History, plan_path: Path, now: Plan, first: _First) -> tuple[list[Entry], list[str]]:
+    versions, notes = [], []
+    for commit, source in history.versions(plan_path):
+        try:
+            versions.append((commit, plan_file.parse(source, plan_path.name)[0]))
+        except PlanError:
+            notes.append(f"the plan of {commit.text} cannot be read; it was passed over")
+    if not versions:
+        return [], [*notes, "git has no version of the plan"]
+    found: list[Entry] = []
+    for (_before, old), (commit, new) in itertools.pairwise(versions):
+        found += _late(changes(old, new), new, first, _parsed(commit.time), f"in {commit.text}")
+    saved = datetime.fromtimestamp(plan_path.stat().st_mtime, UTC)
+    found += _late(changes(versions[-1][1], now), now, first, saved, "and is not committed yet")
+    return found, notes
+
+
+def _late(
+    differences: Sequence[Change], new: Plan, first: _First, time: datetime | None, where: str
+) -> Iterator[Entry]:
+    """Return the changes that were made when there was a result already."""
+    for change in differences if time is not None else ():
+        for experiment in change.experiments:
+            kind = first.verdict(experiment, change, new, time) if time is not None else None
+            if kind is not None:
+                since = f"after its first result ({first.date(experiment)})"
+                text = f"{change.text} {where}, {since}"
+                yield Entry(experiment, kind, text)
+
+
+def _with_its_result(history: History, plan_path: Path, touched: Sequence[Touched]) -> Iterator[Entry]:
+    """Criteria that first appear in the very commit that says that they are met."""
+    by_commit: dict[str, list[Touched]] = {}
+    for file in touched:
+        if file.path.endswith("/results.yaml") and file.how != "D":
+            by_commit.setdefault(file.commit.id, []).append(file)
+    old: Plan | None = None
+    for commit, source in history.versions(plan_path):
+        try:
+            new = plan_file.parse(source, plan_path.name)[0]
+        except PlanError:
+            continue
+        yield from _born_met(history, commit, old, new, by_commit.get(commit.id, []))
+        old = new
+
+
+def _born_met(
+    history: History, commit: Commit, old: Plan | None, new: Plan, files: Sequence[Touched]
+) -> Iterator[Entry]:
+    contents = history.contents([f"{commit.id}:{file.path}" for file in files])
+    declared = {
+        _experiment_of(file.path): _declared(source) for file, source in zip(files, contents, strict=True)
+    }
+    for name, experiment in new.experiments.items():
+        known = old.experiments.get(name) if old else None
+        claims = f"{experiment.status or ''} {experiment.outcome or ''}"
+        for criterion in experiment.success_criteria:
+            if known is not None and criterion in known.success_criteria:
+                continue
+            achieved = experiment.achieved if isinstance(experiment.achieved, dict) else {}
+            where = ""
+            if criterion in declared.get(name, set()):
+                where = "the same commit's results.yaml declares it met"
+            elif criterion in achieved or _SUCCESS.search(claims):
+                where = "the same commit's plan claims success"
+            if where:
+                yield Entry(name, "moved", f"{criterion} first appears in {commit.text}, and {where}")
+
+
+def _declared(source: bytes) -> set[str]:
+    """Return the criteria that a results file says are met."""
+    value = results.parse(source).value
+    judged, assessment = value.get("criteria"), value.get("assessment")
+    met = {
+        str(name)
+        for name, entry in (judged.items() if isinstance(judged, dict) else ())
+        if isinstance(entry, dict) and entry.get("verdict") in _MET
+    }
+    if isinstance(assessment, dict) and assessment.get("success_criteria_met") is True:
+        met |= {str(key).removesuffix("_achieved") for key in assessment if str(key).endswith("_achieved")}
+    return met
+
+
+def _experiment_of(path: str) -> str:
+    parts = path.split("/")
+    place = len(parts) - 1 - parts[::-1].index("experiments") if "experiments" in parts else -1
+    return parts[place + 1] if 0 <= place < len(parts) - 1 else ""
+
+
+def _edited_records(touched: Sequence[Touched]) -> Iterator[Entry]:
+    """Records that git saw change or go: they are written once."""
+    words = {"M": "changed", "D": "deleted"}
+    for file in touched:
+        found = _RECORD.search(file.path)
+        if found and file.how in words:
+            what = f"the record of attempt {int(found[3])} of {found[2]} was {words[file.how]}"
+            yield Entry(found[1], "moved", f"{what} in {file.commit.text}")

@@ -1,0 +1,300 @@
+"""Whether what is written is what follows from the records: recomputed, and compared. Only reads.
+
+Files of other tools and broken ones are reported on, never a reason to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_exprunner import criteria as verdicts
+from pytest_exprunner import files, marked, results, source_tells
+from pytest_exprunner.errors import count, did_you_mean
+from pytest_exprunner.fold import reading_of
+from pytest_exprunner.layout import ARTIFACTS, artifact_prefix
+from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.prose import numbers_near, reads_as
+from pytest_exprunner.records import Artifact, AttemptRecord, EvidenceKind, Recommendation, Status
+from pytest_exprunner.scan import Scan
+from pytest_exprunner.state import Current
+from pytest_exprunner.study import Study
+from pytest_exprunner.values import as_float, number, shown
+from pytest_exprunner.wording import explain, few, number_text
+
+Kind = Literal["wrong", "look"]
+"""``wrong``: two things that are written contradict each other. ``look``: only a person can tell."""
+_ANY_EVIDENCE = tuple(kind for kind in EvidenceKind if kind is not EvidenceKind.STUB)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that is not as it should be, or may not be."""
+
+    kind: Kind
+    place: str
+    """The file, with a line where that is known."""
+    text: str
+
+
+def verify(study: Study, scan: Scan, root: Path) -> list[Doubt]:
+    """Return every doubt, by experiment in plan order, then those about sources."""
+    found: list[Doubt] = []
+    for name in study.plan.experiments:
+        found += _Experiment(study, name, root).doubts()
+    found += _sources(study, scan, root)
+    return found
+
+
+class _Experiment:
+    """Looks at one experiment: its results file, its records, its artifacts, its prose."""
+
+    def __init__(self, study: Study, name: str, root: Path) -> None:
+        self._layout = study.layout
+        self._root = root
+        self._state = study.state(name)
+        self._attempts = [a for known in study.attempts(name).values() for a in known]
+        self._file = self._layout.results_of(name)
+        self._stored = results.load(self._file)
+
+    def doubts(self) -> Iterator[Doubt]:
+        """Everything about it."""
+        if self._stored.problem:
+            yield self._wrong(f"cannot be read: {self._stored.problem}")
+        elif not self._stored.exists and self._attempts:
+            yield self._wrong("is missing, and there are attempts; 'exprunner report' writes it")
+        elif self._stored.exists:
+            yield from self._claims()
+            yield from self._ids()
+            yield from self._history()
+        yield from self._artifacts()
+        yield from self._prose()
+
+    def _shown(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
+
+    def _wrong(self, text: str) -> Doubt:
+        return Doubt("wrong", self._shown(self._file), text)
+
+    def _look(self, text: str) -> Doubt:
+        return Doubt("look", self._shown(self._file), text)
+
+    # --- what the results file says -----------------------------------------------------------
+
+    def _claims(self) -> Iterator[Doubt]:
+        state, value = self._state, self._stored.value
+        said = value.get("experiment_id", state.id)
+        if said != state.id:
+            yield self._wrong(f"says that it is about {shown(said, 60)}")
+        for key, found in (("status", str(state.status)), ("recommendation", state.says)):
+            if key in value and value[key] != found:
+                why = self._state.assessment.notes.rstrip(".")
+                yield self._wrong(
+                    f"says {key} {shown(value[key], 60)}; from the records it is {found!r}: {why}"
+                )
+        assessment = value.get("assessment")
+        if isinstance(assessment, dict):
+            yield from self._assessment(assessment)
+        stored = value.get("criteria")
+        for name, criterion in state.plan.success_criteria.items():
+            entry = stored.get(name) if isinstance(stored, dict) else None
+            if isinstance(entry, dict):
+                yield from self._criterion(criterion, entry)
+        if not self._stored.ours:
+            yield from self._foreign()
+
+    def _assessment(self, assessment: Mapping[str, Any]) -> Iterator[Doubt]:
+        gating = [self._state.criteria[c.name] for c in self._state.plan.gating]
+        met = bool(gating) and all(result.met for result in gating)
+        if assessment.get("success_criteria_met") is True and not met:
+            number_met = sum(result.met for result in gating)
+            yield self._wrong(f"says that the success criteria are met; {number_met} of {len(gating)} are")
+        for name, result in self._state.criteria.items():
+            key = f"{name}_achieved"
+            said = number(assessment.get(key))
+            if said is not None and result.value is not None and not _same(said, result.value):
+                yield self._wrong(f"says {key} {shown(said, 24)}; the records say {shown(result.value, 24)}")
+
+    def _criterion(self, criterion: Criterion, entry: Mapping[str, Any]) -> Iterator[Doubt]:
+        result = self._state.criteria[criterion.name]
+        for key, found in (("verdict", str(result.verdict)), ("borderline", result.borderline)):
+            if key in entry and entry[key] != found:
+                yield self._wrong(
+                    f"says {key} {shown(entry[key], 24)} of {criterion.name}; recomputed it is {found}: "
+                    f"{explain(criterion, result)}"
+                )
+        said = number(entry.get("value"))
+        if (said is None) != (result.value is None) or (
+            said is not None and result.value is not None and not _same(said, result.value)
+        ):
+            told = shown(entry.get("value"), 24)
+            yield self._wrong(f"says {criterion.name} {told}; the records say {shown(result.value, 24)}")
+
+    def _foreign(self) -> Iterator[Doubt]:
+        """What a file of another tool would come to, if its numbers were believed."""
+        readings = [
+            reading_of(current)
+            for sub in self._state.subs.values()
+            for current in sub.currents
+            if current.status is Status.COMPLETED
+        ]
+        claims = self._stored.value.get("recommendation") == Recommendation.PROCEED
+        for criterion in self._state.plan.gating:
+            believing = criterion.model_copy(update={"evidence": _ANY_EVIDENCE})
+            result = verdicts.evaluate(believing, readings)
+            if not result.met:
+                text = f"if its numbers are believed, {explain(criterion, result)}"
+                yield self._wrong(text) if claims else self._look(text)
+
+    def _ids(self) -> Iterator[Doubt]:
+        inner = self._stored.value.get("results")
+        entries = inner.get("experiments") if isinstance(inner, dict) else None
+        planned = self._state.plan.sub_experiments
+        for sub in entries if isinstance(entries, dict) else ():
+            if sub not in planned:
+                hint = did_you_mean(str(sub), planned)
+                text = f"has results of {shown(sub, 60)}, which the plan does not have{hint}"
+                yield self._look(text) if self._stored.ours else self._wrong(text)
+
+    def _history(self) -> Iterator[Doubt]:
+        """Attempts that the file tells otherwise than their records do."""
+        records = {(a.key.sub_experiment, a.key.sequence): a for a in self._attempts}
+        for sub, known in results.previous(self._stored).history.items():
+            for past in known:
+                record = records.get((sub, past.attempt))
+                for name, value in past.values.items() if record is not None else ():
+                    actual = record.metrics.get(name)  # type: ignore[union-attr]
+                    if not _same_plain(value, actual):
+                        told, kept = shown(value, 24), shown(actual, 24)
+                        what = f"says that attempt {past.attempt} of {sub} returned {name} {told}"
+                        yield self._wrong(f"{what}; its record says {kept}")
+
+    # --- artifacts ----------------------------------------------------------------------------
+
+    def _artifacts(self) -> Iterator[Doubt]:
+        for sub in self._state.subs.values():
+            for current in sub.currents:
+                yield from self._published(current)
+        counted = {(c.sub_experiment, c.attempt) for s in self._state.subs.values() for c in s.currents}
+        for record in self._attempts:
+            for artifact in record.artifacts:
+                copy = self._own_copy(record, artifact)
+                if copy.is_file() and not _is_intact(copy, artifact):
+                    counts = (record.key.sub_experiment, record.key.sequence) in counted
+                    which = "" if counts else ", which no longer counts"
+                    yield Doubt("wrong", self._shown(copy), f"is not what the attempt saved{which}")
+
+    def _own_copy(self, record: AttemptRecord, artifact: Artifact) -> Path:
+        prefix = artifact_prefix(record.key.sub_experiment, record.key.variant, record.key.seed) + "/"
+        return self._layout.attempt(record.key) / ARTIFACTS / artifact.path.removeprefix(prefix)
+
+    def _published(self, current: Current) -> Iterator[Doubt]:
+        folder = self._layout.experiment(self._state.id)
+        missing = []
+        for artifact in current.artifacts:
+            file, name = folder / artifact.path, shown(artifact.path, 80)
+            if ".." in Path(artifact.path).parts or Path(artifact.path).is_absolute():
+                yield self._wrong(f"lists the artifact {name}, which leads out of its folder")
+            elif not file.is_file():
+                missing.append(name)
+            elif not _is_intact(file, artifact):
+                text = f"is not what {current.label} saved: its content has changed"
+                yield Doubt("wrong", self._shown(file), text)
+        if missing:
+            what = count(len(missing), "artifact")
+            verb = "is" if len(missing) == 1 else "are"
+            yield self._wrong(f"lists {what} of {current.label} that {verb} not there: {few(missing)}")
+
+    # --- prose --------------------------------------------------------------------------------
+
+    def _prose(self) -> Iterator[Doubt]:
+        names = {c.metric_name: c for c in self._state.plan.success_criteria.values()}
+        if not names:
+            return
+        known = {name: self._produced(criterion) for name, criterion in names.items()}
+        for file in (self._layout.findings_of(self._state.id), self._layout.plan_of(self._state.id)):
+            try:
+                text = marked.outside(file.read_text(encoding="utf-8", errors="replace"))
+            except OSError:
+                continue
+            for line, name, said in numbers_near(text, names):
+                if known[name] and not any(reads_as(said, value) for value in known[name]):
+                    produced = few([number_text(value) for value in sorted(known[name])])
+                    text = f"says {said} of {name}, which no attempt produced; there are {produced}"
+                    yield Doubt("look", f"{self._shown(file)}:{line}", text)
+        for record in self._attempts:
+            for _line, name, said in numbers_near(record.finding, names):
+                value = number(record.metrics.get(name))
+                if value is not None and not any(
+                    reads_as(said, each) for each in (as_float(value), *_tiers(names[name]))
+                ):
+                    yield self._look(
+                        f"the finding of attempt {record.key.sequence} of {record.key.label} says {said} of "
+                        f"{name}; it returned {number_text(value)}"
+                    )
+
+    def _produced(self, criterion: Criterion) -> set[float]:
+        """Every number that somebody could honestly write of a metric."""
+        metric = criterion.metric_name
+        values = {as_float(v) for a in self._attempts if (v := number(a.metrics.get(metric))) is not None}
+        for sub in self._state.subs.values():
+            found = (number(current.metrics.get(metric)) for current in sub.currents)
+            values |= {as_float(value) for value in found if value is not None}
+        result = self._state.criteria[criterion.name]
+        more = [result.value, result.sd, *(result.interval or ()), *_tiers(criterion)] if values else []
+        return values | {as_float(value) for value in more if value is not None}
+
+
+def _tiers(criterion: Criterion) -> list[float]:
+    tiers = (criterion.target, criterion.acceptable, criterion.failure)
+    return [as_float(tier) for tier in tiers if tier is not None]
+
+
+def _same(a: float, b: float) -> bool:
+    return as_float(a) == as_float(b) or (a != a and b != b)  # noqa: PLR0124 - NaN
+
+
+def _same_plain(a: object, b: object) -> bool:
+    first, second = number(a), number(b)
+    return a == b if first is None or second is None else _same(first, second)
+
+
+def _is_intact(file: Path, artifact: Artifact) -> bool:
+    if not artifact.sha256:
+        return True
+    try:
+        return files.digest(file) == artifact.sha256
+    except OSError:
+        return False
+
+
+# --- sources ----------------------------------------------------------------------------------
+
+
+def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Doubt]:
+    handlers = scan.planned()
+    texts: dict[Path, str] = {}
+    for file in scan.files:
+        try:
+            texts[file] = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+    for experiment in study.plan.experiments.values():
+        own = {sub: handlers[sub] for sub in experiment.sub_experiments if sub in handlers}
+        criteria = tuple(experiment.success_criteria.values())
+        for file in dict.fromkeys(root / handler.file for handler in own.values()):
+            names = [handler.name for handler in own.values() if root / handler.file == file]
+            shown_as = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+            for tell in source_tells.tells(texts.get(file, ""), names, criteria):
+                yield Doubt("look", f"{shown_as}:{tell.line}", tell.text)
+        if own:
+            yield from _unmentioned(experiment, texts.values())
+
+
+def _unmentioned(experiment: Experiment, sources: Iterable[str]) -> Iterator[Doubt]:
+    criteria: Sequence[Criterion] = tuple(experiment.success_criteria.values())
+    for metric, meant in source_tells.unmentioned(sources, criteria).items():
+        hint = f"; is it {meant!r} there?" if meant else ""
+        yield Doubt("look", experiment.id, f"no source under the handlers' folder mentions {metric!r}{hint}")

@@ -1,0 +1,331 @@
+"""Ways to fool oneself, and what the tool answers: ``exprunner audit``, ``verify`` and ``--exp-strict``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+from study_folder import Study
+
+PLAN = """\
+experiments:
+  x1-first:
+    sub_experiments: [e_x1_1]
+    success_criteria:
+      accuracy: {target: 0.9}
+  x2-second:
+    sub_experiments: [e_x2_1]
+    success_criteria:
+      loss: {target: 0.1, direction: lower}
+gates:
+  gate_1: {experiments: [x1-first, x2-second]}
+"""
+HANDLERS = """\
+def score(model, data):
+    return model + data
+
+def e_x1_1(runner):
+    accuracy = score(0.35, 0.5)
+    return {"finding": "Better than before.", "metrics": {"accuracy": accuracy}}
+
+def e_x2_1(runner):
+    loss = score(0.02, 0.03)
+    return {"metrics": {"loss": loss}}
+"""
+
+
+class Repository:
+    """A study in a git repository, with commits in their order."""
+
+    def __init__(self, study: Study) -> None:
+        """Commit a plan and handlers."""
+        self.study = study
+        self._git("init", "-q", ".")
+        study.plan(PLAN)
+        study.handlers(HANDLERS)
+        self.commit("Plan")
+
+    def _git(self, *arguments: str) -> str:
+        command = ["git", "-c", "user.name=A. Person", "-c", "user.email=a@b.c", *arguments]
+        done = subprocess.run(command, cwd=self.study.root, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def commit(self, subject: str) -> None:
+        """Commit everything; times in commits are whole seconds."""
+        self._git("add", "-A")
+        self._git("commit", "-q", "-m", subject)
+        time.sleep(1.1)
+
+    def edit(self, *changes: tuple[str, str]) -> None:
+        """Change the plan."""
+        file = self.study.research / "research_plan.yaml"
+        text = file.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text)
+
+
+@pytest.fixture
+def repository(study: Study) -> Repository:
+    """A study with its first results committed: x1 misses its target."""
+    made = Repository(study)
+    assert study.pytest().code == 1
+    made.commit("Results")
+    return made
+
+
+def audited(study: Study) -> list[str]:
+    """What ``exprunner audit`` says, with commits and days made alike."""
+    text = study.exprunner("audit").out
+    text = re.sub(r"\b[0-9a-f]{9} \(", "COMMIT (", text)
+    return re.sub(r"\d{4}-\d{2}-\d{2}", "DAY", text).splitlines()
+
+
+def test_nothing_moved(repository: Repository) -> None:
+    """A plan, its results and their commits are no reason for a word."""
+    assert audited(repository.study) == ["0 things moved after there was a result; 0 more to know"]
+    assert repository.study.pytest("experiments", "--exp-resume", "--exp-strict").code == 1  # it misses
+    assert "something moved" not in repository.study.pytest("experiments", "--exp-strict").out
+
+
+def test_a_plan_that_was_edited_before_its_first_run(study: Study) -> None:
+    """Edited, run and then committed: later by the clock, and no moved goalpost."""
+    made = Repository(study)
+    made.edit(("target: 0.9", "target: 0.8"))
+    assert study.pytest().code == 0
+    made.commit("Results")
+    assert audited(study) == ["0 things moved after there was a result; 0 more to know"]
+
+
+def test_a_bar_that_was_lowered(repository: Repository) -> None:
+    """By whom and when; the run that is strict about it fails, the other one says it."""
+    study = repository.study
+    repository.edit(("target: 0.9", "target: 0.8"), ("[x1-first, x2-second]", "[x1-first]"))
+    repository.commit("Relax")
+    lax = study.pytest()
+    assert lax.code == 0
+    assert "note: The criterion accuracy has changed since it was first used." in lax.out
+    strict = study.pytest("experiments", "--exp-strict")
+    assert strict.code == 1
+    assert "something moved after there was a result (--exp-strict):" in strict.out
+    assert audited(study) == [
+        "x1-first",
+        "  moved: accuracy was another criterion for attempt 1 of e_x1_1 (DAY) than for attempt 2 of e_x1_1 (DAY)",
+        "  moved: The criterion accuracy has changed since it was first used.",
+        "  told: attempt 1 of e_x1_1 (accuracy 0.850 missed) was superseded by attempt 3 (accuracy 0.850 target)",
+        "  told: attempt 2 of e_x1_1 (accuracy 0.850 target) was superseded by attempt 3 (accuracy 0.850 target)",
+        "  moved: x1-first.success_criteria.accuracy.target 0.90 → 0.80 in COMMIT (DAY, A. Person: Relax), after "
+        "its first result (DAY)",
+        "  moved: gates.gate_1.experiments x1-first, x2-second → x1-first in COMMIT (DAY, A. Person: Relax), after "
+        "its first result (DAY)",
+        "x2-second",
+        "  told: attempt 1 of e_x2_1 (loss 0.050 target) was superseded by attempt 3 (loss 0.050 target)",
+        "  told: attempt 2 of e_x2_1 (loss 0.050 target) was superseded by attempt 3 (loss 0.050 target)",
+        "  moved: gates.gate_1.experiments x1-first, x2-second → x1-first in COMMIT (DAY, A. Person: Relax), after "
+        "its first result (DAY)",
+        "5 things moved after there was a result; 4 more to know",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("target: 0.9", "target: 0.95", "accuracy.target 0.90 → 0.95 and is not committed yet"),
+        ("target: 0.1, direction: lower", "target: 0.1, direction: higher", "loss.direction lower → higher"),
+        ("{target: 0.9}", "{target: 0.9, metric: acc}", "accuracy.metric accuracy → acc"),
+        ("{target: 0.9}", "{target: 0.9, severity: warn}", "accuracy.severity gate → warn"),
+        (
+            "{target: 0.9}",
+            "{target: 0.9, evidence: [real, simulated]}",
+            "accuracy.evidence real → real, simulated",
+        ),
+        (
+            "accuracy: {target: 0.9}",
+            "f1: {target: 0.1}",
+            "x1-first.success_criteria.f1 – → higher is better, target",
+        ),
+    ],
+)
+def test_what_is_not_committed_yet(repository: Repository, old: str, new: str, said: str) -> None:
+    """Is compared all the same."""
+    repository.edit((old, new))
+    assert said in "\n".join(audited(repository.study))
+
+
+def test_signed_and_claimed(repository: Repository) -> None:
+    """A waiver and a person's claim are told, and are no moved goalposts."""
+    study = repository.study
+    repository.edit(
+        (
+            "gates:",
+            "waivers: [{experiment: x1-first, criterion: accuracy, by: A. Person, date: 2026-01-22, reason: demo}]\n"
+            "gates:",
+        ),
+        ("  x2-second:\n", "  x2-second:\n    status: completed\n"),
+    )
+    repository.commit("Waive")
+    found = study.exprunner("audit")
+    assert found.code == 0
+    assert (
+        "told: waivers.x1-first.accuracy – → waived by A. Person on 2026-01-22 because demo in" in found.out
+    )
+    assert "told: x2-second.status – → completed in" in found.out
+
+
+def test_a_criterion_that_is_born_met(repository: Repository) -> None:
+    """It first appears in the very commit that declares it met."""
+    study = repository.study
+    repository.edit(("accuracy: {target: 0.9}", "accuracy: {target: 0.9}\n      gain: {target: 0.1}"))
+    study.handlers(HANDLERS.replace('"accuracy": accuracy}', '"accuracy": accuracy, "gain": 0.2}'))
+    study.pytest()
+    repository.commit("A criterion that fits")
+    text = "\n".join(audited(study))
+    assert "moved: The criterion gain was added after the first attempt." in text
+    assert (
+        "moved: gain first appears in COMMIT (DAY, A. Person: A criterion that fits), and the same commit's "
+        "results.yaml declares it met" in text
+    )
+
+
+def test_a_record_that_was_edited(repository: Repository) -> None:
+    """Git saw it, and the results file remembers what it said."""
+    study = repository.study
+    record = study.research / "experiments/x1-first/attempts/e_x1_1/0001/record.json"
+    record.write_text(record.read_text().replace("0.85", "0.95"))
+    found = study.exprunner("verify")
+    assert found.code == 1
+    assert "wrong: says that attempt 1 of e_x1_1 returned accuracy 0.85; its record says 0.95" in found.out
+    assert study.exprunner("report").code == 0
+    repository.commit("Tidy up")
+    assert (
+        "moved: the record of attempt 1 of e_x1_1 was changed in COMMIT (DAY, A. Person: Tidy up)"
+        in "\n".join(audited(study))
+    )
+    record.unlink()
+    repository.commit("Tidy up more")
+    assert "was deleted in COMMIT" in "\n".join(audited(study))
+
+
+def test_results_that_were_edited(repository: Repository) -> None:
+    """Everything that the records contradict is found, whatever it is."""
+    study = repository.study
+    file = study.research / "experiments/x1-first/results.yaml"
+    text = file.read_text()
+    for old, new in (
+        ("recommendation: pivot", "recommendation: proceed"),
+        ("verdict: missed", "verdict: target"),
+        ("success_criteria_met: false", "success_criteria_met: true"),
+        ("accuracy_achieved: 0.85", "accuracy_achieved: 0.95"),
+        ("    value: 0.85", "    value: 0.95"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    found = study.exprunner("verify")
+    assert found.code == 1
+    shown = [line.strip() for line in found.out.splitlines()]
+    assert shown == [
+        "research/experiments/x1-first/results.yaml",
+        "wrong: says recommendation 'proceed'; from the records it is 'pivot': Not met: accuracy 0.850 (needs ≥ 0.90)",
+        "wrong: says that the success criteria are met; 0 of 1 are",
+        "wrong: says accuracy_achieved 0.95; the records say 0.85",
+        "wrong: says verdict 'target' of accuracy; recomputed it is missed: accuracy of 0.850 is below the 0.90 "
+        "target by 0.050.",
+        "wrong: says accuracy 0.95; the records say 0.85",
+        "5 things wrong, 0 for a person to look at",
+        "research/experiments/x1-first/results.yaml was edited by hand or cut: the attempts count, and what only it "
+        "says is imported; 'exprunner report' keeps a copy and writes it anew",
+    ]
+    told = json.loads(study.exprunner("verify", "--json").out)
+    assert told["ok"] is False
+    assert len(told["doubts"]) == 5
+
+
+def test_artifacts_that_changed(study: Study) -> None:
+    """Published ones and those of attempts that no longer count, by their hashes."""
+    study.plan()
+    study.handlers(
+        "def e_x1_1(runner):\n"
+        "    runner.results.save_artifact('a.txt', 'a')\n"
+        "    runner.results.save_artifact('b.txt', 'b')\n"
+        "    return {'metrics': {'accuracy': 0.95}}\n"
+    )
+    assert study.pytest().code == 0
+    assert study.pytest().code == 0
+    folder = study.research / "experiments/x1-first"
+    published = folder / "artifacts/e_x1_1/a.txt"
+    published.unlink()  # it is the attempt's own file, too
+    published.write_text("other")
+    (folder / "artifacts/e_x1_1/b.txt").unlink()
+    (folder / "attempts/e_x1_1/0001/artifacts/a.txt").write_text("other")
+    out = study.exprunner("verify").out
+    assert "artifacts/e_x1_1/a.txt\n  wrong: is not what e_x1_1 saved: its content has changed" in out
+    assert "0001/artifacts/a.txt\n  wrong: is not what the attempt saved, which no longer counts" in out
+    assert "wrong: lists 1 artifact of e_x1_1 that is not there: 'artifacts/e_x1_1/b.txt'" in out
+
+
+def test_prose_that_nobody_measured(repository: Repository) -> None:
+    """Numbers near a metric's name that no attempt produced, with the line; rounding is fine."""
+    study = repository.study
+    findings = study.research / "experiments/x1-first/FINDINGS.md"
+    findings.write_text(
+        findings.read_text() + "Accuracy: 97.5 %\nThe accuracy is 0.85, or 85.0%, and not 0.9.\n"
+    )
+    out = study.exprunner("verify")
+    assert out.code == 0
+    assert "look: says 97.5% of accuracy, which no attempt produced; there are 0.850 and 0.900" in out.out
+    assert out.out.count("look:") == 1
+    assert study.exprunner("verify", "--strict").code == 1
+
+
+def test_results_of_another_tool(study: Study) -> None:
+    """What they claim is held against the plan, and broken ones are reported; nothing stops it."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: [e_x1_1], success_criteria: "
+        "{cka: {target: 0.5}, r2: {target: 0.5}}}, x2: {sub_experiments: [e_x2_1]}}"
+    )
+    study.write(
+        "research/experiments/x1-first/results.yaml",
+        """\
+        experiment_id: x1-first
+        status: completed
+        results:
+          experiments:
+            ex1_1: {status: skipped, metrics: {}}
+            e_x1_1: {status: completed, metrics: {max_cka: 0.7, r2: 0.4}, artifacts: [artifacts/a.png, ../../b]}
+        assessment: {success_criteria_met: true}
+        recommendation: proceed
+        """,
+    )
+    study.write("research/experiments/x2/results.yaml", "a: [1\n")
+    out = study.exprunner("verify")
+    assert out.code == 1
+    shown = [line.strip() for line in out.out.splitlines() if "wrong:" in line]
+    assert shown == [
+        "wrong: says recommendation 'proceed'; from the records it is 'investigate': Not measured: cka; Measured, but "
+        "inadmissible: r2 (0 of 2 measured)",
+        "wrong: says that the success criteria are met; 0 of 2 are",
+        "wrong: if its numbers are believed, cka was not measured: e_x1_1 returned 'max_cka'; expected 'cka'.",
+        "wrong: if its numbers are believed, r2 of 0.400 is below the 0.50 target by 0.100.",
+        "wrong: has results of 'ex1_1', which the plan does not have (did you mean 'e_x1_1'?)",
+        "wrong: lists the artifact '../../b', which leads out of its folder",
+        "wrong: lists 1 artifact of e_x1_1 that is not there: 'artifacts/a.png'",
+        shown[-1],
+    ]
+    assert shown[-1].startswith("wrong: cannot be read: line ")
+
+
+def test_no_repository(study: Study) -> None:
+    """Less is known, and that is said."""
+    study.plan()
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
+    assert study.pytest().code == 0
+    found = study.exprunner("audit", env={"GIT_CEILING_DIRECTORIES": str(study.root.parent)})
+    assert found.code == 0
+    assert "there is no git repository, so only the attempt records were looked at" in found.out
+    assert os.environ.get("GIT_DIR") is None

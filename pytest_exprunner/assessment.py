@@ -196,6 +196,7 @@ def _confidence(
         doubts.append(f"{sentence_list([waiver.criterion for waiver in in_effect])} {verb} waived")
     if any(kind is not EvidenceKind.REAL for r in measured for kind in r.evidence):
         doubts.append("not all numbers are real measurements")
+    doubts += [f"of {r.name}, {r.reason}" for r in measured if r.reason]
     unfinished = [sub for sub in subs.values() if sub.status is not Status.COMPLETED]
     if unfinished:
         doubts.append(f"{_subs(unfinished)} did not complete")

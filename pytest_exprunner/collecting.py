@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import itertools
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import HandlerError
 from pytest_exprunner.importing import import_handlers
-from pytest_exprunner.plan import Experiment, Plan
+from pytest_exprunner.plan import Experiment, Plan, with_at_least
 from pytest_exprunner.scan import PARAMETER, Scan, ScannedFile, is_conventional_test_file
 from pytest_exprunner.selected import Selected
 
@@ -143,11 +142,12 @@ def slot_of(item: pytest.Item) -> tuple[str | None, int | None]:
     seed = callspec.params.get(_SEED)
     if seed is None:
         return callspec.id, None
-    variant = callspec.id.removesuffix(_seed_id(seed)).removesuffix("-")
+    variant = callspec.id.removesuffix(seed_id(seed)).removesuffix("-")
     return variant or None, seed
 
 
-def _seed_id(seed: int) -> str:
+def seed_id(seed: int) -> str:
+    """Return how a seed stands in a node id."""
     return f"seed{seed}"  # a word that -k takes
 
 
@@ -252,9 +252,7 @@ class Collecting:
 
     def seeds_of(self, sub: str) -> tuple[int, ...]:
         """Return the seeds that a sub-experiment gets in this run: the plan's, and more if asked for."""
-        planned = self.plan.owner(sub).sub_experiments[sub].seeds
-        more = (seed for seed in itertools.count() if seed not in planned)
-        return (*planned, *itertools.islice(more, max((self._seeds or 0) - len(planned), 0)))
+        return with_at_least(self.plan.owner(sub).sub_experiments[sub].seeds, self._seeds or 0)
 
     def generate(self, metafunc: pytest.Metafunc) -> None:
         """Make an item of a handler for each of its seeds."""
@@ -265,7 +263,7 @@ class Collecting:
         seeds = () if sub is None else self.seeds_of(sub)
         if seeds:
             metafunc.fixturenames.append(_SEED)  # or pytest refuses what the function does not take
-            metafunc.parametrize(_SEED, seeds, ids=[_seed_id(seed) for seed in seeds])
+            metafunc.parametrize(_SEED, seeds, ids=[seed_id(seed) for seed in seeds])
 
     def _decorator(self, name: str) -> pytest.MarkDecorator:
         if name not in self._decorators:

@@ -9,8 +9,16 @@ from dataclasses import replace
 
 import orjson
 
-from pytest_exprunner.intervals import Estimate, over_samples, over_seeds
-from pytest_exprunner.measuring import Measured, Reading, Refused, absence, measure, unknown_variant
+from pytest_exprunner.intervals import Estimate, mean_of, over_samples, over_seeds
+from pytest_exprunner.measuring import (
+    Measured,
+    Reading,
+    Refused,
+    absence,
+    is_baseline,
+    measure,
+    unknown_variant,
+)
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import CriterionResult, Verdict, label
 from pytest_exprunner.values import as_float
@@ -111,6 +119,7 @@ def evaluate_alone(criteria: Iterable[Criterion], reading: Reading) -> list[Crit
     for criterion in criteria:
         named = readings_for(criterion, [reading])
         has_a_say = criterion.from_ is not None or criterion.metric_name in reading.metrics
+        has_a_say = has_a_say and not is_baseline(criterion, reading)
         if named and has_a_say and _is_complete(criterion, reading):
             found.append(evaluate(criterion, [reading]))
     return found
@@ -118,7 +127,9 @@ def evaluate_alone(criteria: Iterable[Criterion], reading: Reading) -> list[Crit
 
 def _is_complete(criterion: Criterion, reading: Reading) -> bool:
     base = criterion.baseline
-    return base is None or base.sub_experiment in (None, reading.sub_experiment)
+    if base is None or base.sub_experiment is None:
+        return True
+    return base.sub_experiment == reading.sub_experiment and base.variant in (None, reading.variant)
 
 
 def evaluate_together(
@@ -142,14 +153,18 @@ def evaluate_together(
 def _apart(result: CriterionResult, name: str, other: CriterionResult | None) -> CriterionResult:
     """Say of what the attempt that decides lacks that another one has it."""
     if other is None or result.verdict is not Verdict.NOT_MEASURED:
-        return result
+        return result if result.decided_by else replace(result, decided_by=name)
     reason = f"{name} did not return it; {other.decided_by} did, and the plan asks for one attempt (together)"
-    return replace(result, reason=reason)
+    return replace(result, reason=reason, decided_by=result.decided_by or name)
 
 
-def _shortfall(criteria: Sequence[Criterion], results: Mapping[str, CriterionResult]) -> tuple[int, int]:
+def _shortfall(criteria: Sequence[Criterion], results: Mapping[str, CriterionResult]) -> tuple[int, ...]:
     gating = [results[c.name] for c in criteria if c.severity == "gate"]
-    return sum(not r.met for r in gating), sum(not r.measured for r in gating)
+    return (
+        sum(not r.met for r in gating),
+        sum(not r.measured for r in gating),
+        sum(r.verdict is not Verdict.TARGET for r in gating),
+    )
 
 
 def _by_system(readings: Iterable[Reading]) -> list[list[Reading]]:
@@ -166,6 +181,7 @@ def _evaluate(
 ) -> CriterionResult:
     named = criterion.from_ is not None
     reporting = {r.sub_experiment for r in deciding if criterion.metric_name in r.metrics}
+    deciding = [r for r in deciding if not is_baseline(criterion, r)]
     candidates = [r for r in deciding if named or r.sub_experiment in reporting]
     if not candidates:
         return CriterionResult(
@@ -195,9 +211,12 @@ def _evaluate_system(
             refused.append(_refusal(criterion, reading, found))
     if refused:
         return min(refused, key=lambda result: _badness(criterion, result))
+    if len(system) < system[0].seeds:
+        return _so_far(criterion, system, measured)
     estimate = _estimate(measured)
     value = measured[0].value if estimate is None or len(measured) == 1 else estimate.mean
-    near = criterion.borderline is not None or estimate is None
+    # Where the very same value came each time, nothing is known of its spread.
+    near = criterion.borderline is not None or estimate is None or not estimate.sd
     return CriterionResult(
         criterion.name,
         judge(criterion, as_float(value)),
@@ -221,7 +240,20 @@ def _estimate(measured: Sequence[Measured]) -> Estimate | None:
     """Return mean and interval: over seeds where there are several, else over samples where there are any."""
     if len(measured) > 1:
         return over_seeds([as_float(each.value) for each in measured])
-    return over_samples(measured[0].samples) if measured[0].samples else None
+    first = measured[0]
+    return over_samples(first.samples, paired=first.paired) if first.samples else None
+
+
+def _so_far(criterion: Criterion, system: Sequence[Reading], measured: Sequence[Measured]) -> CriterionResult:
+    """Return that some seeds have not completed: the mean of the others is no verdict."""
+    mean = mean_of([as_float(found.value) for found in measured])
+    name = label(system[0].sub_experiment, system[0].variant)
+    return CriterionResult(
+        criterion.name,
+        Verdict.NOT_MEASURED,
+        evidence=tuple(dict.fromkeys(kind for found in measured for kind in found.evidence)),
+        reason=f"{len(system)} of {system[0].seeds} seeds of {name} have completed, with the mean {mean:.4g}",
+    )
 
 
 def _refusal(criterion: Criterion, reading: Reading, found: Refused) -> CriterionResult:

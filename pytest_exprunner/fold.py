@@ -11,22 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_exprunner import criteria as verdicts
+from pytest_exprunner import registering
 from pytest_exprunner.assessment import assess, doubted, experiment_status
-from pytest_exprunner.errors import closest, count
 from pytest_exprunner.gates import decide, evaluate_gate
-from pytest_exprunner.measuring import Reading
-from pytest_exprunner.plan import Criterion, Experiment, Plan
-from pytest_exprunner.records import AttemptRecord, CriterionResult, Recommendation, Status, label
-from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
-from pytest_exprunner.values import number
-from pytest_exprunner.wording import few, number_text, sentence_list
+from pytest_exprunner.measuring import Reading, reading_of
+from pytest_exprunner.noticing import issues_of
+from pytest_exprunner.plan import Experiment, Plan, with_at_least
+from pytest_exprunner.records import AttemptRecord, CriterionResult, Recommendation, Status
+from pytest_exprunner.state import Current, Earlier, ExperimentState, Past, Results, SubState
+from pytest_exprunner.values import digest_of
 
 Slot = tuple[str | None, int | None]
 
-REPLACED_BY = "(replaced by)"
-"""Stands among the digests of criteria, for what superseded an experiment when it first ran."""
-ADDED_LATER = "(added later)"
-"""Stands there, too: names of criteria that the first attempt was not judged by, with commas between."""
 ASKED_SEEDS = "seeds"
 """The option of an attempt that a run made for one of the seeds that it was asked for beside the plan's."""
 
@@ -57,6 +53,8 @@ class Previous:
     currents: Mapping[str, tuple[Current, ...]] = field(default_factory=dict)
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
     registered: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, tuple[Earlier, ...]] = field(default_factory=dict)
+    """What criteria said whenever everything had been run, the last time included."""
 
 
 NOTHING = Previous()
@@ -83,14 +81,9 @@ def fold_experiment(
     departed = tuple(
         fold_sub(sub, experiment, attempts.get(sub, ()), (), previous) for sub in gone if sub not in subs
     )
-    readings = [
-        reading_of(current)
-        for sub in subs.values()
-        for current in sub.currents
-        if current.status is Status.COMPLETED
-    ]
+    readings = [reading for sub in subs.values() for reading in _readings(sub)]
     results = _judged(experiment, readings, baselines)
-    registered = _registered(attempts, experiment)
+    registered = registering.first_of(attempts, experiment)
     if lacking(attempts, previous):
         registered = {**registered, **previous.registered}
     replaced_by = plan.replaced.get(experiment.id)
@@ -102,11 +95,36 @@ def fold_experiment(
         criteria=results,
         assessment=assess(experiment, subs, results, waivers=waivers),
         registered=registered,
+        earlier=_earlier(previous, results),
         replaced_by=replaced_by,
         waivers=waivers,
         departed=departed,
     )
-    return _with_issues(state, [*problems, *_issues(state)])
+    return _with_issues(state, [*problems, *issues_of(state)])
+
+
+def _earlier(previous: Previous, results: Mapping[str, CriterionResult]) -> dict[str, tuple[Earlier, ...]]:
+    """Return what criteria said before, each time once; what they say now is not among it."""
+    found = {}
+    for name, known in previous.earlier.items():
+        result = results.get(name)
+        now = (str(result.verdict), result.value) if result is not None else None
+        told = [e for e in dict.fromkeys(known) if e.verdict]
+        while told and (told[-1].verdict, told[-1].value) == now:
+            told.pop()
+        if told:
+            found[name] = tuple(told[-_MOST_EARLIER:])
+    return found
+
+
+_MOST_EARLIER = 20
+
+
+def _readings(sub: SubState) -> Iterable[Reading]:
+    for current in sub.currents:
+        if current.status is Status.COMPLETED:
+            beside = [c for c in sub.currents if c.variant == current.variant and c.seed is not None]
+            yield reading_of(current, len(beside) if current.seed is not None else 1)
 
 
 def _judged(
@@ -166,22 +184,14 @@ def fold_sub(
 
 
 def _currents(
-    sub: str, known: Sequence[AttemptRecord], before: Sequence[Current], planned: Sequence[int]
+    sub: str, known: Sequence[AttemptRecord], before: Sequence[Current], planned: tuple[int, ...]
 ) -> Iterable[tuple[Slot, Current]]:
-    if not known:
-        yield from (((current.variant, current.seed), current) for current in before)
-        there = {(current.variant, current.seed) for current in before}
-        for variant in dict.fromkeys(current.variant for current in before):
-            for planned_seed in planned:
-                if (variant, planned_seed) not in there:
-                    yield (variant, planned_seed), _never_run(sub, variant, planned_seed)
-        return
     by_slot: dict[Slot, list[AttemptRecord]] = {}
     for attempt in known:
         by_slot.setdefault(attempt.key.slot, []).append(attempt)
     # A variant that the handler no longer defines stays in the history and stops counting; one
     # that it defines and that never ran keeps the sub-experiment unfinished.
-    defined = known[-1].variants
+    defined = known[-1].variants if known else tuple(dict.fromkeys(current.variant for current in before))
     for variant in defined:
         for seed in seeds_that_count(variant, known, before, planned):
             slot = (variant, seed)
@@ -198,18 +208,30 @@ def seeds_that_count(
     variant: str | None,
     known: Sequence[AttemptRecord],
     before: Sequence[Current],
-    planned: Sequence[int],
+    planned: tuple[int, ...],
 ) -> tuple[int | None, ...]:
-    """Return the seeds of a variant: the plan's, and every other that a run was asked for.
+    """Return the seeds of a variant: the plan's, and all that a run was ever asked for beside them.
 
-    So a seed that went badly cannot be left out by asking for fewer. An attempt without a seed counts
-    where there are none.
+    So no seed that went badly can be left out by asking for fewer, or by running only some of them.
+    Where the plan lists none, an attempt without a seed counts as well if it is the newest.
     """
     own = [a for a in known if a.key.variant == variant]
-    asked = {a.key.seed for a in own if a.key.seed is not None and ASKED_SEEDS in a.options}
-    if not own:
-        asked = {c.seed for c in before if c.variant == variant and c.seed is not None}
-    return (*planned, *sorted(asked - set(planned))) or (None,)
+    stored = [c for c in before if c.variant == variant]
+    asked = max([*map(_asked, own), *(c.asked for c in stored)], default=0)
+    seeded = {a.key.seed for a in own if _asked(a)} | {c.seed for c in stored if c.asked}
+    counts = with_at_least(planned, asked)
+    more = sorted(seed for seed in seeded if seed is not None and seed not in counts)
+    numbers = [(a.key.sequence, a.key.seed) for a in own]
+    numbers += [(c.attempt, c.seed) for c in stored if c.attempt is not None]
+    newest = max(numbers, key=lambda pair: pair[0], default=(0, None))[1]
+    alone = (None,) if not counts or (not planned and newest is None) else ()
+    return (*alone, *counts, *more)
+
+
+def _asked(record: AttemptRecord) -> int:
+    """Return how many seeds the run was asked for that made an attempt."""
+    asked = record.options.get(ASKED_SEEDS)
+    return asked if type(asked) is int else 0
 
 
 def _never_run(sub: str, variant: str | None, seed: int | None) -> Current:
@@ -262,6 +284,8 @@ def current_of(record: AttemptRecord) -> Current:
         finished_at=record.finished_at,
         duration_s=record.duration_s,
         provenance=record.provenance,
+        asked=_asked(record),
+        code=digest_of(record.inputs["code"]) if record.inputs.get("code") else "",
     )
 
 
@@ -278,7 +302,8 @@ def _pending_current(sub: str, item: Pending) -> Current:
 
 
 def _past(record: AttemptRecord, experiment: Experiment) -> Past:
-    judged = {c.metric_name for c in experiment.success_criteria.values()}
+    criteria = experiment.success_criteria.values()
+    judged = {c.metric_name for c in criteria} | {c.baseline.metric for c in criteria if c.baseline}
     return Past(
         attempt=record.key.sequence,
         status=record.status,
@@ -312,45 +337,6 @@ def _sub_status(currents: Iterable[Current]) -> Status:
     return Status.COMPLETED
 
 
-def reading_of(current: Current) -> Reading:
-    """Return what criteria look at of an attempt that counts."""
-    return Reading(
-        source=current.label,
-        sub_experiment=current.sub_experiment,
-        variant=current.variant,
-        attempt=current.attempt,
-        metrics=current.metrics,
-        evidence=current.evidence,
-        logged=current.logged,
-        seed=current.seed,
-        samples=current.samples,
-    )
-
-
-def _registered(attempts: Mapping[str, Sequence[AttemptRecord]], experiment: Experiment) -> dict[str, str]:
-    """Digest of each criterion when an attempt was first judged by it."""
-    everything = sorted(
-        (a for subs in attempts.values() for a in subs if a.registered),
-        key=lambda a: (a.started_at, a.key),
-    )
-    first: dict[str, str] = {}
-    for attempt in everything:
-        for name, value in attempt.registered.items():
-            first.setdefault(name, value)
-    order = [
-        *experiment.success_criteria,
-        *(name for name in first if name not in experiment.success_criteria),
-    ]
-    found = {name: first[name] for name in order if name in first}
-    later = [name for name in found if everything and name not in everything[0].registered]
-    return {**found, **({ADDED_LATER: ", ".join(later)} if later else {})}
-
-
-def added_later(registered: Mapping[str, str]) -> set[str]:
-    """Return the criteria that were not there when the first attempt ran."""
-    return set(registered.get(ADDED_LATER, "").split(", ")) - {""}
-
-
 def lacking(attempts: Mapping[str, Sequence[AttemptRecord]], previous: Previous) -> int:
     """Return how many attempts only an earlier results file knows."""
     present = {(sub, a.key.sequence) for sub, known in attempts.items() for a in known}
@@ -362,112 +348,9 @@ def _with_issues(state: ExperimentState, issues: Iterable[str]) -> ExperimentSta
     return replace(state, issues=found, assessment=doubted(state.assessment)) if found else state
 
 
-def _issues(state: ExperimentState) -> Iterable[str]:
-    """What a careful reader should know and no verdict says."""
-    for sub in state.subs.values():
-        for current in sub.currents:
-            if current.missing:
-                artifacts = count(len(current.missing), "artifact")
-                paths = few(current.missing)
-                yield f"{current.label} lists {artifacts} that it never saved: {paths}."
-    for sub in state.departed:
-        yield f"{sub.id} has results and is not in the plan; they are kept and not judged."
-    yield from _moved_goalposts(state)
-    for sub in state.subs.values():
-        yield from _improved(state, sub)
-        yield from _withdrawn(state, sub)
-        yield from _dropped_seeds(sub)
-        yield from _misspelt(state, sub)
-
-
-def _moved_goalposts(state: ExperimentState) -> Iterable[str]:
-    """Criteria that are not what the first attempt was judged by."""
-    for name, old in state.registered.items():
-        if name in (REPLACED_BY, ADDED_LATER):
-            continue
-        criterion = state.plan.success_criteria.get(name)
-        if criterion is None:
-            yield f"The criterion {name} was judged by earlier attempts and is no longer in the plan."
-        elif verdicts.digest(criterion) != old:
-            yield f"The criterion {name} has changed since it was first used."
-    for name in state.plan.success_criteria:
-        late = name not in state.registered or name in added_later(state.registered)
-        if state.registered and late:
-            yield f"The criterion {name} was added after the first attempt."
-    before = state.registered.get(REPLACED_BY)
-    if before is not None and before != (state.replaced_by or ""):
-        now = f"is replaced by {state.replaced_by}" if state.replaced_by else "is not replaced"
-        yield f"It {now} in the plan now, and was not so when its first attempt ran."
-
-
-_NOT_MET = ("missed", "failure", "inadmissible")
-_NEAR_MISS = 0.8
-
-
-def _improved(state: ExperimentState, sub: SubState) -> Iterable[str]:
-    """Results that a later attempt, or another plan, replaced by a better one: both are told."""
-    for current in sub.currents:
-        own = [past for past in sub.history if (past.variant, past.seed) == (current.variant, current.seed)]
-        for name, criterion in state.plan.success_criteria.items() if own else ():
-            bad = [past.attempt for past in own if past.verdicts.get(name) in _NOT_MET]
-            if not (bad and _meets(criterion, current)):
-                continue
-            if current.attempt in bad:
-                yield (
-                    f"{name} was not met when attempt {current.attempt} of {current.label} ran; it is met "
-                    "only because the plan has changed since."
-                )
-            else:
-                yield (
-                    f"{name} was not met in {_attempts(bad)} of {current.label}; attempt {current.attempt} "
-                    "meets it. All are kept."
-                )
-
-
-def _meets(criterion: Criterion, current: Current) -> bool:
-    readings = verdicts.readings_for(criterion, [reading_of(current)])
-    return bool(readings) and verdicts.evaluate(criterion, readings).met
-
-
-def _withdrawn(state: ExperimentState, sub: SubState) -> Iterable[str]:
-    """Variants that missed a criterion and that the handler no longer defines."""
-    counting = {(current.variant, current.seed) for current in sub.currents}
-    gone: dict[tuple[str, str], list[int]] = {}
-    for past in sub.history:
-        if (past.variant, past.seed) in counting or not counting:
-            continue
-        for name, verdict in past.verdicts.items():
-            if verdict in _NOT_MET and name in state.plan.success_criteria:
-                gone.setdefault((label(sub.id, past.variant, past.seed), name), []).append(past.attempt)
-    for (variant, name), numbers in gone.items():
-        how = "which had no seed or variant and no longer counts" if variant == sub.id else ""
-        how = how or "and is no longer part of the study"
-        yield f"{variant} did not meet {name} in {_attempts(numbers)}{',' if how[0] == 'w' else ''} {how}."
-
-
-def _dropped_seeds(sub: SubState) -> Iterable[str]:
-    """Seeds that were run and that the plan does not list any more."""
-    counting = {(current.variant, current.seed) for current in sub.currents}
-    gone: dict[str, dict[int, str]] = {}
-    for past in sub.history:
-        if past.seed is not None and (past.variant, past.seed) not in counting and past.values:
-            values = ", ".join(f"{name} {number_text(number(v))}" for name, v in past.values.items())
-            gone.setdefault(label(sub.id, past.variant), {})[past.seed] = values
-    for name, seeds in gone.items():
-        shown = few([f"{seed} ({values})" for seed, values in sorted(seeds.items())])
-        yield f"{name} was also run with seed {shown}, not in the plan any more; kept and not counted."
-
-
-def _misspelt(state: ExperimentState, sub: SubState) -> Iterable[str]:
-    """Metrics that look like one that a criterion asks for, from a handler that did not return it."""
-    names = {c.metric_name for c in state.plan.success_criteria.values()}
-    for current in sub.currents:
-        for metric in current.metrics if current.status is Status.COMPLETED else ():
-            meant = closest(metric, names - set(current.metrics), _NEAR_MISS)
-            if metric not in names and meant is not None:
-                yield f"{current.label} returned {metric!r}, which no criterion uses; did it mean {meant!r}?"
-
-
-def _attempts(numbers: Sequence[int]) -> str:
-    noun = "attempt" if len(numbers) == 1 else "attempts"
-    return f"{noun} {sentence_list([str(number) for number in numbers])}"
+def of_seed(sub: SubState, seed: int | None) -> SubState:
+    """Return what of a sub-experiment matters to an attempt with a seed: its own, where there is one."""
+    own = tuple(current for current in sub.currents if current.seed == seed)
+    if seed is None or not own:
+        return sub
+    return replace(sub, currents=own, status=_sub_status(own))

@@ -1,7 +1,8 @@
 """How sure a mean is: 95 % intervals over seeds and over samples, from SciPy, imported when used.
 
 Over seeds: Student's t. Over samples: Wilson's interval for zeros and ones (E. B. Wilson, JASA 22, 1927),
-the BCa bootstrap (B. Efron, JASA 82, 1987) up to 1,000 other values, Student's t beyond, where both agree.
+the BCa bootstrap (B. Efron, JASA 82, 1987) for 30 to 1,000 other values. Student's t below, where the
+bootstrap claims too much, beyond, where both agree, and for differences from a baseline.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 LEVEL = 0.95
-_MOST_FOR_BOOTSTRAP = 1000
+_FOR_BOOTSTRAP = range(30, 1001)
 _RESAMPLES = 9999
 _MOST_SEEDS = 200
 """More than so many seeds are not asked for: then it is the question that is open, not the answer."""
@@ -41,26 +42,40 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     return _student(tuple(map(float, values)), "t over seeds")
 
 
-def over_samples(values: Sequence[float]) -> Estimate:
-    """Return the interval around the mean of two or more values, one per sample."""
-    return _over_samples(tuple(map(float, values)))
+def over_samples(values: Sequence[float], *, paired: bool = False) -> Estimate:
+    """Return the interval around the mean of two or more values, one per sample.
+
+    ``paired`` values are differences: zeros and ones among them are no proportion.
+    """
+    return _over_samples(tuple(map(float, values)), paired)
 
 
 @lru_cache(maxsize=256)
-def _over_samples(values: tuple[float, ...]) -> Estimate:
+def _over_samples(values: tuple[float, ...], paired: bool) -> Estimate:  # noqa: FBT001 - for the cache
+    if paired:
+        return _student(values, "t over paired samples")
     if set(values) <= {0.0, 1.0}:
         return _wilson(values)
-    if len(values) > _MOST_FOR_BOOTSTRAP:
+    if len(values) not in _FOR_BOOTSTRAP:
         return _student(values, "t over samples")
     return _bootstrap(values)
 
 
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean of finite values, rounded once."""
+    return float(statistics.mean(values))
+
+
+_NO_SPREAD = 1e-9
+
+
 def _moments(values: Sequence[float]) -> tuple[float, float]:
-    """Return mean and standard deviation (n − 1), each rounded once; an infinite one if it is too large."""
+    """Return mean and standard deviation (n − 1): 0 where rounding makes it, infinite where too large."""
     try:
-        return statistics.mean(values), statistics.stdev(values)
+        sd = float(statistics.stdev(values))
     except OverflowError:
-        return statistics.mean(values), math.inf
+        sd = math.inf
+    return mean_of(values), 0.0 if sd <= _NO_SPREAD * max(map(abs, values)) else sd
 
 
 def _student(values: tuple[float, ...], method: str) -> Estimate:

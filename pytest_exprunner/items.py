@@ -20,6 +20,7 @@ from pytest_exprunner.collecting import (
     offer_runner,
     only_setup,
     params_of,
+    seed_id,
 )
 from pytest_exprunner.gates import Action
 from pytest_exprunner.records import Status
@@ -123,14 +124,16 @@ class ItemHooks:
         made: list[pytest.Item] = []
         for sub in self._session.without_handler:
             if selection.names(sub):
-                nodeid = f"{self._collecting.plan_name}::{sub}"
-                item = StubItem.from_parent(
-                    session, name=sub, nodeid=nodeid, plan_name=self._collecting.plan_name
-                )
-                experiment = self._session.plan.owner(sub)
-                item.stash[SELECTED] = Selected(experiment.id, sub, None, None, nodeid)
-                made.append(item)
+                made += [self._stub_item(session, sub, s) for s in self._collecting.seeds_of(sub) or (None,)]
         return made
+
+    def _stub_item(self, session: pytest.Session, sub: str, seed: int | None) -> pytest.Item:
+        name = sub if seed is None else f"{sub}[{seed_id(seed)}]"
+        nodeid = f"{self._collecting.plan_name}::{name}"
+        item = StubItem.from_parent(session, name=name, nodeid=nodeid, plan_name=self._collecting.plan_name)
+        experiment = self._session.plan.owner(sub)
+        item.stash[SELECTED] = Selected(experiment.id, sub, None, seed, nodeid)
+        return item
 
     # --- one item -----------------------------------------------------------------------------
 

@@ -153,7 +153,7 @@ def judge_experiment(
     for item in slots:
         done = own(item)
         here |= {(a.key.label, a.key.sequence) for a in done}
-        here |= {(label(item.sub_experiment, item.variant), None) for a in done if a.key.seed is not None}
+        here |= {(label(item.sub_experiment, item.variant), None)} if done else set()
         if done and item.nodeid in failed_nodes:
             told.add(done[-1].key.label)
         elif item.slot not in blocked:
@@ -201,8 +201,9 @@ def _criteria_lines(
         settled = level.met_by(result.verdict) or criterion.name in state.waivers
         if settled or result.decided_by in told or _told_of(criterion, result, told):
             continue
-        measured = result.verdict is not Verdict.NOT_MEASURED
-        if whole or (measured and (result.decided_by, result.attempt) in here):
+        # Where all must hold for one attempt, whichever that is, each has a part in it.
+        one_for_all = state.plan.together and bool(here)
+        if whole or one_for_all or (result.decided_by, result.attempt) in here:
             yield explain(criterion, result)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_exprunner.errors import closest
+from pytest_exprunner.intervals import mean_of
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import Evidence, EvidenceKind, Logged, Verdict, kinds_of
+from pytest_exprunner.state import Current
 from pytest_exprunner.values import Plain, as_float, number, shown
 from pytest_exprunner.wording import sentence_list
 
@@ -27,11 +29,29 @@ class Reading:
     seed: int | None = None
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Values per sample, by the metric whose mean they give."""
+    seeds: int = 1
+    """How many attempts there are to be that differ from this one in their seed alone, itself included."""
 
     @property
     def kinds(self) -> tuple[EvidenceKind, ...]:
         """The kinds of evidence declared; real where nothing was."""
         return kinds_of(self.evidence)
+
+
+def reading_of(current: Current, seeds: int = 1) -> Reading:
+    """Return what criteria look at of an attempt that counts; ``seeds`` is how many count beside it."""
+    return Reading(
+        source=current.label,
+        sub_experiment=current.sub_experiment,
+        variant=current.variant,
+        attempt=current.attempt,
+        metrics=current.metrics,
+        evidence=current.evidence,
+        logged=current.logged,
+        seed=current.seed,
+        samples=current.samples,
+        seeds=seeds,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +62,8 @@ class Measured:
     evidence: tuple[EvidenceKind, ...]
     samples: tuple[float, ...] = ()
     """Values per sample whose mean it is; empty where none were logged."""
+    paired: bool = False
+    """The samples are differences from a baseline's."""
     note: str = ""
     """Why the samples that were logged are left aside."""
 
@@ -84,13 +106,26 @@ def measure(criterion: Criterion, reading: Reading, readings: Sequence[Reading])
         if compared is None:
             name = criterion.baseline.metric
             reason = f"its baseline {name} in {base.source} is {shown(against, 24)}"
+            if criterion.over is not None:
+                reason += ", and a ratio needs one above 0"
             return Refused(Verdict.INADMISSIBLE, reason, None, evidence)
         value = compared
         samples = _differences(criterion, samples, base.samples.get(criterion.baseline.metric, ()))
     reason = _out_of_bounds(criterion, reading, as_float(value))
     if reason:
         return Refused(Verdict.INADMISSIBLE, reason, value, evidence)
-    return _with_samples(value, evidence, samples)
+    return _with_samples(value, evidence, samples, paired=criterion.baseline is not None)
+
+
+def is_baseline(criterion: Criterion, reading: Reading) -> bool:
+    """Tell whether an attempt is what others are compared with: it cannot decide about itself."""
+    base = criterion.baseline
+    return (
+        base is not None
+        and base.sub_experiment == reading.sub_experiment
+        and base.variant in (None, reading.variant)
+        and base.metric == criterion.metric_name
+    )
 
 
 def _returned(criterion: Criterion, reading: Reading, metric: str) -> float | int | Refused:
@@ -118,7 +153,7 @@ def _baseline_of(criterion: Criterion, reading: Reading, readings: Sequence[Read
     if sub is None:
         return reading
     if sub == reading.sub_experiment and variant in (None, reading.variant):
-        return reading
+        return reading  # another metric of it, or it would not be a candidate
     others = [r for r in readings if r.sub_experiment == sub and (variant is None or r.variant == variant)]
     variants = {r.variant for r in others}
     if len(variants) > 1:
@@ -142,8 +177,8 @@ def _compared(criterion: Criterion, value: float, base: float) -> float | None:
     """Return the difference or the ratio; None where there is none."""
     if criterion.minus is not None:
         found = value - base
-    elif base == 0:
-        return None
+    elif base <= 0:
+        return None  # the better of two would not be told by the larger ratio
     else:
         found = value / base
     return found if math.isfinite(found) else None
@@ -161,16 +196,18 @@ def _differences(
 _SAME = 1e-6
 
 
-def _with_samples(value: float, evidence: tuple[EvidenceKind, ...], samples: tuple[float, ...]) -> Measured:
+def _with_samples(
+    value: float, evidence: tuple[EvidenceKind, ...], samples: tuple[float, ...], *, paired: bool
+) -> Measured:
     if len(samples) < 2:
         return Measured(value, evidence)
     if not all(map(math.isfinite, samples)):
         return Measured(value, evidence, note="its samples hold a value that is not a finite number")
-    mean = math.fsum(samples) / len(samples)
-    scale = max(map(abs, samples))
-    if abs(mean - as_float(value)) > _SAME * scale:
+    mean = mean_of(samples)
+    # As exact as the mean of 32-bit numbers is.
+    if abs(mean - as_float(value)) > _SAME * max(abs(mean), mean_of(tuple(map(abs, samples)))):
         return Measured(value, evidence, note=f"its samples have the mean {mean:.6g}, which is not its value")
-    return Measured(value, evidence, samples)
+    return Measured(value, evidence, samples, paired)
 
 
 # What counts where nothing was declared.
@@ -200,7 +237,7 @@ def unknown_variant(criterion: Criterion, readings: Sequence[Reading]) -> str:
     known = [r.variant for r in readings if r.sub_experiment == sub]
     if variant is None or not known or variant in known:
         return ""
-    names = " and ".join(repr(name) for name in known if name is not None)
+    names = " and ".join(repr(name) for name in dict.fromkeys(known) if name is not None)
     return f"{sub} has no variant {variant!r}; it has {names or 'none'}"
 
 

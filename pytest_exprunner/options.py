@@ -158,7 +158,7 @@ def seeds(config: pytest.Config) -> int | None:
     text = config.getoption("exp_seeds")
     if text is None:
         return None
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_SEEDS:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= _MOST_SEEDS:
         raise pytest.UsageError(
             f"--exp-seeds: {text!r} is not a number of seeds; expected one from 1 to {_MOST_SEEDS}, such as 5"
         )

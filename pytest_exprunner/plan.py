@@ -5,6 +5,7 @@ Frozen pydantic models; reading a file is the business of `plan_file`. Unknown k
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -201,6 +202,14 @@ class Criterion(Model):
     def _one_baseline(self) -> Criterion:
         if self.minus is not None and self.over is not None:
             raise refuse("baseline", "'minus' and 'over' are both given; expected one of them")
+        base = self.baseline
+        if base is None:
+            return self
+        if not base.metric:
+            raise refuse("baseline", "a baseline names no metric; expected one, such as e_p2_2/accuracy")
+        own = base.sub_experiment is None or self.source == (base.sub_experiment, base.variant)
+        if own and base.metric == self.metric_name:
+            raise refuse("baseline", f"{base.metric!r} is compared with itself; expected another baseline")
         return self
 
     @model_validator(mode="after")
@@ -560,6 +569,12 @@ def _by_member(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ..
         for name in names:
             members[name] = (*members.get(name, ()), group)
     return members
+
+
+def with_at_least(seeds: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """Return so many seeds: those that are given, then the smallest that are not among them."""
+    more = (seed for seed in itertools.count() if seed not in seeds)
+    return (*seeds, *itertools.islice(more, max(number - len(seeds), 0)))
 
 
 def split_source(source: str) -> tuple[str, str | None]:

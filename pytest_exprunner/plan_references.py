@@ -134,7 +134,11 @@ def _check_sources(path: Path, experiment: Table, owned: frozenset[str], report:
         source = criterion.get("from")
         for field in ("minus", "over"):
             named = criterion.get(field)
-            if isinstance(named, str) and "/" in named:
+            if isinstance(named, str) and split_source(named)[0] in owned:
+                text = f"the baseline {quoted(named)} is a sub-experiment"
+                hint = f"; expected a metric of it: {named}/accuracy"
+                report.add((*path, "success_criteria", name, field), text, hint)
+            elif isinstance(named, str) and "/" in named:
                 sub, _variant = split_source(named.partition("/")[0])
                 if sub not in owned:
                     text = f"unknown sub-experiment {quoted(sub)} of the baseline {quoted(named)}"

@@ -8,7 +8,7 @@ it is written again, and keys that are not ours are kept.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ from pytest_exprunner.records import (
     parse_samples,
     samples_text,
 )
-from pytest_exprunner.state import Current, ExperimentState, Past, SubState
+from pytest_exprunner.state import Current, Earlier, ExperimentState, Past, SubState
 from pytest_exprunner.values import Plain, encode, plain
 
 SCHEMA_VERSION = 1
 _MOST_ATTEMPTS = 10**9
+_MOST_SAMPLES = 2000
+"""More values per sample stand in the record alone: people read this file, and git keeps it."""
 _HEAD = "# Written by pytest-exprunner from the attempt records; keys that you add are kept. Content: "
 _STUB = "# STUB RUN: no handler was called and nothing was measured. This can never count as a result.\n"
 
@@ -67,6 +69,7 @@ def document(state: ExperimentState) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "criteria": {
             name: _criterion_entry(criterion, state.criteria[name], waivers.get(name))
+            | _earlier_entry(state.earlier.get(name, ()))
             for name, criterion in state.plan.success_criteria.items()
         },
         "attempts": {sub.id: [_past_entry(past) for past in sub.history] for sub in subs if sub.history},
@@ -98,7 +101,9 @@ def _assessment(state: ExperimentState) -> dict[str, Any]:
         if result.value is not None
     }
     return {
-        "success_criteria_met": bool(gating) and all(result.met for result in gating),
+        "success_criteria_met": bool(gating)
+        and all(result.met for result in gating)
+        and all(sub.status is Status.COMPLETED for sub in state.subs.values()),
         **achieved,
         "confidence": str(state.assessment.confidence),
         "confidence_notes": state.assessment.confidence_notes,
@@ -174,6 +179,8 @@ def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
     unreturned = _unreturned(state, current)
     if unreturned:
         entry["logged"] = unreturned
+    if current.asked:
+        entry["seeds_asked"] = current.asked
     samples = _samples(state, current)
     if samples:
         entry["samples"] = samples
@@ -201,7 +208,16 @@ def _samples(state: ExperimentState, current: Current) -> dict[str, str]:
     """Values per sample of what criteria ask for: an interval follows from them."""
     criteria = state.plan.success_criteria.values()
     names = {c.metric_name for c in criteria} | {c.baseline.metric for c in criteria if c.baseline}
-    return {name: samples_text(values) for name, values in current.samples.items() if name in names}
+    return {
+        name: samples_text(values)
+        for name, values in current.samples.items()
+        if name in names and len(values) <= _MOST_SAMPLES
+    }
+
+
+def _earlier_entry(earlier: Sequence[Earlier]) -> dict[str, Any]:
+    entries = [{"verdict": e.verdict, "value": e.value, "run": e.run} for e in earlier]
+    return {"earlier": entries} if entries else {}
 
 
 def _past_entry(past: Past) -> dict[str, Any]:
@@ -368,7 +384,23 @@ def previous(stored: Stored) -> Previous:
             for sub, items in _mapping(stored.value.get("attempts")).items()
         },
         registered={k: v for k, v in _mapping(stored.value.get("registered")).items() if isinstance(v, str)},
+        earlier=_read_earlier(stored.value) if stored.intact else {},
     )
+
+
+def _read_earlier(value: Mapping[str, Any]) -> dict[str, tuple[Earlier, ...]]:
+    """Return what criteria said before, and what they say now if that was said of everything."""
+    whole = value.get("status") == Status.COMPLETED
+    run = _text(value.get("executed_by")).rpartition(" ")[2]
+    found = {}
+    for name, item in _mapping(value.get("criteria")).items():
+        entry = _mapping(item)
+        known = [_mapping(each) for each in _list(entry.get("earlier"))]
+        known += [{**entry, "run": run}] if whole else []
+        found[name] = tuple(
+            Earlier(_text(e.get("verdict")), _number(e.get("value")), _text(e.get("run"))) for e in known
+        )
+    return found
 
 
 def _mapping(value: object) -> dict[str, Any]:
@@ -437,6 +469,7 @@ def _read_current(
         finished_at=_text(entry.get("completed_at")) or None,
         duration_s=_number(entry.get("duration_s")),
         provenance=provenance,
+        asked=_count(entry.get("seeds_asked")) or 0,
         after=_count(entry.get("after")) or 0,
     )
 

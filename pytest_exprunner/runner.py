@@ -236,7 +236,10 @@ def _scalar(name: object, value: object) -> Plain:
 
 def _samples(name: object, values: object) -> list[float]:
     """Return values per sample as floats; zeros and ones for false and true."""
-    listed = plain(list(values) if isinstance(values, Iterator) else values, keep_arrays=True)
+    is_list = isinstance(values, Iterable) and not isinstance(values, Mapping | str | bytes)
+    if is_list and not hasattr(values, "shape"):
+        values = list(values)  # type: ignore[call-overload]
+    listed = plain(values, keep_arrays=True)
     items = listed if isinstance(listed, list) else [listed]
     found = [number(int(item) if isinstance(item, bool) else item) for item in items]
     if None in found or items is not listed:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_exprunner import criteria, files, gates, journal, manifest, provenance, resume
+from pytest_exprunner import files, gates, journal, manifest, provenance, registering, resume
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.auditing import audit
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
 from pytest_exprunner.errors import ResourceError, ResultsError, count
 from pytest_exprunner.executors.away import Away, Begun
-from pytest_exprunner.fold import ASKED_SEEDS, REPLACED_BY, Pending, current_of, deciding, of_run, reading_of
+from pytest_exprunner.fold import ASKED_SEEDS, Pending, current_of, deciding, of_run, of_seed
 from pytest_exprunner.following import announce
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.inputs import Inputs
@@ -33,6 +33,7 @@ from pytest_exprunner.judging import (
 from pytest_exprunner.layout import ARTIFACTS, Layout
 from pytest_exprunner.location import study_root
 from pytest_exprunner.lock import RunLock
+from pytest_exprunner.measuring import reading_of
 from pytest_exprunner.plan import Experiment, SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.plan_model import KEY_ALIAS
@@ -289,7 +290,7 @@ class ExperimentSession:
             self.study.reread(needed - self._settled, needs)
         states = {experiment: self.study.state(experiment) for experiment in needed}
         self._settled |= {name for name, state in states.items() if _is_settled(state)}
-        subs = [self.study.sub(sub) for sub in needs]
+        subs = [of_seed(self.study.sub(sub), item.seed) for sub in needs]
         return gates.decide(self.plan, item.experiment, states, self.settings.level, subs)
 
     def _begun_elsewhere(self) -> dict[tuple[str, str | None, int | None], Begun]:
@@ -392,9 +393,7 @@ class ExperimentSession:
         inputs: Mapping[str, Plain],
     ) -> RunSpec:
         if experiment.id not in self._digests:
-            digests = {name: criteria.digest(c) for name, c in experiment.success_criteria.items()}
-            digests[REPLACED_BY] = self.plan.replaced.get(experiment.id, "")
-            self._digests[experiment.id] = digests
+            self._digests[experiment.id] = registering.terms(self.plan, experiment)
         options: dict[str, Plain] = {"level": str(self.settings.level)}
         if self.settings.ignore_dependencies:
             options["ignore_dependencies"] = True
@@ -611,7 +610,7 @@ class ExperimentSession:
             self.study.reread((), {i.sub_experiment for i in self._progress.selected if not self._ended(i)})
             self._mark_pending()
             self._drop_superseded()
-            self._publish(self._progress.touched, durable=True)
+            self._publish((*self._progress.touched, *self._comparing()), durable=True)
         except OSError as error:
             self._note_damage("results and findings could not be written", error)
         finally:
@@ -622,6 +621,12 @@ class ExperimentSession:
                 self._forget_followed()
             finally:
                 self._lock.release()
+
+    def _comparing(self) -> list[str]:
+        """The experiments with results that compare with what this run was about."""
+        touched = self._progress.touched
+        others = dict.fromkeys(other for name in touched for other in self.plan.comparing.get(name, ()))
+        return [name for name in others if name not in touched and self.layout.results_of(name).exists()]
 
     def _forget_followed(self) -> None:
         """Remove the list of this run's attempts, which whoever followed it has read to the end."""

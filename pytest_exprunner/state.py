@@ -50,6 +50,10 @@ class Current:
     finished_at: str | None = None
     duration_s: float | None = None
     provenance: Mapping[str, Plain] = field(default_factory=dict)
+    asked: int = 0
+    """How many seeds the run was asked for that made it, where it was."""
+    code: str = ""
+    """A digest of the code that it was made by, where that is known."""
     after: int = 0
     """For what a run selected and has not finished: the last attempt before it."""
 
@@ -103,6 +107,15 @@ class Assessment:
     confidence_notes: str
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a criterion said once, of results that others have replaced."""
+
+    verdict: str
+    value: float | int | None
+    run: str
+
+
 def waived(
     plan: Experiment,
     criteria: Mapping[str, CriterionResult],
@@ -128,6 +141,8 @@ class ExperimentState:
     replaced_by: str | None = None
     waivers: Mapping[str, Waiver] = field(default_factory=dict)
     """Signed exceptions that the plan has, by criterion."""
+    earlier: Mapping[str, tuple[Earlier, ...]] = field(default_factory=dict)
+    """What criteria said before, whenever everything had been run, oldest first."""
     departed: tuple[SubState, ...] = ()
     """Sub-experiments with results that are not in the plan: kept, never judged."""
 

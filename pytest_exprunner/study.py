@@ -18,11 +18,10 @@ from pytest_exprunner.fold import (
     fold_experiment,
     fold_sub,
     lacking,
-    reading_of,
 )
 from pytest_exprunner.journal import AttemptLog, read_attempts
 from pytest_exprunner.layout import Layout
-from pytest_exprunner.measuring import Reading
+from pytest_exprunner.measuring import Reading, reading_of
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import AttemptRecord, Status
 from pytest_exprunner.state import Current, ExperimentState, Results, SubState

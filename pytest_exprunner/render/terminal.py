@@ -219,6 +219,8 @@ def _row(
         words += f" ({failure_text(criterion)})"
     elif not result.measured:
         words += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
+    if result.measured and result.reason:
+        words += f" (no interval: {safe(result.reason, 120)})"
     waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
     if waiver is not None:
         words += f" — {safe(waiver.text, 120)}"

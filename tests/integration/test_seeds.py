@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from study_folder import PLAN as DEFAULT_PLAN
 from study_folder import Run, Study
 
 PLAN = """\
@@ -176,6 +179,117 @@ def test_a_failed_seed(study: Study) -> None:
     assert study.results()["results"]["experiments"]["e_x1_1"]["status"] == "failed"
 
 
+@pytest.mark.parametrize("again", ["e_x1_1 and seed2", "e_x1_1"])
+def test_a_seed_that_was_tried_again(study: Study, again: str) -> None:
+    """A miss of all seeds together is remembered, and so is that their code differs."""
+    seeded(study, 0.9, 0.91, 0.1)
+    assert study.pytest().code == 1
+    seeded(study, 0.9, 0.91, 0.92)
+    study.pytest("experiments", "-k", again)
+    results = study.results()
+    assert results["criteria"]["accuracy"]["verdict"] == "target"
+    [note, *others] = [issue for issue in results["issues"] if "accuracy" in issue or "code" in issue]
+    if "seed2" in again:
+        assert note == "The seeds of e_x1_1 were run with different code: seed 0 and 1 and seed 2."
+        [note] = others
+    assert note.startswith("accuracy was not met in run ")
+    assert note.endswith(" with 0.637; what was run since meets it. All is kept.")
+    assert results["assessment"]["confidence"] == "low"
+    assert study.exprunner("report").code == 0
+    assert study.results()["issues"] == results["issues"]
+
+
+ASKED = "def e_x1_1(runner): return {{'metrics': {{'accuracy': {values}[runner.seed]}}}}\n"
+
+
+def test_what_was_asked_for_stays(study: Study) -> None:
+    """Neither lost records, nor running some of the seeds, leave any of them out."""
+    study.plan()
+    study.handlers(ASKED.format(values=[0.95, 0.96, 0.1, 0.1]))
+    assert study.pytest("experiments", "--exp-seeds=4", "-k", "seed1").code == 0
+    assert study.results()["recommendation"] == "investigate"
+    assert study.pytest("experiments", "--exp-seeds=4").code == 1
+    attempts = study.research / "experiments/x1-first/attempts/e_x1_1"
+    for number in ("0004", "0005"):
+        shutil.rmtree(attempts / number)
+    assert study.exprunner("report").code == 0
+    assert study.results()["criteria"]["accuracy"]["n"] == 4
+    shutil.rmtree(attempts)
+    assert study.pytest("experiments", "--exp-seeds=2").code == 1
+    assert study.results()["criteria"]["accuracy"]["n"] == 4
+
+
+@pytest.mark.parametrize("body", ["return {'metrics': {'accuracy': 0.1}}", "raise RuntimeError('broken')"])
+def test_a_plain_run_after_seeds_were_asked_for(study: Study, body: str) -> None:
+    """Yesterday's seeds do not stand in for what is run today."""
+    study.plan(DEFAULT_PLAN + "gates: {gate_1: {experiments: [x1-first]}}\n")
+    study.handlers(ASKED.format(values=[0.95, 0.96, 0.97]))
+    assert study.pytest("experiments", "--exp-seeds=3", "--exp-gate=gate_1").code == 0
+    study.handlers(f"def e_x1_1(runner): {body}\n")
+    assert study.pytest("experiments", "--exp-gate=gate_1").code == 1
+    assert study.results()["recommendation"] != "proceed"
+    assert study.exprunner("gates").code != 0
+
+
+def test_a_crashed_seed_that_was_dropped(study: Study) -> None:
+    """What became of it is told, though it left no value."""
+    seeded(study, 0.8, 0.81, 0.82)
+    study.handlers(
+        "def e_x1_1(runner):\n    assert runner.seed != 2\n"
+        "    return {'metrics': {'accuracy': 0.8 + runner.seed / 100}}\n"
+        "def e_x1_2(runner): return {'metrics': {'rows': 1}}\n"
+    )
+    assert study.pytest().code == 1
+    entry = study.results()["criteria"]["accuracy"]
+    assert (entry["verdict"], entry["reason"]) == (
+        "not_measured",
+        "2 of 3 seeds of e_x1_1 have completed, with the mean 0.805",
+    )
+    assert study.results()["assessment"]["success_criteria_met"] is False
+    study.plan(PLAN.format(target=0.7).replace("[0, 1, 2]", "[0, 1]"))
+    study.pytest("experiments", "--exp-resume")
+    assert (
+        "e_x1_1 was also run with seed 2 (failed), not in the plan any more; kept and not counted."
+        in (study.results()["issues"])
+    )
+
+
+@pytest.mark.parametrize("returned", ["None", "'high'"])
+def test_seeds_that_do_not_measure(study: Study, returned: str) -> None:
+    """A part of the run that decides a criterion and lacks it fails, as it does without seeds."""
+    seeded(study, 0.8, 0.81, 0.82)
+    study.handlers(
+        f"def e_x1_1(runner): return {{'metrics': {{'accuracy': {returned}}}}}\n"
+        "def e_x1_2(runner): return {'metrics': {'rows': 1}}\n"
+    )
+    run = study.pytest("experiments", "-k", "e_x1_1")
+    assert run.code == 1
+    assert "accuracy was not measured: e_x1_1 seed 0 returned" in run.out
+
+
+def test_one_seed_after_the_other(study: Study) -> None:
+    """A dependent with a seed waits for that seed alone."""
+    seeded(study, 0.80, 0.82, 0.84)
+    run = study.pytest("experiments", "-k", "seed0")
+    assert "2 passed" in run.out, run.text
+
+
+def test_stub_items_have_seeds(study: Study) -> None:
+    """Also where there is no handler yet."""
+    study.plan(PLAN.format(target=0.7))
+    study.handlers("def e_x1_1(runner): ...\n")
+    run = study.pytest("experiments", "--exp-stub")
+    assert "6 passed" in run.out, run.text
+    assert "x1-first  completed" in run.out
+
+
+def test_the_same_value_near_the_tier(study: Study) -> None:
+    """No spread is no certainty: the margin of a single run holds."""
+    seeded(study, 0.7001, 0.7001, 0.7001)
+    assert study.pytest().code == 0
+    assert study.results()["criteria"]["accuracy"]["borderline"] is True
+
+
 # --- samples ----------------------------------------------------------------------------------
 
 
@@ -273,10 +387,88 @@ def test_a_baseline_that_is_not_there(study: Study) -> None:
     assert reasons == {
         "gain": "e_x1_1 seed 1 has seed 1 and its baseline e_x1_2 has 0 and 5; expected the same seeds",
         "ratio": "e_x1_1 seed 0 did not return its baseline nothing",
-        "zero": "its baseline naught in e_x1_1 seed 0 is 0",
+        "zero": "its baseline naught in e_x1_1 seed 0 is 0, and a ratio needs one above 0",
     }
     verdicts = {name: entry["verdict"] for name, entry in study.results()["criteria"].items()}
     assert verdicts == {"gain": "not_measured", "ratio": "not_measured", "zero": "inadmissible"}
+
+
+def test_a_baseline_does_not_judge_itself(study: Study) -> None:
+    """Where nothing else reports the metric, it is not measured; no system beats itself."""
+    study.plan(
+        """\
+        experiments:
+          x1-first:
+            sub_experiments: [e_x1_1, e_x1_2]
+            together: true
+            success_criteria:
+              gain: {metric: cosine, minus: e_x1_2/cosine, target: 0.02, acceptable: 0.0, failure: -0.01}
+        """
+    )
+    study.handlers(
+        "def e_x1_1(runner): return {'metrics': {'Cosine': 0.1}}\n"
+        "def e_x1_2(runner): return {'metrics': {'cosine': 0.9}}\n"
+    )
+    assert study.pytest().code == 1
+    assert study.results()["criteria"]["gain"]["verdict"] == "not_measured"
+    study.handlers(
+        "def e_x1_1(runner): return {'metrics': {'cosine': 0.5}}\n"
+        "def e_x1_2(runner): return {'metrics': {'cosine': 0.9}}\n"
+    )
+    assert study.pytest().code == 1
+    entry = study.results()["criteria"]["gain"]
+    assert (entry["verdict"], entry["decided_by"]) == ("failure", "e_x1_1")
+
+
+def test_a_sibling_variant_as_baseline(study: Study) -> None:
+    """One variant is what the others are compared with, in items of their own."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: [e_x1_1], success_criteria: "
+        "{gain: {metric: cosine, minus: 'e_x1_1[base]/cosine', target: 0.04}}}}"
+    )
+    study.handlers(
+        "import pytest\n"
+        "@pytest.mark.parametrize('value', [0.9, 0.95], ids=['base', 'new'])\n"
+        "def e_x1_1(runner, value): return {'metrics': {'cosine': value}}\n"
+    )
+    run = study.pytest()
+    assert run.code == 0, run.text
+    assert study.results()["criteria"]["gain"]["decided_by"] == "e_x1_1[new]"
+
+
+def test_a_baseline_in_another_experiment_that_changes(study: Study) -> None:
+    """The files of the experiment that compares with it follow, and remember."""
+    study.plan(
+        "experiments:\n"
+        "  x1-first: {sub_experiments: [e_x1_1], success_criteria: "
+        "{gain: {metric: acc, minus: e_x2_1/acc, target: 0.05}}}\n"
+        "  x2-base: {sub_experiments: [e_x2_1]}\n"
+    )
+    handlers = (
+        "def e_x1_1(runner): return {{'metrics': {{'acc': 0.8}}}}\n"
+        "def e_x2_1(runner): return {{'metrics': {{'acc': {base}}}}}\n"
+    )
+    study.handlers(handlers.format(base=0.9))
+    assert study.pytest().code == 1
+    study.handlers(handlers.format(base=0.1))
+    study.pytest("experiments", "-k", "e_x2_1")
+    results = study.results("x1-first")
+    assert results["criteria"]["gain"]["verdict"] == "target"
+    assert any("gain was not met in run" in issue for issue in results["issues"])
+
+
+def test_huge_samples(study: Study) -> None:
+    """Their mean is their mean, and nothing breaks."""
+    study.plan(PLAN.format(target=0.7))
+    study.handlers(
+        "def e_x1_1(runner):\n"
+        "    runner.log_samples('accuracy', [1e308] * 3)\n"
+        "    return {'metrics': {'accuracy': 1e308}}\n"
+        "def e_x1_2(runner): return {'metrics': {'rows': 1}}\n"
+    )
+    run = study.pytest()
+    assert "INTERNALERROR" not in run.text
+    assert study.exprunner("status").code == 0
 
 
 # --- one attempt for all criteria --------------------------------------------------------------
@@ -299,6 +491,7 @@ def test_the_best_of_several_systems(study: Study) -> None:
     )
     study.plan(plan.format(together="false", first=", from: e_x1_1", second=", from: e_x1_2"))
     assert study.pytest().code == 0
+    assert study.results()["issues"] == []
     study.plan(plan.format(together="true", first="", second=""))
     run = study.pytest()
     assert run.code == 1
@@ -319,6 +512,19 @@ def test_the_best_of_several_systems(study: Study) -> None:
     run = study.pytest()
     assert run.code == 0, run.text
     assert study.results()["criteria"]["seconds"]["value"] == 0.9
+    assert (
+        "The plan asks that one attempt meets every criterion (together); that was not so when the first attempt "
+        "ran." in study.results()["issues"]
+    )
+    for one in ("e_x1_1", "e_x1_2"):
+        assert study.pytest("experiments", "-k", one).code == 0
+    study.handlers(
+        "def e_x1_1(runner): return {'metrics': {'accuracy': 0.5, 'seconds': 0.9}}\n"
+        "def e_x1_2(runner): return {'metrics': {'accuracy': 0.5, 'seconds': 0.1}}\n"
+    )
+    study.pytest()
+    for one in ("e_x1_1", "e_x1_2"):
+        assert study.pytest("experiments", "-k", one).code == 1
 
 
 # --- waivers ----------------------------------------------------------------------------------

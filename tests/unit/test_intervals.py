@@ -53,9 +53,24 @@ def test_bootstrap() -> None:
     assert over_samples(values) == found
 
 
-def test_many_samples() -> None:
-    """Beyond a thousand the bootstrap says what Student's t says."""
-    assert over_samples([0.1 * (n % 7) for n in range(5000)]).method == "t over samples"
+@pytest.mark.parametrize(
+    ("number", "method"), [(29, "t"), (30, "bootstrap"), (1000, "bootstrap"), (1001, "t")]
+)
+def test_the_method(number: int, method: str) -> None:
+    """Student's t where the bootstrap claims too much, and where both say the same."""
+    assert over_samples([0.1 * (n % 7) for n in range(number)]).method == f"{method} over samples"
+
+
+def test_paired_samples() -> None:
+    """One difference among a hundred settles nothing, though it is a one among zeros."""
+    found = over_samples([1.0] + [0.0] * 99, paired=True)
+    assert found.method == "t over paired samples"
+    assert found.straddles(0.0)
+
+
+def test_rounding_is_no_spread() -> None:
+    """Differences of sums that are the same but for their last digit."""
+    assert over_seeds([0.9 - 0.85, 1.9 - 1.85, 2.9 - 2.85]).sd == 0
 
 
 @given(st.lists(FINITE, min_size=2, max_size=30))

@@ -35,6 +35,7 @@ from pytest_exprunner.records import (
 from pytest_exprunner.returned import Returned, check
 from pytest_exprunner.runner import ExperimentRunner, event_line
 from pytest_exprunner.upstream import Upstream
+from pytest_exprunner.usage import Usage
 from pytest_exprunner.values import Plain, clipped, digest_of, plain
 
 _PROGRESS_SECONDS = 1.0
@@ -70,6 +71,7 @@ class Attempt:
         self._logged: dict[str, list[Any]] = {}
         self._evidence: list[Evidence] = []
         self._samples: dict[str, list[float]] = {}
+        self._usage = Usage()
         self._told_progress = 0.0
         self._told_line = self._began
         self._store = ArtifactStore(
@@ -178,7 +180,7 @@ class Attempt:
             registered=spec.registered,
             options=spec.options,
             extra=parts.extra,
-            provenance=spec.provenance,
+            provenance={**spec.provenance, "usage": self._usage.so_far()},
             upstream=spec.upstream,
             inputs=spec.inputs,
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_exprunner import redaction
 from pytest_exprunner.errors import ExecutorError, ExprunnerError
 from pytest_exprunner.executors.base import PROJECT, Setup
 from pytest_exprunner.location import study_root
@@ -27,8 +27,6 @@ _HOME_ONLY = {
     *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations", "log_file"),
 }
 """Options that say something about the run as a whole, or about files of this machine."""
-_SECRET = re.compile(r"(^|_)(api)?(key|token|secret|password|passwd|credentials?)s?($|_)", re.IGNORECASE)
-"""Names of options, of other plugins, whose values do not leave this machine."""
 _OF_THE_CODE = {"commit", "dirty", "diff"}
 _OWN_PLUGINS = {"exprunner", "pytest_exprunner.plugin", "xdist", "xdist.plugin"}
 """The far end loads this one by itself, and distributes nothing further."""
@@ -111,7 +109,7 @@ def _options(config: pytest.Config, session: ExperimentSession) -> dict[str, Any
     options = {
         name: moved(value)
         for name, value in vars(config.option).items()
-        if name not in _HOME_ONLY and not _SECRET.search(name) and _is_plain(value)
+        if name not in _HOME_ONLY and not redaction.is_secret(name) and _is_plain(value)
     }
     plugins = [name for name in config.option.plugins if name not in _OWN_PLUGINS]
     ini = config.inipath

@@ -85,7 +85,6 @@ class DispatchHooks:
         session, root = self._session, self._config.rootpath
         names = shipping.shipped(root, session.layout.root, session.plan.experiments)
         planned = [item.stash[SELECTED] for item in handlers if EXPLORATORY not in item.stash]
-        session.keep_diff()
         setup = setup_of(self._config, session)
         refuse_left_behind(session, planned, set(names), root)
         experiments = session.plan.experiments

@@ -10,17 +10,30 @@ import os
 import platform
 import random
 import secrets
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from pytest_exprunner import __version__, git
+from pytest_exprunner import __version__, git, redaction
 from pytest_exprunner.values import Plain
 
-_PACKAGES = ("pytest", "numpy", "torch", "jax", "scikit-learn", "transformers")
+_PACKAGES = (
+    *("pytest", "numpy", "scipy", "pandas", "scikit-learn", "torch", "torchvision", "jax", "tensorflow"),
+    *("lightning", "transformers", "datasets", "accelerate", "diffusers", "xgboost", "lightgbm"),
+)
+_ENVIRONMENT = (
+    *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS"),
+    *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED", "PYTORCH_CUDA_ALLOC_CONF", "XLA_FLAGS"),
+    *("SLURM_JOB_ID", "GITHUB_RUN_ID", "GITHUB_SHA"),
+)
+_MOST_DIFF = 1_000_000
+_SECONDS = 5.0
 
 
 def new_run_id() -> str:
@@ -97,18 +110,58 @@ _SEEDING = _SeedOnImport()
 
 
 def capture(root: Path) -> dict[str, Plain]:
-    """Return what produced the results of this run: commit, versions, machine.
+    """Return what produced the results of this run: commit, versions, machine, command.
 
-    No environment variables and no command line: they may hold secrets.
+    Of the environment only what is known to change results and holds no secrets; secrets in the command
+    are taken out.
     """
     return {
         **_git(root),
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "machine": platform.machine(),
+        "host": platform.node(),
+        "cpu": _cpu(),
         "cpus": os.cpu_count(),
+        "memory_bytes": _memory(),
+        "gpus": _gpus(),
         "packages": _packages(),
+        "command": redaction.command(sys.argv),
+        "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
     }
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return None
+
+
+@cache
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor()
+
+
+@cache
+def _gpus() -> list[Plain]:
+    """Return name, driver and memory of every GPU of NVIDIA's."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            query, capture_output=True, text=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeError):
+        return []
+    rows = (line.split(", ") for line in done.stdout.splitlines()) if done.returncode == 0 else ()
+    return [dict(zip(("name", "driver", "memory"), row, strict=False)) for row in rows]
 
 
 def _packages() -> dict[str, Plain]:
@@ -130,5 +183,11 @@ def _git(root: Path) -> dict[str, Plain]:
 
 
 def diff(root: Path) -> str:
-    """Return how tracked files differ from the commit; empty where they do not, or nobody can tell."""
-    return git.ask_text(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or ""
+    """Return how tracked files differ from the commit, without secrets, up to a megabyte of it.
+
+    Empty where they do not differ, or nobody can tell.
+    """
+    text = git.ask_text(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or ""
+    if len(text) > _MOST_DIFF:
+        text = f"{text[:_MOST_DIFF]}\n[cut here: {len(text):,} characters in all]\n"
+    return redaction.redacted(text)

@@ -233,10 +233,11 @@ class ExperimentSession:
         """Return what workers have to know of this run."""
         if not self._provenance:
             self._provenance = provenance.capture(self.settings.root)
+            self._keep_diff()
         return SharedRun(self.run, self._provenance)
 
-    def keep_diff(self) -> None:
-        """Keep what the code differs in from its commit, for attempts that are made of a copy of it."""
+    def _keep_diff(self) -> None:
+        """Keep what the code differs in from its commit; attempts name it."""
         text = provenance.diff(self.settings.root) if self._provenance.get("dirty") else ""
         if text:
             data = text.encode("utf-8", "surrogateescape")

@@ -47,6 +47,7 @@ def timeless(study: Study) -> dict[str, str]:
         if path.endswith((".md", "results.yaml")):
             text = (study.root / path).read_text(encoding="utf-8")
             text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+Z?|\d{8}-\d{6}-[0-9a-f]{6}|\b[0-9a-f]{16}\b", "…", text)
+            text = text.partition("\nprovenance:")[0]  # says who ran it, and how long that took
             texts[path] = re.sub(r"\b\d+\.\d+ s\b|duration_s: .*|\d{4}-\d\d-\d\d", "…", text)
     return texts
 

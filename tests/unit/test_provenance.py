@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_exprunner import provenance
 from pytest_exprunner.provenance import capture, new_run_id, seed_everything, seed_for
 
 SEED = "from pytest_exprunner.provenance import seed_everything, seed_for; "
@@ -154,3 +155,28 @@ def test_hooks_of_a_repository_do_not_run(tmp_path: Path) -> None:
     )  # fmt: skip
     assert capture(tmp_path)["dirty"] is False
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_run_was_made_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine, command and the environment as far as it is known to matter; no secrets in either."""
+    monkeypatch.setattr("sys.argv", ["pytest", "experiments", "--api-key=s3cr3t-value"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("MY_PASSWORD", "hunter2hunter2")
+    found = capture(tmp_path)
+    assert found["command"] == ["pytest", "experiments", "--api-key=[redacted]"]
+    assert found["environment"]["OMP_NUM_THREADS"] == "3"  # type: ignore[index, call-overload]
+    assert "hunter2hunter2" not in str(found)
+    assert isinstance(found["memory_bytes"], int)
+    assert found["host"]
+    assert found["cpu"]
+
+
+def test_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NVIDIA's own program tells them."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA H200, 570.1, 143771 MiB'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    provenance._gpus.cache_clear()
+    assert capture(tmp_path)["gpus"] == [{"name": "NVIDIA H200", "driver": "570.1", "memory": "143771 MiB"}]
+    provenance._gpus.cache_clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 
 from pytest_exprunner.blocks import Block, Code, Link, Paragraph, Span, Spans, Strong, Table
@@ -56,6 +55,8 @@ def _seeds(currents: Sequence[Current], plan: Experiment) -> Iterator[Block]:
 
 
 def _mean(values: Sequence[float]) -> str:
+    import statistics  # noqa: PLC0415 - many runs have no seeds, and it imports much
+
     try:
         spread = f" ± {number_text(statistics.stdev(values))}" if len(values) > 1 else ""
         return f"{number_text(statistics.mean(values))}{spread}"

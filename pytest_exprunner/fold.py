@@ -285,8 +285,14 @@ def current_of(record: AttemptRecord) -> Current:
         duration_s=record.duration_s,
         provenance=record.provenance,
         asked=_asked(record),
-        code=digest_of(record.inputs["code"]) if record.inputs.get("code") else "",
+        code=_code_of(record),
     )
+
+
+def _code_of(record: AttemptRecord) -> str:
+    """Return a digest of the code behind one of several seeds, which are to be made by the same."""
+    code = record.inputs.get("code") if record.key.seed is not None else None
+    return digest_of(code) if code else ""
 
 
 def _pending_current(sub: str, item: Pending) -> Current:

@@ -8,7 +8,6 @@ bootstrap claims too much, beyond, where both agree, and for differences from a 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -63,6 +62,8 @@ def _over_samples(values: tuple[float, ...], paired: bool) -> Estimate:  # noqa:
 
 def mean_of(values: Sequence[float]) -> float:
     """Return the mean of finite values, rounded once."""
+    import statistics  # noqa: PLC0415 - many runs have no interval, and it imports much
+
     return float(statistics.mean(values))
 
 
@@ -71,6 +72,8 @@ _NO_SPREAD = 1e-9
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:
     """Return mean and standard deviation (n − 1): 0 where rounding makes it, infinite where too large."""
+    import statistics  # noqa: PLC0415 - as above
+
     try:
         sd = float(statistics.stdev(values))
     except OverflowError:

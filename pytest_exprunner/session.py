@@ -12,7 +12,6 @@ from typing import Any
 
 from pytest_exprunner import files, gates, journal, manifest, provenance, registering, resume
 from pytest_exprunner.attempt import Attempt
-from pytest_exprunner.auditing import audit
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
 from pytest_exprunner.errors import ResourceError, ResultsError, count
@@ -584,6 +583,8 @@ class ExperimentSession:
 
     def _moved(self) -> list[Judgement]:
         """What moved, of the experiments that this run was about; one failure for each of them."""
+        from pytest_exprunner.auditing import audit  # noqa: PLC0415 - asked for seldom, and reads git
+
         moved: dict[str, list[str]] = {}
         for entry in audit(self.study, self.settings.plan_file, self.settings.root).moved:
             if entry.experiment in self._progress.touched:

@@ -372,7 +372,7 @@ def _results(event: RunEnded) -> dict[str, Any]:
 def _experiment(name: str, state: ExperimentState) -> dict[str, Any]:
     found: dict[str, Any] = {
         f"{name}/status": str(state.status),
-        f"{name}/recommendation": str(state.assessment.recommendation),
+        f"{name}/recommendation": state.says,
         f"{name}/confidence": str(state.assessment.confidence),
     }
     for result in state.criteria.values():

@@ -809,3 +809,27 @@ def test_a_plan_outside_the_project(study: Study, tmp_path_factory: pytest.TempP
     assert refused.code == 4
     assert f"{plan} is not inside the project {study.root}" in refused.err
     assert "(--exp-plan)" in refused.err
+
+
+@pytest.mark.slow
+def test_seeds(study: Study, server: ModalServer) -> None:
+    """An attempt per seed in containers of their own; their mean is judged here."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: {e_x1_1: {seeds: [3, 4, 5]}, e_x1_2: {needs: [e_x1_1], "
+        "seeds: [3, 4, 5]}}, success_criteria: {accuracy: {target: 0.9, from: e_x1_1}}}}"
+    )
+    study.handlers(
+        "def e_x1_1(runner):\n"
+        "    runner.log_samples('accuracy', [0.9, 0.96])\n"
+        "    runner.results.save_artifact('m.txt', str(runner.seed))\n"
+        "    return {'metrics': {'accuracy': 0.9 + runner.seed / 100}}\n"
+        "def e_x1_2(runner):\n"
+        "    assert runner.needs['e_x1_1'].artifact('m.txt').read_text() == str(runner.seed)\n"
+        "    return {'metrics': {'rows': 1}}\n"
+    )
+    done = run(study, server)
+    assert done.code == 0, done.text
+    assert "6 passed" in done.out
+    entry = study.results()["criteria"]["accuracy"]
+    assert (entry["n"], entry["method"], entry["value"]) == (3, "t over seeds", pytest.approx(0.94))
+    assert run(study, server, "--exp-resume").counts(passed=6)

@@ -394,3 +394,24 @@ def test_nothing_of_the_environment_is_sent(tracked: Study) -> None:
         assert b"swordfish" not in data
         assert b"hunter2" not in data
         assert str(orjson.dumps("--exp-tracker")).encode() not in data
+
+
+def test_seeds(study: Study) -> None:
+    """A run per seed, with a tag that all of them share; the results run has the mean, and who waived what."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: {e_x1_1: {seeds: [0, 1]}}, "
+        "success_criteria: {accuracy: {target: 0.9}}}}\n"
+        "waivers: [{experiment: x1-first, criterion: accuracy, by: A, date: 2026-01-22, reason: It is late}]\n"
+    )
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.7 + runner.seed / 10}}\n")
+    done = run(study)
+    assert done.code == 0, done.text
+    found = logs(study)
+    assert {name for name in found if name.startswith("e_x1_1")} == {"e_x1_1 seed 0 #1", "e_x1_1 seed 1 #2"}
+    for number, name in ((0, "e_x1_1 seed 0 #1"), (1, "e_x1_1 seed 1 #2")):
+        assert "seeds 0, 1" in found[name].run["tags"]
+        assert (found[name].config["plan_seed"], found[name].config["rng_seed"]) == (number, number)
+    [results] = [log for name, log in found.items() if name.startswith("results ")]
+    assert (
+        results.summary["x1-first/recommendation"] == "proceed (waived by A on 2026-01-22 because It is late)"
+    )

@@ -20,6 +20,7 @@ from pytest_exprunner.history import Commit, History, Touched
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import AttemptRecord, Status, Verdict, label
+from pytest_exprunner.registering import added_later
 from pytest_exprunner.state import ExperimentState, Past, Results, SubState
 from pytest_exprunner.study import Study
 from pytest_exprunner.values import number
@@ -85,6 +86,12 @@ class _First:
         sure = since is not None and since < time
         return "moved" if sure and not change.is_open else "told"
 
+    def had(self, experiment: str, criterion: str, plan: Plan) -> bool:
+        """Tell whether the first attempt registered the very criterion that a plan has."""
+        known = self.registered.get(experiment, {})
+        same = known.get(criterion) == _digest(plan, experiment, criterion)
+        return same and criterion not in added_later(known)
+
     def _of(self, experiment: str) -> tuple[datetime | None, datetime | None]:
         return self.begun.get(experiment), self.committed.get(experiment)
 
@@ -122,7 +129,7 @@ def audit(study: Study, plan_path: Path, root: Path) -> Audit:
             _note(first.committed, experiment, file.commit.time)
     planned, notes = _from_plan(history, plan_path, study.plan, first)
     found += planned
-    found += _with_its_result(history, plan_path, touched)
+    found += _with_its_result(history, plan_path, touched, first)
     found += _edited_records(touched)
     known = list(study.plan.experiments)
     order = {name: index for index, name in enumerate(known)}
@@ -250,7 +257,9 @@ def _late(
                 yield Entry(experiment, kind, text)
 
 
-def _with_its_result(history: History, plan_path: Path, touched: Sequence[Touched]) -> Iterator[Entry]:
+def _with_its_result(
+    history: History, plan_path: Path, touched: Sequence[Touched], first: _First
+) -> Iterator[Entry]:
     """Criteria that first appear in the very commit that says that they are met."""
     by_commit: dict[str, list[Touched]] = {}
     for file in touched:
@@ -262,12 +271,17 @@ def _with_its_result(history: History, plan_path: Path, touched: Sequence[Touche
             new = plan_file.parse(source, plan_path.name)[0]
         except PlanError:
             continue
-        yield from _born_met(history, commit, old, new, by_commit.get(commit.id, []))
+        yield from _born_met(history, commit, old, new, by_commit.get(commit.id, []), first)
         old = new
 
 
 def _born_met(
-    history: History, commit: Commit, old: Plan | None, new: Plan, files: Sequence[Touched]
+    history: History,
+    commit: Commit,
+    old: Plan | None,
+    new: Plan,
+    files: Sequence[Touched],
+    first: _First,
 ) -> Iterator[Entry]:
     contents = history.contents([f"{commit.id}:{file.path}" for file in files])
     declared = {
@@ -286,7 +300,9 @@ def _born_met(
             elif criterion in achieved or _SUCCESS.search(claims):
                 where = "the same commit's plan claims success"
             if where:
-                yield Entry(name, "moved", f"{criterion} first appears in {commit.text}, and {where}")
+                # With nothing earlier to compare with, the first attempt's own word is all there is.
+                kind: Kind = "told" if first.had(name, criterion, new) else "moved"
+                yield Entry(name, kind, f"{criterion} first appears in {commit.text}, and {where}")
 
 
 def _declared(source: bytes) -> set[str]:

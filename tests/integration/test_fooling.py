@@ -41,10 +41,12 @@ def e_x2_1(runner):
 class Repository:
     """A study in a git repository, with commits in their order."""
 
-    def __init__(self, study: Study) -> None:
-        """Commit a plan and handlers."""
+    def __init__(self, study: Study, *, begin: bool = True) -> None:
+        """Commit a plan and handlers, to ``begin`` with."""
         self.study = study
         self._git("init", "-q", ".")
+        if not begin:
+            return
         study.plan(PLAN)
         study.handlers(HANDLERS)
         self.commit("Plan")
@@ -100,6 +102,24 @@ def test_a_plan_that_was_edited_before_its_first_run(study: Study) -> None:
     assert study.pytest().code == 0
     made.commit("Results")
     assert audited(study) == ["0 things moved after there was a result; 0 more to know"]
+
+
+def test_everything_in_one_commit(study: Study) -> None:
+    """Git does not show that the criteria were there first; that is told, and the attempt says they were."""
+    study.plan(PLAN.replace("target: 0.9", "target: 0.8"))
+    study.handlers(HANDLERS)
+    assert study.pytest().code == 0
+    Repository(study, begin=False).commit("Everything")
+    assert study.exprunner("audit").code == 0
+    assert audited(study) == [
+        "x1-first",
+        "  told: accuracy first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
+        "declares it met",
+        "x2-second",
+        "  told: loss first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
+        "declares it met",
+        "0 things moved after there was a result; 2 more to know",
+    ]
 
 
 def test_a_bar_that_was_lowered(repository: Repository) -> None:

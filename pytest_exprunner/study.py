@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from pytest_exprunner import manifest, results
+from pytest_exprunner import manifest, results, standing_in
 from pytest_exprunner.errors import count
 from pytest_exprunner.fold import (
     NOTHING,
@@ -178,7 +178,7 @@ class Study:
                     f"{self._shown(experiment)} was edited by hand or cut: the attempts count, and what only "
                     "it says is imported; 'exprunner report' keeps a copy and writes it anew"
                 )
-            before = results.previous(stored) if stored.value else NOTHING
+            before = standing_in.previous(stored) if stored.value else NOTHING
             self._before[experiment] = before
             missing = lacking(self.attempts(experiment), before)
             if missing:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_exprunner import criteria as verdicts
-from pytest_exprunner import files, marked, results, source_tells
+from pytest_exprunner import files, marked, results, source_tells, standing_in
 from pytest_exprunner.errors import count, did_you_mean
 from pytest_exprunner.layout import ARTIFACTS, artifact_prefix
 from pytest_exprunner.measuring import reading_of
@@ -161,7 +161,7 @@ class _Experiment:
     def _history(self) -> Iterator[Doubt]:
         """Attempts that the file tells otherwise than their records do."""
         records = {(a.key.sub_experiment, a.key.sequence): a for a in self._attempts}
-        for sub, known in results.previous(self._stored).history.items():
+        for sub, known in standing_in.previous(self._stored).history.items():
             for past in known:
                 record = records.get((sub, past.attempt))
                 for name, value in past.values.items() if record is not None else ():

@@ -23,7 +23,7 @@ from builders import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_exprunner import results
+from pytest_exprunner import results, standing_in
 from pytest_exprunner.fold import NOTHING, Previous
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import (
@@ -311,7 +311,7 @@ def test_a_hand_edited_number_never_counts(folder: Path) -> None:
     missed = text_of(completed({"accuracy": 0.4}))
     assert b"accuracy: 0.4" in missed
     stored = load(folder, missed.replace(b"accuracy: 0.4", b"accuracy: 0.9"))
-    state = fold_one(previous=results.previous(stored))
+    state = fold_one(previous=standing_in.previous(stored))
     assert state.assessment.recommendation is not Recommendation.PROCEED
 
 
@@ -351,7 +351,7 @@ def test_a_broken_file_is_said(folder: Path, data: bytes, problem: str) -> None:
     stored = load(folder, data)
     assert stored.problem.startswith(problem)
     assert (stored.exists, stored.edited, stored.value) == (True, True, {})
-    assert results.previous(stored) == NOTHING
+    assert standing_in.previous(stored) == NOTHING
 
 
 def test_merge_markers(folder: Path) -> None:
@@ -369,7 +369,7 @@ def test_truncated_at_every_byte(folder: Path) -> None:
     for length in range(len(data)):
         stored = load(folder, data[:length])
         assert stored.edited or data[length:] == b"\n"
-        state = fold_one(previous=results.previous(stored))
+        state = fold_one(previous=standing_in.previous(stored))
         assert state.criteria["accuracy"].value in (None, 0.8, 0.0, 0)
 
 
@@ -403,7 +403,7 @@ recommendation: proceed
     stored = load(folder, data)
     assert not stored.ours
     assert stored.edited
-    state = fold_one(previous=results.previous(stored))
+    state = fold_one(previous=standing_in.previous(stored))
     found = state.criteria["accuracy"]
     assert (found.verdict, found.value) == (Verdict.INADMISSIBLE, 0.99)
     assert found.reason == (
@@ -417,7 +417,7 @@ def test_a_plan_may_admit_imported_numbers(folder: Path) -> None:
     """Where the plan admits imported evidence, the numbers of another tool decide."""
     data = b"results: {experiments: {e_x1_1: {status: completed, metrics: {accuracy: 0.99}}}}\n"
     plan = make_plan({X1: make_entry({"accuracy": {**TIERS, "evidence": ["real", "imported"]}})})
-    state = fold_one(plan=plan, previous=results.previous(load(folder, data)))
+    state = fold_one(plan=plan, previous=standing_in.previous(load(folder, data)))
     assert state.criteria["accuracy"].verdict is Verdict.TARGET
 
 
@@ -438,7 +438,7 @@ def test_odd_entries_never_raise(folder: Path, entry: str, version: str) -> None
     data = f"{version}results: {{experiments: {{e_x1_1: {entry}}}}}\nattempts: {{e_x1_1: [{entry}]}}\n"
     stored = load(folder, data.encode())
     assert stored.problem == ""
-    state = fold_one(previous=results.previous(stored))
+    state = fold_one(previous=standing_in.previous(stored))
     results.dump(results.document(state))
     assert state.assessment.recommendation is Recommendation.INVESTIGATE
 
@@ -447,7 +447,7 @@ def test_an_unknown_kind_of_evidence_is_not_real(folder: Path) -> None:
     """A kind that this version does not know must not count as if nothing had been declared."""
     data = text_of(completed(evidence=(Evidence(EvidenceKind.SIMULATED, "sim", "a.py:1"),)))
     stored = load(folder, data.replace(b"kind: simulated", b"kind: guessed"))
-    assert not fold_one(previous=results.previous(stored)).criteria["accuracy"].met
+    assert not fold_one(previous=standing_in.previous(stored)).criteria["accuracy"].met
 
 
 RICH = [
@@ -477,7 +477,7 @@ RICH = [
 def test_the_file_alone_rebuilds_itself(folder: Path, records: list[AttemptRecord]) -> None:
     """Where attempts are missing, the file gives the identical file again: nothing is lost."""
     data = text_of(*records)
-    previous = results.previous(load(folder, data))
+    previous = standing_in.previous(load(folder, data))
     assert text_of(previous=previous).decode() == data.decode()
 
 
@@ -485,7 +485,7 @@ def test_a_sub_experiment_that_left_the_plan_is_kept(folder: Path) -> None:
     """Where attempts are missing, a sub-experiment taken from the plan keeps its history in the file."""
     two = make_plan({X1: make_entry(subs=("e_x1_1", "e_x1_2"))})
     data = text_of(completed(), completed(sub="e_x1_2"), plan=two)
-    previous = results.previous(load(folder, data))
+    previous = standing_in.previous(load(folder, data))
     again = results.document(fold_one(previous=previous))
     assert "e_x1_2" in again["attempts"]
 
@@ -497,5 +497,5 @@ def test_any_metrics_rebuild_themselves(
 ) -> None:
     """Whatever was returned under whatever name, the file alone gives the identical file."""
     data = text_of(completed({**metrics, "accuracy": value}, finding=finding))
-    previous = results.previous(load(folder, data))
+    previous = standing_in.previous(load(folder, data))
     assert text_of(previous=previous).decode() == data.decode()

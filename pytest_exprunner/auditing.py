@@ -17,7 +17,6 @@ from pytest_exprunner import criteria, plan_file, results
 from pytest_exprunner.errors import PlanError
 from pytest_exprunner.goalposts import Change, changes
 from pytest_exprunner.history import Commit, History, Touched
-from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import AttemptRecord, Status, Verdict, label
 from pytest_exprunner.registering import added_later
@@ -28,7 +27,7 @@ from pytest_exprunner.wording import number_text
 
 _MET = frozenset({Verdict.TARGET, Verdict.ACCEPTABLE})
 _RECORD = re.compile(r"(?:^|/)experiments/([^/]+)/attempts/([^/]+)/(\d+)/record\.json$")
-_SUCCESS = re.compile(r"\b(met|proceed|success|passed|achieved|completed)\b", re.IGNORECASE)
+_SUCCESS = re.compile(r"\s*(?:met|proceed|success(?:ful)?|passed|achieved)\b", re.IGNORECASE)
 
 Kind = Literal["moved", "told"]
 """``moved``: what decides, or a record, is not what it was. ``told``: kept, signed or claimed."""
@@ -118,31 +117,25 @@ def audit(study: Study, plan_path: Path, root: Path) -> Audit:
     first = _first_results(whole)
     found = [entry for state in whole.experiments.values() for entry in _from_records(study, state)]
     history = History(root)
-    if history.top is None:
-        return Audit(
-            tuple(found), ("there is no git repository, so only the attempt records were looked at",)
-        )
-    touched = list(history.touched(f"{_pattern(layout, history)}*"))
+    below = history.inside(layout.experiments)
+    if history.top is None or below is None:
+        what = "git tells nothing of the results (no repository there, or git refuses it or is missing)"
+        return Audit(tuple(found), (f"{what}, so only the attempt records were looked at",))
+    touched = [file for file in history.touched(below) if _experiment_of(file.path, below)]
     for file in touched:
-        experiment = _experiment_of(file.path)
-        if experiment and file.path.endswith("/results.yaml"):
-            _note(first.committed, experiment, file.commit.time)
+        if file.path.endswith("/results.yaml"):
+            _note(first.committed, _experiment_of(file.path, below), file.commit.time)
     planned, notes = _from_plan(history, plan_path, study.plan, first)
     found += planned
-    found += _with_its_result(history, plan_path, touched, first)
+    if history.is_shallow:
+        notes.append("the repository is a shallow clone, so only its last commits were looked at")
+    else:
+        found += _with_its_result(history, plan_path, touched, first, below)
     found += _edited_records(touched)
-    known = list(study.plan.experiments)
-    order = {name: index for index, name in enumerate(known)}
-    return Audit(tuple(sorted(found, key=lambda e: order.get(e.experiment, len(order)))), tuple(notes))
-
-
-def _pattern(layout: Layout, history: History) -> str:
-    """Return what matches everything under the results folder, for git."""
-    assert history.top is not None
-    folder = layout.experiments.resolve()
-    top = history.top.resolve()
-    name = folder.relative_to(top).as_posix() if folder.is_relative_to(top) else ""
-    return f":(top,glob){name}/**/" if name else ":(top,glob)experiments/**/"
+    found += _uncommitted_records(history, below)
+    order = {name: index for index, name in enumerate(study.plan.experiments)}
+    known = dict.fromkeys(sorted(found, key=lambda e: order.get(e.experiment, len(order))))
+    return Audit(tuple(known), tuple(notes))
 
 
 def _parsed(time: str | None) -> datetime | None:
@@ -230,6 +223,8 @@ def _said(past: Past) -> str:
 def _from_plan(history: History, plan_path: Path, now: Plan, first: _First) -> tuple[list[Entry], list[str]]:
     versions, notes = [], []
     for commit, source in history.versions(plan_path):
+        if not source:
+            continue  # it was deleted there
         try:
             versions.append((commit, plan_file.parse(source, plan_path.name)[0]))
         except PlanError:
@@ -239,8 +234,8 @@ def _from_plan(history: History, plan_path: Path, now: Plan, first: _First) -> t
     found: list[Entry] = []
     for (_before, old), (commit, new) in itertools.pairwise(versions):
         found += _late(changes(old, new), new, first, _parsed(commit.time), f"in {commit.text}")
-    saved = datetime.fromtimestamp(plan_path.stat().st_mtime, UTC)
-    found += _late(changes(versions[-1][1], now), now, first, saved, "and is not committed yet")
+    differing = changes(versions[-1][1], now)
+    found += _late(differing, now, first, datetime.now(UTC), "and is not committed yet")
     return found, notes
 
 
@@ -258,7 +253,7 @@ def _late(
 
 
 def _with_its_result(
-    history: History, plan_path: Path, touched: Sequence[Touched], first: _First
+    history: History, plan_path: Path, touched: Sequence[Touched], first: _First, below: str
 ) -> Iterator[Entry]:
     """Criteria that first appear in the very commit that says that they are met."""
     by_commit: dict[str, list[Touched]] = {}
@@ -271,7 +266,7 @@ def _with_its_result(
             new = plan_file.parse(source, plan_path.name)[0]
         except PlanError:
             continue
-        yield from _born_met(history, commit, old, new, by_commit.get(commit.id, []), first)
+        yield from _born_met(history, commit, old, new, by_commit.get(commit.id, []), first, below)
         old = new
 
 
@@ -282,14 +277,14 @@ def _born_met(
     new: Plan,
     files: Sequence[Touched],
     first: _First,
+    below: str,
 ) -> Iterator[Entry]:
     contents = history.contents([f"{commit.id}:{file.path}" for file in files])
-    declared = {
-        _experiment_of(file.path): _declared(source) for file, source in zip(files, contents, strict=True)
-    }
+    names = (_experiment_of(file.path, below) for file in files)
+    declared = {name: _declared(source) for name, source in zip(names, contents, strict=True)}
     for name, experiment in new.experiments.items():
         known = old.experiments.get(name) if old else None
-        claims = f"{experiment.status or ''} {experiment.outcome or ''}"
+        claims = any(_SUCCESS.match(str(said)) for said in (experiment.status, experiment.outcome))
         for criterion in experiment.success_criteria:
             if known is not None and criterion in known.success_criteria:
                 continue
@@ -297,7 +292,7 @@ def _born_met(
             where = ""
             if criterion in declared.get(name, set()):
                 where = "the same commit's results.yaml declares it met"
-            elif criterion in achieved or _SUCCESS.search(claims):
+            elif criterion in achieved or claims:
                 where = "the same commit's plan claims success"
             if where:
                 # With nothing earlier to compare with, the first attempt's own word is all there is.
@@ -312,17 +307,17 @@ def _declared(source: bytes) -> set[str]:
     met = {
         str(name)
         for name, entry in (judged.items() if isinstance(judged, dict) else ())
-        if isinstance(entry, dict) and entry.get("verdict") in _MET
+        if isinstance(entry, dict) and str(entry.get("verdict")) in _MET
     }
     if isinstance(assessment, dict) and assessment.get("success_criteria_met") is True:
         met |= {str(key).removesuffix("_achieved") for key in assessment if str(key).endswith("_achieved")}
     return met
 
 
-def _experiment_of(path: str) -> str:
-    parts = path.split("/")
-    place = len(parts) - 1 - parts[::-1].index("experiments") if "experiments" in parts else -1
-    return parts[place + 1] if 0 <= place < len(parts) - 1 else ""
+def _experiment_of(path: str, below: str) -> str:
+    """Return whose file something below the folder of all experiments is; empty for none."""
+    inner = path.removeprefix(f"{below}/")
+    return inner.partition("/")[0] if inner != path and "/" in inner else ""
 
 
 def _edited_records(touched: Sequence[Touched]) -> Iterator[Entry]:
@@ -333,3 +328,13 @@ def _edited_records(touched: Sequence[Touched]) -> Iterator[Entry]:
         if found and file.how in words:
             what = f"the record of attempt {int(found[3])} of {found[2]} was {words[file.how]}"
             yield Entry(found[1], "moved", f"{what} in {file.commit.text}")
+
+
+def _uncommitted_records(history: History, below: str) -> Iterator[Entry]:
+    """Records that are not what the last commit has."""
+    words = {"M": "has been changed", "D": "is gone"}
+    for how, path in history.uncommitted(below):
+        found = _RECORD.search(path)
+        if found and how in words:
+            what = f"the record of attempt {int(found[3])} of {found[2]} {words[how]}"
+            yield Entry(found[1], "moved", f"{what} since the last commit")

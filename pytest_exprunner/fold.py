@@ -193,15 +193,17 @@ def _currents(
     # that it defines and that never ran keeps the sub-experiment unfinished.
     defined = known[-1].variants if known else tuple(dict.fromkeys(current.variant for current in before))
     for variant in defined:
+        asked = most_asked(variant, known, before)
         for seed in seeds_that_count(variant, known, before, planned):
             slot = (variant, seed)
             stand_ins = [c for c in before if (c.variant, c.seed) == slot]
-            if slot not in by_slot:
-                yield slot, stand_ins[-1] if stand_ins else _never_run(sub, variant, seed)
-                continue
-            newest = by_slot[slot][-1].key.sequence
-            newer = [c for c in stand_ins if _is_newer(c, newest)]
-            yield slot, newer[-1] if newer else current_of(deciding(by_slot[slot]))
+            current = stand_ins[-1] if stand_ins else _never_run(sub, variant, seed)
+            if slot in by_slot:
+                newest = by_slot[slot][-1].key.sequence
+                newer = [c for c in stand_ins if _is_newer(c, newest)]
+                current = newer[-1] if newer else current_of(deciding(by_slot[slot]))
+            # Each remembers it, so that no lost record makes it less.
+            yield slot, replace(current, asked=asked) if current.asked != asked else current
 
 
 def seeds_that_count(
@@ -217,7 +219,7 @@ def seeds_that_count(
     """
     own = [a for a in known if a.key.variant == variant]
     stored = [c for c in before if c.variant == variant]
-    asked = max([*map(_asked, own), *(c.asked for c in stored)], default=0)
+    asked = most_asked(variant, known, before)
     seeded = {a.key.seed for a in own if _asked(a)} | {c.seed for c in stored if c.asked}
     counts = with_at_least(planned, asked)
     more = sorted(seed for seed in seeded if seed is not None and seed not in counts)
@@ -226,6 +228,12 @@ def seeds_that_count(
     newest = max(numbers, key=lambda pair: pair[0], default=(0, None))[1]
     alone = (None,) if not counts or (not planned and newest is None) else ()
     return (*alone, *counts, *more)
+
+
+def most_asked(variant: str | None, known: Sequence[AttemptRecord], before: Sequence[Current]) -> int:
+    """Return the largest number of seeds that a run of a variant was ever asked for; 0 for none."""
+    own = [_asked(attempt) for attempt in known if attempt.key.variant == variant]
+    return max([*own, *(current.asked for current in before if current.variant == variant)], default=0)
 
 
 def _asked(record: AttemptRecord) -> int:

@@ -60,7 +60,7 @@ def _terms_of_sub(experiment: Experiment, sub: str) -> dict[str, str]:
     planned = experiment.sub_experiments.get(sub)
     if planned is None:
         return {sub: DASH, f"{sub}.seeds": DASH}
-    return {sub: "planned", f"{sub}.seeds": _listed(planned.seeds)}
+    return {sub: "planned", f"{sub}.seeds": ", ".join(map(str, sorted(planned.seeds))) or DASH}
 
 
 def _of_criterion(
@@ -94,8 +94,23 @@ def _differing(
     experiments: tuple[str, ...], path: str, old: Mapping[str, str], new: Mapping[str, str]
 ) -> Iterator[Change]:
     for key, before in old.items():
-        if before != new[key]:
-            yield Change(experiments, f"{path}.{key}", before, new[key], is_open=key in _CLAIMS)
+        after = new[key]
+        if before != after:
+            added = path.endswith(".sub_experiments") and before == DASH
+            is_open = key in _CLAIMS or added or (_asks_more(key) and _items(before) <= _items(after))
+            yield Change(experiments, f"{path}.{key}", before, after, is_open=is_open)
+
+
+_MORE = frozenset({"experiments", "unlocks", "dependencies", "seeds"})
+"""Lists of which more is harder to meet, or only more to run."""
+
+
+def _asks_more(key: str) -> bool:
+    return key in _MORE or key.rpartition(".")[2] in _MORE
+
+
+def _items(text: str) -> set[str]:
+    return set(text.split(", ")) - {DASH}
 
 
 def _terms_of_criterion(criterion: Criterion) -> dict[str, str]:
@@ -141,4 +156,5 @@ def _in_short(criterion: Criterion | None) -> str:
 
 
 def _listed(items: Iterable[object]) -> str:
-    return ", ".join(map(str, items)) or DASH
+    """Return a list whose order means nothing."""
+    return ", ".join(sorted(map(str, items))) or DASH

@@ -60,6 +60,14 @@ def outside(text: str) -> str:
     return text[: begin.start()] + "\n" * inside.count("\n") + text[end.end() :]
 
 
+def is_edited(text: str) -> bool:
+    """Tell whether somebody changed a generated part since it was written."""
+    begin, end = _BEGIN.search(text), _END.search(text)
+    if begin is None or end is None or end.start() < begin.end():
+        return False
+    return begin[1] != _digest(text[begin.end() + 1 : end.start()])
+
+
 def _marked(part: str) -> str:
     body = part if part.endswith("\n") else f"{part}\n"
     return (

@@ -1,30 +1,39 @@
-"""Numbers that people write near the name of a metric."""
+"""Numbers that people write of a metric: ``spatial IoU of 0.81``."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 
-_NUMBER = r"[^\n0-9.]{0,25}?(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s?(?P<percent>%?)"
+_LINK = r"(?:[`*_)\]]{0,3}\s?(?:[:=≈~]|\b(?:is|was|of|at|about|around|reached|reaches)\b)[`*_\s]{0,3}){1,3}"
+_NUMBER = r"(?P<number>-?\d{1,30}(?:\.\d{1,30})?(?:[eE][+-]?\d{1,3})?)(?![\d.]*\d)\s?(?P<percent>%?)"
+_LEAST = 3
+"""Shorter names, such as p, stand for too many things."""
 
 
 def numbers_near(text: str, names: Iterable[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield line, metric and number where a fraction or a percentage follows the name of a metric."""
+    """Yield line, metric and number where a fraction or a percentage is said of a metric."""
     for name in names:
+        if len(name) < _LEAST:
+            continue
         words = r"[ _-]".join(map(re.escape, re.split(r"[ _-]", name)))
-        for found in re.finditer(rf"(?<![\w/]){words}(?![\w/]){_NUMBER}", text, re.IGNORECASE):
+        line, position = 1, 0
+        for found in re.finditer(rf"(?<![\w/]){words}(?![\w/]){_LINK}{_NUMBER}", text, re.IGNORECASE):
+            line += text.count("\n", position, found.start())
+            position = found.start()
             if "." in found["number"] or found["percent"]:
-                line = text.count("\n", 0, found.start()) + 1
                 yield line, name, found["number"] + found["percent"]
 
 
 def reads_as(said: str, value: float) -> bool:
     """Tell whether a person may have written a value like that: rounded, or in percent."""
-    percent = said.endswith("%")
-    digits = said.rstrip("%")
-    mantissa = digits.lower().partition("e")[0]
-    step = 10.0 ** -len(mantissa.partition(".")[2])
-    if "e" in digits.lower():
-        step *= 10.0 ** int(digits.lower().partition("e")[2])
-    scaled = value * 100 if percent else value
-    return abs(scaled - float(digits)) <= step * 0.5000001
+    number = said.rstrip("%").lower()
+    mantissa, _, exponent = number.partition("e")
+    try:
+        step = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+        scaled = value * 100 if said.endswith("%") else value
+        distance = abs(scaled - float(number))
+    except (OverflowError, ValueError):
+        return False
+    return distance <= step * 0.5000001 and math.isfinite(distance)

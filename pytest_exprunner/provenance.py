@@ -187,7 +187,8 @@ def diff(root: Path) -> str:
 
     Empty where they do not differ, or nobody can tell.
     """
-    text = git.ask_text(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or ""
+    text = (git.ask(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or b"").decode("utf-8", "replace")
+    text = text.strip()
     if len(text) > _MOST_DIFF:
         text = f"{text[:_MOST_DIFF]}\n[cut here: {len(text):,} characters in all]\n"
     return redaction.redacted(text)

@@ -104,16 +104,30 @@ def _made_up_metrics(function: Function, gated: set[str]) -> Iterator[Tell]:
             for target in node.targets:
                 if isinstance(target, ast.Name):
                     assigned.setdefault(target.id, []).append(node.value)
+    for name, value in _named_values(function):
+        if name not in gated:
+            continue
+        values = assigned.get(value.id, [value]) if isinstance(value, ast.Name) else [value]
+        if any(_is_number(each) for each in values):
+            yield Tell(value.lineno, f"the gated metric {name!r} is a number that stands in the code")
+        if any(_draws(each) for each in values):
+            yield Tell(value.lineno, f"the gated metric {name!r} comes from a random number")
+
+
+def _named_values(function: Function) -> Iterator[tuple[str, ast.expr]]:
+    """Yield what gets a name as metrics do: in a mapping, in ``dict(…)``, by ``metrics["…"] = …``."""
     for node in ast.walk(function):
-        for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
-            name = key.value if isinstance(key, ast.Constant) else None
-            if not isinstance(name, str) or name not in gated:
-                continue
-            values = assigned.get(value.id, [value]) if isinstance(value, ast.Name) else [value]
-            if any(_is_number(each) for each in values):
-                yield Tell(value.lineno, f"the gated metric {name!r} is a number that stands in the code")
-            if any(_draws(each) for each in values):
-                yield Tell(value.lineno, f"the gated metric {name!r} comes from a random number")
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    yield key.value, value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+            yield from ((keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                key = target.slice if isinstance(target, ast.Subscript) else None
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    yield key.value, node.value
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -58,6 +58,7 @@ class _Experiment:
         self._attempts = [a for known in study.attempts(name).values() for a in known]
         self._file = self._layout.results_of(name)
         self._stored = results.load(self._file)
+        self._cut_short = bool(study.pending(name))
 
     def doubts(self) -> Iterator[Doubt]:
         """Everything about it."""
@@ -70,6 +71,7 @@ class _Experiment:
             yield from self._ids()
             yield from self._history()
         yield from self._artifacts()
+        yield from self._generated()
         yield from self._prose()
 
     def _shown(self, path: Path) -> str:
@@ -84,26 +86,58 @@ class _Experiment:
     # --- what the results file says -----------------------------------------------------------
 
     def _claims(self) -> Iterator[Doubt]:
-        state, value = self._state, self._stored.value
-        said = value.get("experiment_id", state.id)
-        if said != state.id:
+        said = self._stored.value.get("experiment_id", self._state.id)
+        if said != self._state.id:
             yield self._wrong(f"says that it is about {shown(said, 60)}")
+        if self._cut_short:
+            yield self._look("is of a run that was cut short; 'exprunner report' writes it anew")
+        elif self._stored.ours:
+            yield from self._ours()
+        else:
+            yield from self._foreign()
+
+    def _ours(self) -> Iterator[Doubt]:
+        """Everything that is not what would be written now."""
+        # Through the same text and back, so that numbers are compared as they are stored.
+        fresh = results.parse(results.dump(results.document(self._state))).value
+        found = list(_differences(self._stored.value, fresh))
+        for path, said, now in found[:_MOST]:
+            yield self._wrong(f"says {path} {said}; from the records it is {now}{self._because(path)}")
+        if len(found) > _MOST:
+            yield self._wrong(f"differs in {len(found) - _MOST} more places")
+
+    def _because(self, path: str) -> str:
+        if path in {"status", "recommendation"}:
+            return f": {self._state.assessment.notes.rstrip('.')}"
+        parts = path.split(".")
+        if parts[0] == "criteria" and parts[-1] == "verdict":
+            criterion = self._state.plan.success_criteria[".".join(parts[1:-1])]
+            return f": {explain(criterion, self._state.criteria[criterion.name])}"
+        return ""
+
+    def _foreign(self) -> Iterator[Doubt]:
+        """What a file of another tool claims, and what it would come to if its numbers were believed."""
+        state, value = self._state, self._stored.value
         for key, found in (("status", str(state.status)), ("recommendation", state.says)):
             if key in value and value[key] != found:
-                why = self._state.assessment.notes.rstrip(".")
-                yield self._wrong(
-                    f"says {key} {shown(value[key], 60)}; from the records it is {found!r}: {why}"
-                )
+                why = state.assessment.notes.rstrip(".")
+                yield self._wrong(f"says {key} {shown(value[key], 60)}; by the plan it is {found!r}: {why}")
         assessment = value.get("assessment")
         if isinstance(assessment, dict):
             yield from self._assessment(assessment)
-        stored = value.get("criteria")
-        for name, criterion in state.plan.success_criteria.items():
-            entry = stored.get(name) if isinstance(stored, dict) else None
-            if isinstance(entry, dict):
-                yield from self._criterion(criterion, entry)
-        if not self._stored.ours:
-            yield from self._foreign()
+        readings = [
+            reading_of(current)
+            for sub in state.subs.values()
+            for current in sub.currents
+            if current.status is Status.COMPLETED
+        ]
+        claims = value.get("recommendation") == Recommendation.PROCEED
+        for criterion in state.plan.gating:
+            believing = criterion.model_copy(update={"evidence": _ANY_EVIDENCE})
+            result = verdicts.evaluate(believing, readings)
+            if not result.met:
+                text = f"if its numbers are believed, {explain(criterion, result)}"
+                yield self._wrong(text) if claims else self._look(text)
 
     def _assessment(self, assessment: Mapping[str, Any]) -> Iterator[Doubt]:
         gating = [self._state.criteria[c.name] for c in self._state.plan.gating]
@@ -115,38 +149,8 @@ class _Experiment:
             key = f"{name}_achieved"
             said = number(assessment.get(key))
             if said is not None and result.value is not None and not _same(said, result.value):
-                yield self._wrong(f"says {key} {shown(said, 24)}; the records say {shown(result.value, 24)}")
-
-    def _criterion(self, criterion: Criterion, entry: Mapping[str, Any]) -> Iterator[Doubt]:
-        result = self._state.criteria[criterion.name]
-        for key, found in (("verdict", str(result.verdict)), ("borderline", result.borderline)):
-            if key in entry and entry[key] != found:
-                yield self._wrong(
-                    f"says {key} {shown(entry[key], 24)} of {criterion.name}; recomputed it is {found}: "
-                    f"{explain(criterion, result)}"
-                )
-        said = number(entry.get("value"))
-        if (said is None) != (result.value is None) or (
-            said is not None and result.value is not None and not _same(said, result.value)
-        ):
-            told = shown(entry.get("value"), 24)
-            yield self._wrong(f"says {criterion.name} {told}; the records say {shown(result.value, 24)}")
-
-    def _foreign(self) -> Iterator[Doubt]:
-        """What a file of another tool would come to, if its numbers were believed."""
-        readings = [
-            reading_of(current)
-            for sub in self._state.subs.values()
-            for current in sub.currents
-            if current.status is Status.COMPLETED
-        ]
-        claims = self._stored.value.get("recommendation") == Recommendation.PROCEED
-        for criterion in self._state.plan.gating:
-            believing = criterion.model_copy(update={"evidence": _ANY_EVIDENCE})
-            result = verdicts.evaluate(believing, readings)
-            if not result.met:
-                text = f"if its numbers are believed, {explain(criterion, result)}"
-                yield self._wrong(text) if claims else self._look(text)
+                found = shown(result.value, 24)
+                yield self._wrong(f"says {key} {shown(said, 24)}; its sub-experiments say {found}")
 
     def _ids(self) -> Iterator[Doubt]:
         inner = self._stored.value.get("results")
@@ -181,7 +185,7 @@ class _Experiment:
         for record in self._attempts:
             for artifact in record.artifacts:
                 copy = self._own_copy(record, artifact)
-                if copy.is_file() and not _is_intact(copy, artifact):
+                if not _leads_out(artifact) and copy.is_file() and not _is_intact(copy, artifact):
                     counts = (record.key.sub_experiment, record.key.sequence) in counted
                     which = "" if counts else ", which no longer counts"
                     yield Doubt("wrong", self._shown(copy), f"is not what the attempt saved{which}")
@@ -195,7 +199,7 @@ class _Experiment:
         missing = []
         for artifact in current.artifacts:
             file, name = folder / artifact.path, shown(artifact.path, 80)
-            if ".." in Path(artifact.path).parts or Path(artifact.path).is_absolute():
+            if _leads_out(artifact):
                 yield self._wrong(f"lists the artifact {name}, which leads out of its folder")
             elif not file.is_file():
                 missing.append(name)
@@ -206,6 +210,17 @@ class _Experiment:
             what = count(len(missing), "artifact")
             verb = "is" if len(missing) == 1 else "are"
             yield self._wrong(f"lists {what} of {current.label} that {verb} not there: {few(missing)}")
+
+    def _generated(self) -> Iterator[Doubt]:
+        """The part of FINDINGS.md that this tool writes, where a person has changed it."""
+        file = self._layout.findings_of(self._state.id)
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return
+        if marked.is_edited(text):
+            what = "the generated part was edited; 'exprunner report' keeps a copy and writes it anew"
+            yield Doubt("wrong", self._shown(file), what)
 
     # --- prose --------------------------------------------------------------------------------
 
@@ -261,6 +276,31 @@ def _same_plain(a: object, b: object) -> bool:
     return a == b if first is None or second is None else _same(first, second)
 
 
+def _leads_out(artifact: Artifact) -> bool:
+    return ".." in Path(artifact.path).parts or Path(artifact.path).is_absolute()
+
+
+_COMPARED = ("status", "recommendation", "assessment", "results", "criteria", "attempts", "registered")
+_MOST = 10
+
+
+def _differences(stored: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield where two results files differ in what this tool computes, and what each says there."""
+    for key in _COMPARED:
+        yield from _differing(key, stored.get(key), fresh.get(key))
+
+
+def _differing(path: str, stored: Any, fresh: Any) -> Iterator[tuple[str, str, str]]:
+    if isinstance(stored, dict) and isinstance(fresh, dict):
+        for key in dict.fromkeys((*fresh, *stored)):
+            yield from _differing(f"{path}.{key}", stored.get(key), fresh.get(key))
+    elif isinstance(stored, list) and isinstance(fresh, list) and len(stored) == len(fresh):
+        for index, (a, b) in enumerate(zip(stored, fresh, strict=True)):
+            yield from _differing(f"{path}[{index}]", a, b)
+    elif not _same_plain(stored, fresh):
+        yield path, shown(stored, 60), shown(fresh, 60)
+
+
 def _is_intact(file: Path, artifact: Artifact) -> bool:
     if not artifact.sha256:
         return True
@@ -275,6 +315,8 @@ def _is_intact(file: Path, artifact: Artifact) -> bool:
 
 def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Doubt]:
     handlers = scan.planned()
+    for problem in scan.problems():
+        yield Doubt("look", "sources", f"{problem}; nothing in it was looked at")
     texts: dict[Path, str] = {}
     for file in scan.files:
         try:

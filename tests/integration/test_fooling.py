@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -44,22 +45,23 @@ class Repository:
     def __init__(self, study: Study, *, begin: bool = True) -> None:
         """Commit a plan and handlers, to ``begin`` with."""
         self.study = study
-        self._git("init", "-q", ".")
+        self.git("init", "-q", ".")
         if not begin:
             return
         study.plan(PLAN)
         study.handlers(HANDLERS)
         self.commit("Plan")
 
-    def _git(self, *arguments: str) -> str:
+    def git(self, *arguments: str) -> str:
+        """Call git."""
         command = ["git", "-c", "user.name=A. Person", "-c", "user.email=a@b.c", *arguments]
         done = subprocess.run(command, cwd=self.study.root, check=True, capture_output=True, text=True)
         return done.stdout
 
     def commit(self, subject: str) -> None:
         """Commit everything; times in commits are whole seconds."""
-        self._git("add", "-A")
-        self._git("commit", "-q", "-m", subject)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", subject)
         time.sleep(1.1)
 
     def edit(self, *changes: tuple[str, str]) -> None:
@@ -120,6 +122,121 @@ def test_everything_in_one_commit(study: Study) -> None:
         "declares it met",
         "0 things moved after there was a result; 2 more to know",
     ]
+
+
+def test_honest_growth(repository: Repository) -> None:
+    """What is only added, or asked for more strictly, is told and fails nothing."""
+    study = repository.study
+    repository.edit(
+        ("    sub_experiments: [e_x2_1]\n", "    sub_experiments: {e_x2_1: {seeds: [0, 1]}, e_x2_2: {}}\n"),
+        ("[x1-first, x2-second]", "[x2-second, x1-first]"),
+        ("gates:\n", "gates:\n  gate_2: {experiments: [x1-first]}\n"),
+    )
+    repository.commit("Grow")
+    found = study.exprunner("audit")
+    assert found.code == 0, found.out
+    assert "moved:" not in found.out
+    assert "told: x2-second.sub_experiments.e_x2_1.seeds – → 0, 1" in found.out
+    assert "gate_1" not in found.out
+    repository.edit(("seeds: [0, 1]", "seeds: [0, 2]"))
+    assert "moved: x2-second.sub_experiments.e_x2_1.seeds 0, 1 → 0, 2" in study.exprunner("audit").out
+
+
+def test_clones(repository: Repository) -> None:
+    """A clone audits and verifies as its origin does; a shallow one says that it is one."""
+    whole, shallow = repository.study.root / "whole", repository.study.root / "shallow"
+    for options, place in ((["-q"], whole), (["-q", "--depth=1"], shallow)):
+        origin = f"file://{repository.study.root}"
+        subprocess.run(["git", "clone", *options, origin, str(place)], check=True, capture_output=True)
+        clone = Study(place)
+        assert clone.exprunner("audit").code == 0
+        assert "0 things wrong" in clone.exprunner("verify").out
+    assert "shallow clone" in Study(shallow).exprunner("audit").out
+
+
+def test_a_merge(repository: Repository) -> None:
+    """A branch with a study of its own moves nothing; a record that was edited in a merge did."""
+    study = repository.study
+    record = study.research / "experiments/x1-first/attempts/e_x1_1/0001/record.json"
+    repository.git("checkout", "-q", "-b", "other")
+    study.write("notes.txt", "A note.")
+    repository.commit("Notes")
+    repository.git("checkout", "-q", "-")
+    repository.edit(("experiments:\n  x1", "experiments:\n  x3-new: {sub_experiments: [e_x3_1]}\n  x1"))
+    repository.commit("Another experiment")
+    repository.git("merge", "-q", "--no-ff", "other", "-m", "Merge")
+    assert study.exprunner("audit").code == 0
+    repository.git("checkout", "-q", "other")
+    study.write("notes.txt", "Another note.")
+    repository.commit("More notes")
+    repository.git("checkout", "-q", "-")
+    repository.git("merge", "-q", "--no-ff", "--no-commit", "other")
+    record.write_text(record.read_text().replace("0.85", "0.95"))
+    repository.commit("Merge with an edit")
+    assert "moved: the record of attempt 1 of e_x1_1 was changed in COMMIT" in "\n".join(audited(study))
+
+
+def test_a_plan_that_was_renamed(repository: Repository) -> None:
+    """Its history goes on under the new name."""
+    study = repository.study
+    repository.git("mv", "research/research_plan.yaml", "research/plan.yaml")
+    file = study.research / "plan.yaml"
+    file.write_text(file.read_text().replace("[x1-first, x2-second]", "[x1-first]"))
+    repository.commit("Rename")
+    out = study.exprunner("audit", "--plan", "research/plan.yaml").out
+    assert "moved: gates.gate_1.experiments x1-first, x2-second → x1-first" in out
+
+
+def test_a_record_that_is_not_what_was_committed(repository: Repository) -> None:
+    """Edited together with its results file, or gone: the last commit knows."""
+    study = repository.study
+    record = study.research / "experiments/x1-first/attempts/e_x1_1/0001/record.json"
+    record.write_text(record.read_text().replace("0.85", "0.95"))
+    (study.research / "experiments/x1-first/results.yaml").unlink()
+    assert study.exprunner("report").code == 0
+    assert "moved: the record of attempt 1 of e_x1_1 has been changed since the last commit" in "\n".join(
+        audited(study)
+    )
+    shutil.rmtree(study.research / "experiments/x1-first")
+    assert "moved: the record of attempt 1 of e_x1_1 is gone since the last commit" in "\n".join(
+        audited(study)
+    )
+
+
+def test_odd_names(study: Study) -> None:
+    """A folder whose name means something to git, and commits with control characters in them."""
+    inner = Study(study.root / "a [x] blob é")
+    inner.root.mkdir()
+    made = Repository(inner)
+    assert inner.pytest().code == 1
+    made.commit("Results \x01 of\x1f all")
+    record = inner.research / "experiments/x1-first/attempts/e_x1_1/0001/record.json"
+    record.write_text(record.read_text().replace("0.85", "0.95"))
+    made.edit(("[x1-first, x2-second]", "[x1-first]"))
+    made.commit("Relax \x01 it")
+    found = inner.exprunner("audit").out
+    assert "moved: the record of attempt 1 of e_x1_1 was changed in" in found
+    assert "moved: gates.gate_1.experiments x1-first, x2-second → x1-first in" in found
+    assert "not committed" not in found
+
+
+@pytest.mark.parametrize("criteria", ["3", "{accuracy: {verdict: [1]}}", "{accuracy: [met]}", "null"])
+def test_results_in_history_that_are_odd(study: Study, criteria: str) -> None:
+    """Whatever was committed once, it is no reason to stop."""
+    study.write("research/experiments/x1-first/results.yaml", f"criteria: {criteria}\nassessment: []\n")
+    Repository(study)
+    assert study.exprunner("audit").code == 0
+    assert study.exprunner("verify").code in {0, 1}
+
+
+def test_a_run_that_was_cut_short(repository: Repository) -> None:
+    """Its files are not wrong; what to do about them is said."""
+    study = repository.study
+    study.handlers(HANDLERS.replace("loss = score", "__import__('os')._exit(3)\n    loss = score"))
+    study.pytest()
+    found = study.exprunner("verify")
+    assert found.code == 0, found.out
+    assert "look: is of a run that was cut short; 'exprunner report' writes it anew" in found.out
 
 
 def test_a_bar_that_was_lowered(repository: Repository) -> None:
@@ -242,6 +359,8 @@ def test_results_that_were_edited(repository: Repository) -> None:
         ("success_criteria_met: false", "success_criteria_met: true"),
         ("accuracy_achieved: 0.85", "accuracy_achieved: 0.95"),
         ("    value: 0.85", "    value: 0.95"),
+        ("confidence: medium", "confidence: high"),
+        ("finding: Better than before.", "finding: Best ever."),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -252,18 +371,20 @@ def test_results_that_were_edited(repository: Repository) -> None:
     assert shown == [
         "research/experiments/x1-first/results.yaml",
         "wrong: says recommendation 'proceed'; from the records it is 'pivot': Not met: accuracy 0.850 (needs ≥ 0.90)",
-        "wrong: says that the success criteria are met; 0 of 1 are",
-        "wrong: says accuracy_achieved 0.95; the records say 0.85",
-        "wrong: says verdict 'target' of accuracy; recomputed it is missed: accuracy of 0.850 is below the 0.90 "
-        "target by 0.050.",
-        "wrong: says accuracy 0.95; the records say 0.85",
-        "5 things wrong, 0 for a person to look at",
+        "wrong: says assessment.success_criteria_met True; from the records it is False",
+        "wrong: says assessment.accuracy_achieved 0.95; from the records it is 0.85",
+        "wrong: says assessment.confidence 'high'; from the records it is 'medium'",
+        "wrong: says results.experiments.e_x1_1.finding 'Best ever.'; from the records it is 'Better than before.'",
+        "wrong: says criteria.accuracy.verdict 'target'; from the records it is 'missed': accuracy of 0.850 is below the "
+        "0.90 target by 0.050.",
+        "wrong: says criteria.accuracy.value 0.95; from the records it is 0.85",
+        "7 things wrong, 0 for a person to look at",
         "research/experiments/x1-first/results.yaml was edited by hand or cut: the attempts count, and what only it "
         "says is imported; 'exprunner report' keeps a copy and writes it anew",
     ]
     told = json.loads(study.exprunner("verify", "--json").out)
     assert told["ok"] is False
-    assert len(told["doubts"]) == 5
+    assert len(told["doubts"]) == 7
 
 
 def test_artifacts_that_changed(study: Study) -> None:
@@ -327,7 +448,7 @@ def test_results_of_another_tool(study: Study) -> None:
     assert out.code == 1
     shown = [line.strip() for line in out.out.splitlines() if "wrong:" in line]
     assert shown == [
-        "wrong: says recommendation 'proceed'; from the records it is 'investigate': Not measured: cka; Measured, but "
+        "wrong: says recommendation 'proceed'; by the plan it is 'investigate': Not measured: cka; Measured, but "
         "inadmissible: r2 (0 of 2 measured)",
         "wrong: says that the success criteria are met; 0 of 2 are",
         "wrong: if its numbers are believed, cka was not measured: e_x1_1 returned 'max_cka'; expected 'cka'.",
@@ -347,5 +468,5 @@ def test_no_repository(study: Study) -> None:
     assert study.pytest().code == 0
     found = study.exprunner("audit", env={"GIT_CEILING_DIRECTORIES": str(study.root.parent)})
     assert found.code == 0
-    assert "there is no git repository, so only the attempt records were looked at" in found.out
+    assert "so only the attempt records were looked at" in found.out
     assert os.environ.get("GIT_DIR") is None

@@ -95,6 +95,8 @@ def test_what_matters_to_whom() -> None:
         ),
         ("if 0.65 <= metrics['iou']:\n        pass", "'iou' meets 0.65 here"),
         ("IOU_THRESHOLD = 0.65", "'iou' meets 0.65 here"),
+        ("return {'metrics': dict(iou=0.81)}", "is a number that stands in the code"),
+        ("m = {}\n    m['iou'] = 0.81\n    return {'metrics': m}", "is a number that stands in the code"),
     ],
 )
 def test_what_stands_out(body: str, said: str) -> None:
@@ -156,6 +158,11 @@ def test_metrics_that_nobody_mentions() -> None:
         ("my_spatial_iou 0.81", []),
         ("results/spatial_iou/0.81", []),
         ("spatial_iou is good. Loss 0.3", []),
+        ("**Spatial IoU**: `0.81`", [(1, "0.81")]),
+        ("spatial_iou, version 1.2", []),
+        ("spatial_iou with 95 % confidence", []),
+        ("spatial_iou [0.7, 0.9]", []),
+        ("spatial_iou is 1.0e999", [(1, "1.0e999")]),
     ],
 )
 def test_numbers_near_a_name(text: str, found: list[tuple[int, str]]) -> None:
@@ -174,6 +181,7 @@ def test_numbers_near_a_name(text: str, found: list[tuple[int, str]]) -> None:
         ("1.5e-3", 0.00152, True),
         ("0.8", 0.75, True),
         ("-0.10", -0.1, True),
+        ("1.0e999", 0.5, False),
     ],
 )
 def test_what_a_number_may_be_written_as(said: str, value: float, fits: bool) -> None:

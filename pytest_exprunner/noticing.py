@@ -123,8 +123,8 @@ def _mixed_code(sub: SubState) -> Iterable[str]:
         for current in currents:
             versions.setdefault(current.code, []).append(str(current.seed))
         if len(versions) > 1:
-            groups = " and ".join(f"seed {sentence_list(seeds)}" for seeds in versions.values())
-            yield f"The seeds of {label(sub.id, variant)} were run with different code: {groups}."
+            groups = "; ".join(sentence_list(seeds) for seeds in versions.values())
+            yield f"The seeds of {label(sub.id, variant)} were not all run with the same code: {groups}."
 
 
 def _misspelt(state: ExperimentState, sub: SubState) -> Iterable[str]:

@@ -166,6 +166,8 @@ def _remarks(state: ExperimentState, verbosity: int) -> Iterator[Line]:
     told_below = failed and recommendation is Recommendation.INVESTIGATE
     if verbosity > 0 or not (proceeds or told_below):
         yield Line(f"  {safe(state.assessment.notes)}")
+    if verbosity > 0:
+        yield Line(f"  confidence {state.assessment.confidence}: {safe(state.assessment.confidence_notes)}")
     if state.replaced_by is not None:
         also = "; it now meets all its criteria, and still does not count as met" if proceeds else ""
         yield Line(f"  replaced by {state.replaced_by}: its misses are expected{also}")

@@ -84,6 +84,10 @@ def test_seeds_that_straddle_the_tier(study: Study) -> None:
         "seeds would settle it, at this spread." in run.text
     )
     assert "(confidence: low)" in run.out
+    assert (
+        "confidence low: Measured 1 of 1 gating criterion; accuracy: 3 seeds with a standard deviation of 0.060; "
+        "accuracy is borderline." in run.text
+    )
     assert "to review: x1-first: accuracy of 0.720" in study.exprunner("status").text
 
 
@@ -190,7 +194,7 @@ def test_a_seed_that_was_tried_again(study: Study, again: str) -> None:
     assert results["criteria"]["accuracy"]["verdict"] == "target"
     [note, *others] = [issue for issue in results["issues"] if "accuracy" in issue or "code" in issue]
     if "seed2" in again:
-        assert note == "The seeds of e_x1_1 were run with different code: seed 0 and 1 and seed 2."
+        assert note == "The seeds of e_x1_1 were not all run with the same code: 0 and 1; 2."
         [note] = others
     assert note.startswith("accuracy was not met in run ")
     assert note.endswith(" with 0.637; what was run since meets it. All is kept.")

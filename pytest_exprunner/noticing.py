@@ -93,7 +93,7 @@ def _improved_as_a_whole(state: ExperimentState, told: set[str]) -> Iterable[str
         if not (bad and result.met) or name in told:
             continue
         value = f" with {number_text(bad[-1].value)}" if bad[-1].value is not None else ""
-        yield f"{name} was not met in run {bad[-1].run}{value}; what was run since meets it. All is kept."
+        yield f"{name} was not met in run {bad[-1].run}{value}; it is met now. All is kept."
 
 
 def _dropped_seeds(sub: SubState) -> Iterable[str]:

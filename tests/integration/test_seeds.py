@@ -197,7 +197,7 @@ def test_a_seed_that_was_tried_again(study: Study, again: str) -> None:
         assert note == "The seeds of e_x1_1 were not all run with the same code: 0 and 1; 2."
         [note] = others
     assert note.startswith("accuracy was not met in run ")
-    assert note.endswith(" with 0.637; what was run since meets it. All is kept.")
+    assert note.endswith(" with 0.637; it is met now. All is kept.")
     assert results["assessment"]["confidence"] == "low"
     assert study.exprunner("report").code == 0
     assert study.results()["issues"] == results["issues"]

@@ -73,14 +73,11 @@ class _First:
         registered the very criterion, it was there before; of other things it cannot be told, so it is not
         held against anybody.
         """
-        first = min((t for t in (self._of(experiment)) if t is not None), default=None)
+        first = min(self._of(experiment), default=None)
         if first is None or first >= time:
             return None
-        known = self.registered.get(experiment, {})
-        if change.criterion and known:
-            return (
-                None if known.get(change.criterion) == _digest(new, experiment, change.criterion) else "moved"
-            )
+        if change.criterion and self.registered.get(experiment):
+            return None if self.had(experiment, change.criterion, new) else "moved"
         since = self.committed.get(experiment)
         sure = since is not None and since < time
         return "moved" if sure and not change.is_open else "told"
@@ -91,12 +88,12 @@ class _First:
         same = known.get(criterion) == _digest(plan, experiment, criterion)
         return same and criterion not in added_later(known)
 
-    def _of(self, experiment: str) -> tuple[datetime | None, datetime | None]:
-        return self.begun.get(experiment), self.committed.get(experiment)
+    def _of(self, experiment: str) -> list[datetime]:
+        return [times[experiment] for times in (self.begun, self.committed) if experiment in times]
 
     def date(self, experiment: str) -> str:
         """Return the day of the first result."""
-        return min(t for t in self._of(experiment) if t is not None).date().isoformat()
+        return min(self._of(experiment)).date().isoformat()
 
 
 def _digest(plan: Plan, experiment: str, name: str) -> str | None:

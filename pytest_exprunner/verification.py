@@ -109,11 +109,11 @@ class _Experiment:
     def _because(self, path: str) -> str:
         if path in {"status", "recommendation"}:
             return f": {self._state.assessment.notes.rstrip('.')}"
-        parts = path.split(".")
-        if parts[0] == "criteria" and parts[-1] == "verdict":
-            criterion = self._state.plan.success_criteria[".".join(parts[1:-1])]
-            return f": {explain(criterion, self._state.criteria[criterion.name])}"
-        return ""
+        name = path.removeprefix("criteria.").removesuffix(".verdict")
+        criterion = self._state.plan.success_criteria.get(name)
+        if criterion is None or path != f"criteria.{name}.verdict":
+            return ""
+        return f": {explain(criterion, self._state.criteria[name])}"
 
     def _foreign(self) -> Iterator[Doubt]:
         """What a file of another tool claims, and what it would come to if its numbers were believed."""

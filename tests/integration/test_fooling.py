@@ -387,6 +387,32 @@ def test_results_that_were_edited(repository: Repository) -> None:
     assert len(told["doubts"]) == 7
 
 
+def test_a_criterion_with_an_odd_name(study: Study) -> None:
+    """Names are no paths: what is told of one that is called verdict is no traceback."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: [e_x1_1], success_criteria: "
+        "{verdict: {target: 0.9}, a.verdict: {target: 0.9}}}}"
+    )
+    study.handlers("def e_x1_1(runner): return {'metrics': {'verdict': 0.95, 'a.verdict': 0.95}}\n")
+    assert study.pytest().code == 0
+    file = study.research / "experiments/x1-first/results.yaml"
+    file.write_text(file.read_text().replace("verdict: target", "verdict: missed"))
+    found = study.exprunner("verify")
+    assert found.code == 1
+    assert (
+        "wrong: says criteria.verdict.verdict 'missed'; from the records it is 'target': verdict of"
+        in found.out
+    )
+    assert (
+        "wrong: says criteria.a.verdict.verdict 'missed'; from the records it is 'target': a.verdict"
+        in found.out
+    )
+    file.write_text(
+        file.read_text().replace("  verdict:\n    verdict: missed", "  verdict: 3\n  other:\n    verdict: x")
+    )
+    assert study.exprunner("verify").code == 1
+
+
 def test_artifacts_that_changed(study: Study) -> None:
     """Published ones and those of attempts that no longer count, by their hashes."""
     study.plan()

@@ -47,7 +47,7 @@ def _seeds(currents: Sequence[Current], plan: Experiment) -> Iterator[Block]:
             rows.append((_name(name, judged), (_mean(numbers),), *((text,) for text in shown)))
     if rows:
         seeds = [f"Seed {current.seed}" for current in currents[:_SHOWN_SEEDS]]
-        yield Table(("Metric", f"Mean and SD of {len(currents)} seeds", *seeds), tuple(rows[:_SHOWN_METRICS]))
+        yield Table(("Metric", f"Mean (SD) of {len(currents)} seeds", *seeds), tuple(rows[:_SHOWN_METRICS]))
     if len(rows) > _SHOWN_METRICS or len(currents) > _SHOWN_SEEDS:
         yield Paragraph(("More metrics or seeds are in results.yaml.",))
     for current in currents:
@@ -58,7 +58,7 @@ def _mean(values: Sequence[float]) -> str:
     import statistics  # noqa: PLC0415 - many runs have no seeds, and it imports much
 
     try:
-        spread = f" ± {number_text(statistics.stdev(values))}" if len(values) > 1 else ""
+        spread = f" (SD {number_text(statistics.stdev(values))})" if len(values) > 1 else ""
         return f"{number_text(statistics.mean(values))}{spread}"
     except (OverflowError, AttributeError, ValueError):  # not finite, or too large
         return DASH

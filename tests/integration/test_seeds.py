@@ -70,6 +70,8 @@ def test_one_attempt_per_seed(study: Study, arguments: tuple[str, ...]) -> None:
         in findings
     )
     assert "accuracy: 3 seeds with a standard deviation of 0.020" in findings
+    # Not ±, which is the interval in the table above.
+    assert "| **accuracy** | 0.820 (SD 0.020) | 0.800 | 0.820 | 0.840 |" in findings
 
 
 def test_seeds_that_straddle_the_tier(study: Study) -> None:

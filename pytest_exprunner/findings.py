@@ -24,7 +24,7 @@ from pytest_exprunner.blocks import (
 from pytest_exprunner.errors import count
 from pytest_exprunner.findings_attempts import attempts_table, attempts_that_count
 from pytest_exprunner.gates import HAS_PASSED
-from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import (
     CriterionResult,
     EvidenceKind,
@@ -78,7 +78,7 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
     if any(len(sub.history) > 1 for sub in state.subs.values()):
         yield Heading(2, ("Attempts",))
         yield attempts_table(state)
-    yield from _claims(plan, state)
+    yield from claims(state)
     yield Heading(2, ("Confidence",))
     yield Paragraph(
         (
@@ -117,7 +117,7 @@ def criteria_table(state: ExperimentState, *, stub: bool = False) -> Table:
                 (tier_text(criterion, criterion.target),),
                 (tier_text(criterion, criterion.acceptable),),
                 (failure_text(criterion),),
-                (Strong("stub" if stub else _verdict_cell(state, criterion, result)),),
+                (Strong("stub" if stub else verdict_cell(state, criterion, result)),),
                 _decided_by(result),
             )
         )
@@ -136,7 +136,8 @@ def verdict_words(criterion: Criterion, result: CriterionResult) -> str:
     return f"{words} ({'warning only' if criterion.severity == 'warn' else 'for information'})"
 
 
-def _verdict_cell(state: ExperimentState, criterion: Criterion, result: CriterionResult) -> str:
+def verdict_cell(state: ExperimentState, criterion: Criterion, result: CriterionResult) -> str:
+    """Return the verdict in words, with the waiver that a person gave where it is in effect."""
     waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
     words = verdict_words(criterion, result)
     return f"{words}, {waiver.text}" if waiver is not None else words
@@ -184,8 +185,9 @@ def _sub_experiments(state: ExperimentState) -> Iterator[Block]:
         yield from attempts_that_count(sub, state.plan)
 
 
-def _claims(plan: Experiment, state: ExperimentState) -> Iterator[Block]:
+def claims(state: ExperimentState) -> Iterator[Block]:
     """What a person wrote into the plan about results: shown, compared, never evidence."""
+    plan = state.plan
     if plan.status is None and plan.outcome is None and not isinstance(plan.achieved, dict):
         return
     yield Heading(2, ("What the plan claims",))

@@ -93,6 +93,12 @@ def declare(parser: pytest.Parser) -> None:
         help="fail where a threshold, or anything else that decides, moved after there was a result",
     )
     group.addoption(
+        "--exp-report",
+        metavar="FILE.html",
+        default=None,
+        help="also write the whole study as one page for a browser, which works offline",
+    )
+    group.addoption(
         "--exp-seeds",
         metavar="NUMBER",
         default=None,
@@ -163,6 +169,18 @@ def seeds(config: pytest.Config) -> int | None:
             f"--exp-seeds: {text!r} is not a number of seeds; expected one from 1 to {_MOST_SEEDS}, such as 5"
         )
     return int(text)
+
+
+def report(config: pytest.Config) -> Path | None:
+    """Return the file of the report that was asked for, or None."""
+    name = config.getoption("exp_report")
+    if name is None:
+        return None
+    if not name.lower().endswith((".html", ".htm")):
+        raise pytest.UsageError(
+            f"--exp-report: {name!r} is not the name of a page; expected one such as report.html"
+        )
+    return absolute(config.invocation_params.dir, name)
 
 
 def devices(config: pytest.Config) -> str | None:
@@ -263,6 +281,7 @@ def intent(config: pytest.Config) -> str:
         "detach",
         "seeds",
         "strict",
+        "report",
         "results",
     ):
         if config.getoption(f"exp_{name}"):

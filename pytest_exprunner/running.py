@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_exprunner import calling, devices, options, plan_file, processes, showing
+from pytest_exprunner import calling, devices, options, plan_file, processes, report_file, showing
 from pytest_exprunner.collecting import EXPLORATORY, LINK, SELECTED, Collecting, only_setup, params_of
 from pytest_exprunner.errors import ExprunnerError, LockedError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
@@ -205,6 +205,7 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         ignore_dependencies=config.getoption("exp_ignore_dependencies"),
         resume=config.getoption("exp_resume"),
         strict=config.getoption("exp_strict"),
+        report=_report(config),
         explain=config.getoption("exp_explain"),
         executor=options.executor(config),
         detach=_detach(config),
@@ -216,6 +217,16 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         tracker_timeout=options.tracker_timeout(config),
         lock_timeout=options.lock_timeout(config),
     )
+
+
+def _report(config: pytest.Config) -> Path | None:
+    file = options.report(config)
+    if file is not None:
+        try:
+            report_file.check(file)
+        except ExprunnerError as error:
+            raise pytest.UsageError(f"--exp-report: {error}") from None
+    return file
 
 
 def _detach(config: pytest.Config) -> bool:
@@ -354,9 +365,19 @@ class RunHooks:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
         self._session.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED, say=self._say)
+        self._write_report()
         self._signals.restore()
         if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write_report(self) -> None:
+        file = self._session.settings.report
+        if file is None or not self._session.started:
+            return
+        try:
+            report_file.write(self._session.study, file)
+        except ExprunnerError as error:
+            self._session.damage.append(str(error))
 
     def _say(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -396,6 +417,9 @@ class RunHooks:
             terminalreporter.write_line(printable(self._config, line.text), **_MARKUP[line.style])
         if verbosity > 0:
             terminalreporter.write_line(f"Findings: {self._session.findings_shown}")
+        report = self._session.settings.report
+        if report is not None and report.is_file():
+            terminalreporter.write_line(f"Report: {self._session.settings.shown(report)}")
 
 
 def _outcome(report: pytest.TestReport) -> Outcome:

@@ -25,6 +25,8 @@ class Settings:
     exploratory: bool = False
     ignore_dependencies: bool = False
     resume: bool = False
+    report: Path | None = None
+    """Where the report is written as a page, if it is."""
     strict: bool = False
     """Fail where something moved after there was a result."""
     explain: bool = False

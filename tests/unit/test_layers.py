@@ -52,6 +52,8 @@ ONLY_IN = {
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},
     "scipy": {"intervals"},
+    "jinja2": {"render.html"},
+    "markupsafe": {"render.html"},
     "numpy": {"intervals"},
     "torch": {"runner"},
     "wandb": {"trackers.wandb"},

@@ -1,0 +1,69 @@
+"""Writes the report of a study as one HTML file, with as much detail as fits."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_exprunner import files, reporting
+from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.study import Study
+
+_IMAGE = re.compile(r'"data:image/[^"]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: its size in bytes, whole and without its images."""
+
+    file: Path
+    size: int
+    without_images: int
+    reduced: bool
+    """Texts were shortened and curves left out, so that it stays small."""
+
+
+def check(file: Path) -> None:
+    """Raise `ExprunnerError` where a report cannot be made, or not written there."""
+    _renderer()
+    folder = next(parent for parent in file.parents if parent.exists())
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ExprunnerError(f"the report {file} cannot be written; expected a file that this user can write")
+
+
+def write(study: Study, file: Path) -> Written:
+    """Write the report of a study. Raises `ExprunnerError` where it cannot be made or written."""
+    render = _renderer()
+    results = study.results()
+    root = root_from(file, study.layout.base)
+    text, light, reduced = "", 0, False
+    for detail in reporting.DETAILS:
+        reduced = detail is not reporting.DETAILS[0]
+        text = render(reporting.build(study, results, detail), root, reduced=reduced)
+        light = len(_IMAGE.sub("", text).encode("utf-8", "backslashreplace"))
+        if light < reporting.LARGEST:
+            break
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(file, data)
+    except OSError as error:
+        raise ExprunnerError(f"the report {file} cannot be written: {error.strerror or error}") from None
+    return Written(file, len(data), light, reduced)
+
+
+def _renderer() -> Callable[..., str]:
+    try:
+        from pytest_exprunner.render.html import render  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[report]'") from None
+    return render
+
+
+def root_from(file: Path, base: Path) -> str:
+    """Return the way from a report to the results folder: empty, or with a slash at its end."""
+    way = os.path.relpath(base, file.parent).replace(os.sep, "/")
+    return "" if way == "." else f"{way}/"

@@ -1,15 +1,20 @@
-"""Another run, watched from a terminal of its own until it is over."""
+"""``exprunner watch``: another run, watched from a terminal of its own until it is over."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
-from pytest_exprunner.following import Seen
+import click
+
+from pytest_exprunner.command_line import EXIT_FAILED, Opened, common, print_json, say
+from pytest_exprunner.following import Follower, Seen
 from pytest_exprunner.journal import read_attempt
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.lock import holder_of
@@ -18,12 +23,53 @@ from pytest_exprunner.progress import Progress
 from pytest_exprunner.records import Level, Status, Verdict
 from pytest_exprunner.render import live, terminal
 from pytest_exprunner.render.terminal import Line, Style
+from pytest_exprunner.values import named_floats, plain
 from pytest_exprunner.watching import Block, Watch, current_run
 
 _BETWEEN_LOOKS = 0.25
+_ANY_WIDTH = 10_000
 
 
-def watch_until_over(layout: Layout, run: str, watching: Watch, say: Callable[[list[Line]], None]) -> Line:
+@click.command()
+@click.option("--once", is_flag=True, help="Show what is running now, and end.")
+@common
+def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -> None:
+    """Follow a run that goes on elsewhere, from its files alone."""
+    opened = Opened(plan, results)
+    layout = Layout(opened.settings.results_root)
+    run = current_run(layout)
+    if not run:
+        if as_json:
+            print_json("watch", {"run": None, "running": []})
+        else:
+            say([Line("no run is going on")])
+        return
+    with contextlib.closing(Follower(layout, run, skip_ended=True)) as follower:
+        _follow(layout, run, Watch(follower), once=once, as_json=as_json)
+
+
+def _follow(layout: Layout, run: str, watching: Watch, *, once: bool, as_json: bool) -> None:
+    if (as_json or once) and not is_led(layout):
+        if as_json:
+            print_json("watch", {"run": run, "gone": True, "running": []})
+        else:
+            say([_gone(run)])
+        raise SystemExit(EXIT_FAILED)
+    if as_json:
+        running = [named_floats(plain(asdict(progress))) for progress in watching.now()]
+        print_json("watch", {"run": run, "running": running})
+    elif once:
+        lines = live.block(watching.now(), time.time(), _ANY_WIDTH)
+        say([Line(f"run {run}", "bold"), *map(Line, lines)])
+    else:
+        say([Line(f"run {run}", "bold")])
+        last = _watch_until_over(layout, run, watching)
+        say([last])
+        if last.style == "bad":
+            raise SystemExit(EXIT_FAILED)
+
+
+def _watch_until_over(layout: Layout, run: str, watching: Watch) -> Line:
     """Tell what begins and ends and, on a terminal, how far each attempt is; return the last word."""
     fancy = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     block = Block(_write, lambda: 0)
@@ -37,17 +83,17 @@ def watch_until_over(layout: Layout, run: str, watching: Watch, say: Callable[[l
             width = shutil.get_terminal_size().columns
             block.draw(live.block(watching.running(), time.time(), width - 1))
         else:
-            before = _say_what_changed(watching.running(), before, say)
+            before = _say_what_changed(watching.running(), before)
         if over or not alive:
             block.erase()
             break
         time.sleep(_BETWEEN_LOOKS)
     if over:
         return Line(f"run {run} is over: 'exprunner status' shows where the study stands", "bold")
-    return gone(run)
+    return _gone(run)
 
 
-def gone(run: str) -> Line:
+def _gone(run: str) -> Line:
     """Say that the process that led a run is not there any more."""
     return Line(f"run {run} is gone without an end: 'exprunner status' tells what is left", "bad")
 
@@ -80,9 +126,7 @@ def _told(seen: Seen, layout: Layout) -> Iterator[Line]:
         yield Line(terminal.safe(f"{name} started"))
 
 
-def _say_what_changed(
-    running: Sequence[Progress], before: Mapping[str, Progress], say: Callable[[list[Line]], None]
-) -> dict[str, Progress]:
+def _say_what_changed(running: Sequence[Progress], before: Mapping[str, Progress]) -> dict[str, Progress]:
     """Where lines cannot be redrawn: one for every stage that has begun."""
     now = {progress.label: progress for progress in running}
     for label, progress in now.items():

@@ -48,7 +48,10 @@ ONLY_IN = {
         "modal_app",
     },
     "yaml": {"yaml_nodes"},
-    "click": {"cli", "command_line", "trust_commands"},
+    "click": {
+        *("cli", "command_line", "check_command", "standing_commands", "writing_commands"),
+        *("trust_commands", "watch_command", "sync_command", "schema_command"),
+    },
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},
     "scipy": {"intervals"},

@@ -1,0 +1,75 @@
+"""``exprunner check``: the plan and its handlers, nothing run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from pytest_exprunner.command_line import EXIT_USAGE, Opened, common, print_json, say
+from pytest_exprunner.errors import PlanError, count
+from pytest_exprunner.render.terminal import Line
+from pytest_exprunner.scan import Scan
+
+
+@click.command()
+@common
+def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Check the plan and find its handlers; nothing is imported or run."""
+    try:
+        opened = Opened(plan, results)
+    except PlanError as error:
+        if not as_json:
+            raise
+        problems = [_problem(problem) for problem in error.problems]
+        print_json("check", {"ok": False, "problems": problems})
+        raise SystemExit(EXIT_USAGE) from None
+    found = opened.scan()
+    found.check()
+    without = found.without_handler(opened.loaded.plan)
+    if as_json:
+        print_json("check", _check_json(opened, found, without))
+        return
+    loaded = opened.loaded
+    subs = sum(1 for _ in loaded.plan.sub_experiments())
+    name = opened.settings.shown(loaded.file)
+    lines = [
+        Line(
+            f"{name}: {count(len(loaded.plan.experiments), 'experiment')}, "
+            f"{count(subs, 'sub-experiment')}, {count(len(loaded.plan.gates), 'gate')}: no problems",
+            "good",
+        ),
+        *(Line(f"warning: {warning}", "warn") for warning in loaded.warnings),
+        *(Line(f"warning: {problem}", "warn") for problem in found.problems()),
+        Line(f"{count(len(found.planned()), 'handler')} for {count(subs, 'sub-experiment')}"),
+        *(
+            Line(f"  no handler: {sub}{f' ({hint})' if hint else ''}", "warn")
+            for sub, hint in without.items()
+        ),
+        *(Line(f"  exploratory: {h.name} ({h.place})") for h in found.exploratory()),
+    ]
+    say(lines)
+
+
+def _problem(problem: Any) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "text": f"{problem.text}{problem.hint}",
+    }
+
+
+def _check_json(opened: Opened, found: Scan, without: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "plan": opened.settings.shown(opened.loaded.file),
+        "problems": [],
+        "warnings": [_problem(warning) for warning in opened.loaded.warnings],
+        "handlers": {sub: {"name": h.name, "place": h.place} for sub, h in found.planned().items()},
+        "without_handler": dict(without),
+        "exploratory": [{"name": h.name, "place": h.place} for h in found.exploratory()],
+        "unreadable": found.problems(),
+    }

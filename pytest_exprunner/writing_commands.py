@@ -1,0 +1,118 @@
+"""``exprunner report`` and ``exprunner collect``: what is written anew from the stored attempts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from pytest_exprunner.command_line import EXIT_FAILED, Opened, common, print_json, say
+from pytest_exprunner.errors import ExprunnerError, count
+from pytest_exprunner.executors.away import Away, Collected, Source
+from pytest_exprunner.layout import Layout
+from pytest_exprunner.lock import RunLock
+from pytest_exprunner.publishing import Publisher
+from pytest_exprunner.render import terminal
+from pytest_exprunner.render.terminal import Line
+
+
+@click.command()
+@common
+def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Write results.yaml and FINDINGS.md anew from the stored attempts."""
+    opened = Opened(plan, results)
+    with _at_work(opened, "report"):
+        written = _write_anew(opened)
+    _tell_written(opened, written, "report", {}, as_json=as_json)
+
+
+@click.command()
+@common
+def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Bring home what attempts elsewhere have left whose run is gone, and write results anew."""
+    opened = Opened(plan, results)
+    layout = Layout(opened.settings.results_root)
+    with _at_work(opened, "collect"):
+        collected = Collected()
+        if Away(layout).pending():
+            collected = Away(layout).collect(_elsewhere())
+        written = _write_anew(opened)
+    if not as_json:
+        brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
+        say([Line(f"brought home: {brought}", "good" if collected.brought else "")])
+        if collected.going_on:
+            say([Line(f"still going on: {', '.join(collected.going_on)}")])
+        if gone:
+            say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
+        for label in collected.failed:
+            say([Line(f"could not be brought home: {label}", "bad")])
+    told = {
+        "brought": list(collected.brought),
+        "going_on": list(collected.going_on),
+        "left_nothing": list(collected.gone),
+        "failed": list(collected.failed),
+    }
+    _tell_written(opened, written, "collect", told, as_json=as_json)
+    if collected.failed:
+        raise SystemExit(EXIT_FAILED)
+
+
+def _elsewhere() -> Source:
+    """Return where answers are kept. Raises `ExprunnerError` where that needs what is not installed."""
+    try:
+        from pytest_exprunner.executors.modal_results import Results as OnModal  # noqa: PLC0415 - optional, and heavy
+    except ImportError as error:
+        raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[modal]'") from None
+    return OnModal()
+
+
+@contextlib.contextmanager
+def _at_work(opened: Opened, command: str) -> Iterator[None]:
+    """Have the results folder to oneself."""
+    layout = Layout(opened.settings.results_root)
+    Publisher(layout).prepare()
+    lock = RunLock(layout.lock_folder)
+    lock.acquire(f"'exprunner {command}'", 0, opened.settings.shown(layout.root))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was written anew, and what has to be said of it."""
+
+    experiments: list[str]
+    notes: list[str]
+    problems: list[str]
+
+
+def _write_anew(opened: Opened) -> _Written:
+    publisher, study = Publisher(Layout(opened.settings.results_root)), opened.study()
+    stored = study.results()
+    written = [e for e, state in stored.experiments.items() if state.started]
+    for experiment in written:
+        publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment))
+    publisher.project(stored)
+    publisher.flush(durable=True)
+    return _Written(written, publisher.notes, study.problems)
+
+
+def _tell_written(
+    opened: Opened, written: _Written, kind: str, told: Mapping[str, Any], *, as_json: bool
+) -> None:
+    findings = opened.settings.shown(Layout(opened.settings.results_root).findings)
+    if as_json:
+        print_json(kind, {**told, **asdict(written), "findings": findings})
+    else:
+        what = (
+            f"wrote results and findings of {count(len(written.experiments), 'experiment')}, and {findings}"
+        )
+        notes = (Line(terminal.safe(note), "warn") for note in [*written.notes, *written.problems])
+        say([Line(what, "good"), *notes])
+    if written.problems:
+        raise SystemExit(EXIT_FAILED)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pytest_exprunner.command_line import EXIT_USAGE, Opened, common, print_json, say
+from pytest_exprunner.command_line import EXIT_USAGE, Opened, common, print_json, problem_json, say
 from pytest_exprunner.errors import PlanError, count
 from pytest_exprunner.render.terminal import Line
 from pytest_exprunner.scan import Scan
@@ -22,7 +22,7 @@ def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
     except PlanError as error:
         if not as_json:
             raise
-        problems = [_problem(problem) for problem in error.problems]
+        problems = [problem_json(problem) for problem in error.problems]
         print_json("check", {"ok": False, "problems": problems})
         raise SystemExit(EXIT_USAGE) from None
     found = opened.scan()
@@ -52,22 +52,12 @@ def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
     say(lines)
 
 
-def _problem(problem: Any) -> dict[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "text": f"{problem.text}{problem.hint}",
-    }
-
-
 def _check_json(opened: Opened, found: Scan, without: Mapping[str, str]) -> dict[str, Any]:
     return {
         "ok": True,
         "plan": opened.settings.shown(opened.loaded.file),
         "problems": [],
-        "warnings": [_problem(warning) for warning in opened.loaded.warnings],
+        "warnings": [problem_json(warning) for warning in opened.loaded.warnings],
         "handlers": {sub: {"name": h.name, "place": h.place} for sub, h in found.planned().items()},
         "without_handler": dict(without),
         "exploratory": [{"name": h.name, "place": h.place} for h in found.exploratory()],

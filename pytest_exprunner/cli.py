@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+
 import click
 
 from pytest_exprunner import __version__
 from pytest_exprunner.check_command import check
-from pytest_exprunner.command_line import EXIT_USAGE
-from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.command_line import EXIT_USAGE, print_json, problem_json
+from pytest_exprunner.errors import ExprunnerError, PlanError, Problem
+from pytest_exprunner.init_command import init
+from pytest_exprunner.new_command import new
 from pytest_exprunner.render import terminal
 from pytest_exprunner.schema_command import schema
 from pytest_exprunner.standing_commands import gates, status
@@ -17,7 +23,18 @@ from pytest_exprunner.watch_command import watch
 from pytest_exprunner.writing_commands import collect, report
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+class _InOrder(click.Group):
+    """Lists its commands in the order in which people need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they were added."""
+        del ctx
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
 @click.version_option(__version__, prog_name="exprunner")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -30,7 +47,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (check, status, report, verify, audit, gates, collect, watch, sync, schema):
+for _command in (init, new, check, status, report, verify, audit, gates, collect, watch, sync, schema):
     cli.add_command(_command)
 
 
@@ -38,6 +55,8 @@ def main() -> None:
     """Run the command; errors meant for people are printed without a traceback."""
     try:
         cli(standalone_mode=False)
+    except PlanError as error:
+        _fail(str(error), [problem_json(problem) for problem in error.problems])
     except ExprunnerError as error:
         _fail(str(error))
     except click.UsageError as error:
@@ -48,7 +67,12 @@ def main() -> None:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
 
 
-def _fail(message: str) -> None:
-    for line in message.splitlines():
-        click.echo(terminal.safe(line, 1000), err=True)
+def _fail(message: str, problems: Sequence[Mapping[str, object]] = ()) -> None:
+    """End with the message for people, or as one JSON object where that was asked for."""
+    if "--json" in itertools.takewhile(lambda word: word != "--", sys.argv[1:]):
+        told = problems or [problem_json(Problem("", 0, 0, "", line)) for line in message.splitlines()]
+        print_json("error", {"ok": False, "exit_code": EXIT_USAGE, "problems": told})
+    else:
+        for line in message.splitlines():
+            click.echo(terminal.safe(line, 1000), err=True)
     raise SystemExit(EXIT_USAGE)

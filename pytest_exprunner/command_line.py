@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from pytest_exprunner import ini, plan_file
-from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.errors import ExprunnerError, Problem
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute, find_plan, setting, study_root
 from pytest_exprunner.plan_file import LoadedPlan
@@ -21,6 +21,7 @@ from pytest_exprunner.render.terminal import Line, Style
 from pytest_exprunner.scan import Scan, scan
 from pytest_exprunner.settings import Settings
 from pytest_exprunner.study import Study
+from pytest_exprunner.values import named_floats, plain
 
 SCHEMA_VERSION = 1
 EXIT_FAILED = 1
@@ -102,15 +103,29 @@ def say(lines: list[Line]) -> None:
 def print_json(kind: str, value: Mapping[str, Any]) -> None:
     """Print one JSON object that says what it is."""
     whole = {"schema": f"exprunner/{kind}", "schema_version": SCHEMA_VERSION, **value}
-    click.echo(json.dumps(whole, indent=2, ensure_ascii=True, default=str))
+    click.echo(json.dumps(named_floats(plain(whole)), indent=2, ensure_ascii=True))
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """Return a problem as JSON has it; line 0 where the whole file is meant."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "text": f"{problem.text}{problem.hint}",
+    }
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that all of them have."""
+    """Give a command the options that all have which look at a study."""
     for decorate in (
         click.option("--plan", metavar="FILE", help="The research plan; searched for upwards by default."),
         click.option("--results", metavar="DIR", help="Folder of results; the plan's folder by default."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text."),
+        json_option,
     ):
         command = decorate(command)
     return command

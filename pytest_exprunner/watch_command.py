@@ -23,7 +23,6 @@ from pytest_exprunner.progress import Progress
 from pytest_exprunner.records import Level, Status, Verdict
 from pytest_exprunner.render import live, terminal
 from pytest_exprunner.render.terminal import Line, Style
-from pytest_exprunner.values import named_floats, plain
 from pytest_exprunner.watching import Block, Watch, current_run
 
 _BETWEEN_LOOKS = 0.25
@@ -56,7 +55,7 @@ def _follow(layout: Layout, run: str, watching: Watch, *, once: bool, as_json: b
             say([_gone(run)])
         raise SystemExit(EXIT_FAILED)
     if as_json:
-        running = [named_floats(plain(asdict(progress))) for progress in watching.now()]
+        running = [asdict(progress) for progress in watching.now()]
         print_json("watch", {"run": run, "running": running})
     elif once:
         lines = live.block(watching.now(), time.time(), _ANY_WIDTH)

@@ -49,7 +49,15 @@ ONLY_IN = {
     },
     "yaml": {"yaml_nodes"},
     "click": {
-        *("cli", "command_line", "check_command", "standing_commands", "writing_commands"),
+        *(
+            "cli",
+            "command_line",
+            "init_command",
+            "new_command",
+            "check_command",
+            "standing_commands",
+            "writing_commands",
+        ),
         *("trust_commands", "watch_command", "sync_command", "schema_command"),
     },
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},

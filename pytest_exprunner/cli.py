@@ -14,8 +14,10 @@ from pytest_exprunner.command_line import EXIT_USAGE, print_json, problem_json
 from pytest_exprunner.errors import ExprunnerError, PlanError, Problem
 from pytest_exprunner.init_command import init
 from pytest_exprunner.new_command import new
+from pytest_exprunner.next_command import next_
 from pytest_exprunner.render import terminal
 from pytest_exprunner.schema_command import schema
+from pytest_exprunner.show_command import history, show
 from pytest_exprunner.standing_commands import gates, status
 from pytest_exprunner.sync_command import sync
 from pytest_exprunner.trust_commands import audit, verify
@@ -47,7 +49,23 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (init, new, check, status, report, verify, audit, gates, collect, watch, sync, schema):
+for _command in (
+    init,
+    new,
+    check,
+    status,
+    next_,
+    report,
+    verify,
+    audit,
+    gates,
+    collect,
+    show,
+    history,
+    watch,
+    sync,
+    schema,
+):
     cli.add_command(_command)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from pytest_exprunner import ini, plan_file
-from pytest_exprunner.errors import ExprunnerError, Problem
+from pytest_exprunner.errors import ExprunnerError, Problem, did_you_mean
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute, find_plan, setting, study_root
 from pytest_exprunner.plan_file import LoadedPlan
@@ -20,10 +20,13 @@ from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line, Style
 from pytest_exprunner.scan import Scan, scan
 from pytest_exprunner.settings import Settings
+from pytest_exprunner.state import GateResult
 from pytest_exprunner.study import Study
 from pytest_exprunner.values import named_floats, plain
+from pytest_exprunner.wording import few
 
 SCHEMA_VERSION = 1
+_SHOWN_IDS = 12
 EXIT_FAILED = 1
 EXIT_PENDING = 3
 EXIT_USAGE = 4
@@ -34,6 +37,9 @@ _COLOURS: dict[Style, dict[str, Any]] = {
     "bold": {"bold": True},
     "": {},
 }
+
+
+Kind = Literal["experiment", "sub_experiment", "gate"]
 
 
 class Opened:
@@ -83,6 +89,24 @@ class Opened:
         """The handlers in the source files."""
         return scan(self.loaded.plan, self.settings.folders, self.root)
 
+    def kind_of(self, name: str) -> Kind:
+        """Return what an id of the plan names. Raises `ExprunnerError` where it names nothing."""
+        plan = self.loaded.plan
+        subs = [sub.id for _experiment, sub in plan.sub_experiments()]
+        known: dict[Kind, Collection[str]] = {
+            "experiment": plan.experiments,
+            "sub_experiment": subs,
+            "gate": plan.gates,
+        }
+        for kind, names in known.items():
+            if name in names:
+                return kind
+        every = [*plan.experiments, *subs, *plan.gates]
+        raise ExprunnerError(
+            f"unknown id {name!r}{did_you_mean(name, every)}; expected an experiment, a sub-experiment or a "
+            f"gate: {few(every, _SHOWN_IDS)}"
+        )
+
     def study(self) -> Study:
         """The stored results."""
         return Study(self.loaded.plan, Layout(self.settings.results_root))
@@ -104,6 +128,16 @@ def print_json(kind: str, value: Mapping[str, Any]) -> None:
     """Print one JSON object that says what it is."""
     whole = {"schema": f"exprunner/{kind}", "schema_version": SCHEMA_VERSION, **value}
     click.echo(json.dumps(named_floats(plain(whole)), indent=2, ensure_ascii=True))
+
+
+def gate_json(gate: GateResult) -> dict[str, Any]:
+    """Return where a gate stands, as JSON has it."""
+    return {
+        "state": str(gate.state),
+        "experiments": list(gate.plan.experiments),
+        "evidence": list(gate.lines),
+        "claimed": gate.plan.status,
+    }
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from pytest_exprunner.records import (
     Status,
     Verdict,
 )
-from pytest_exprunner.state import ExperimentState, GateResult, Results
+from pytest_exprunner.state import ExperimentState, GateResult, Results, SubState
 from pytest_exprunner.wording import (
     DASH,
     explain,
@@ -176,13 +176,18 @@ def review_items(state: ExperimentState) -> list[str]:
 def _sub_experiments(state: ExperimentState) -> Iterator[Block]:
     yield Heading(2, ("Sub-experiments",))
     for sub in state.subs.values():
-        planned = state.plan.sub_experiments[sub.id]
-        yield Heading(3, (Code(sub.id), f" — {planned.name}" if planned.name else ""))
-        if planned.objective:
-            yield Paragraph((f"Objective: {planned.objective.strip()}",))
-        if not sub.currents:
-            yield Paragraph(("Not started.",))
-        yield from attempts_that_count(sub, state.plan)
+        yield from sub_experiment(state, sub)
+
+
+def sub_experiment(state: ExperimentState, sub: SubState) -> Iterator[Block]:
+    """What one sub-experiment found."""
+    planned = state.plan.sub_experiments[sub.id]
+    yield Heading(3, (Code(sub.id), f" — {planned.name}" if planned.name else ""))
+    if planned.objective:
+        yield Paragraph((f"Objective: {planned.objective.strip()}",))
+    if not sub.currents:
+        yield Paragraph(("Not started.",))
+    yield from attempts_that_count(sub, state.plan)
 
 
 def claims(state: ExperimentState) -> Iterator[Block]:
@@ -325,19 +330,25 @@ def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
 
 def _gate(gate: GateResult) -> Iterator[Block]:
     title = f"{gate.plan.id} — {gate.plan.name}" if gate.plan.name else gate.plan.id
-    yield Paragraph((Strong(f"{title}: {str(gate.state).replace('_', ' ')}"), _unlocks(gate)))
+    yield Paragraph(
+        (
+            Strong(f"{title}: {str(gate.state).replace('_', ' ')}"),
+            f". {unlocks(gate)}" if gate.plan.unlocks is not None else "",
+        )
+    )
     yield Bullets(tuple((line,) for line in gate.lines))
     claim = gate.plan.status
     if claim is not None and str(claim) != str(gate.state):
         yield Paragraph(("The plan claims ", Code(str(claim)), f"; measured here: {gate.state}."))
 
 
-def _unlocks(gate: GateResult) -> str:
+def unlocks(gate: GateResult) -> str:
+    """``It would unlock: Phase 2``: what waits for a gate; empty where nothing does."""
     if gate.plan.unlocks is None:
         return ""
     what = gate.plan.unlocks if isinstance(gate.plan.unlocks, str) else sentence_list(list(gate.plan.unlocks))
     verb = "has unlocked" if gate.state in HAS_PASSED else "would unlock"
-    return f". It {verb}: {what}"
+    return f"It {verb}: {what}"
 
 
 def _project_steps(results: Results) -> Iterator[Spans]:

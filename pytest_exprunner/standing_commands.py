@@ -13,6 +13,7 @@ from pytest_exprunner.command_line import (
     EXIT_PENDING,
     Opened,
     common,
+    gate_json,
     print_json,
     say,
 )
@@ -23,7 +24,7 @@ from pytest_exprunner.records import GateState, Status
 from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line, Summary
 from pytest_exprunner.results import document
-from pytest_exprunner.state import GateResult, Results
+from pytest_exprunner.state import Results
 from pytest_exprunner.study import Study
 from pytest_exprunner.watch_command import is_led
 from pytest_exprunner.watching import current_run
@@ -93,7 +94,7 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
             }
             for name, state in stored.experiments.items()
         },
-        "gates": {gate: _gate_json(result) for gate, result in stored.gates.items()},
+        "gates": {gate: gate_json(result) for gate, result in stored.gates.items()},
         "problems": [*study.problems, *study.edits],
     }
 
@@ -137,7 +138,7 @@ def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, a
     chosen = {gate: stored.gates[gate] for gate in gate_ids or stored.gates}
     if as_json:
         problems = [*study.problems, *study.edits]
-        print_json("gates", {"gates": {n: _gate_json(r) for n, r in chosen.items()}, "problems": problems})
+        print_json("gates", {"gates": {n: gate_json(r) for n, r in chosen.items()}, "problems": problems})
     elif not chosen:
         say([Line("the plan has no gates")])
     for result in () if as_json else chosen.values():
@@ -154,12 +155,3 @@ def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, a
     worst = next((s for s in (GateState.FAILED, GateState.PENDING) if s in states), None)
     if worst is not None:
         raise SystemExit(_GATE_EXIT[worst])
-
-
-def _gate_json(result: GateResult) -> dict[str, Any]:
-    return {
-        "state": str(result.state),
-        "experiments": list(result.plan.experiments),
-        "evidence": list(result.lines),
-        "claimed": result.plan.status,
-    }

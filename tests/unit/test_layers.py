@@ -66,6 +66,7 @@ ONLY_IN = {
     "jinja2": {"render.html"},
     "markupsafe": {"render.html"},
     "numpy": {"intervals"},
+    "rich": {"render.console"},
     "torch": {"runner"},
     "wandb": {"trackers.wandb"},
 }

@@ -1,0 +1,90 @@
+"""``exprunner next``: what to do next, and why."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import click
+
+from pytest_exprunner.advice import Action, Known, advise
+from pytest_exprunner.command_line import Opened, common, print_json, say
+from pytest_exprunner.data_files import DataFiles
+from pytest_exprunner.executors.away import Away
+from pytest_exprunner.location import study_root
+from pytest_exprunner.render import terminal
+from pytest_exprunner.render.terminal import Line, Style
+from pytest_exprunner.resume import files_missing
+from pytest_exprunner.watch_command import is_led
+from pytest_exprunner.watching import current_run
+
+_LONG = 1000
+_STYLES: dict[str, Style] = {
+    "repair": "bad",
+    "decide": "warn",
+    "seeds": "warn",
+    "blocked": "warn",
+    "go_on": "good",
+}
+
+
+@click.command(name="next")
+@common
+def next_(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Say what to do next and why, the most urgent first."""
+    opened = Opened(plan, results)
+    study, found = opened.study(), opened.scan()
+    stored = study.results()
+    known = Known(
+        {sub: handler.place for sub, handler in found.planned().items()},
+        found.without_handler(opened.loaded.plan),
+        dict(_lacking(opened)),
+        current_run(study.layout) if is_led(study.layout) else "",
+        _typed(opened),
+    )
+    actions = [*_away(opened, known), *advise(stored, known)]
+    notes = [*study.problems, *study.edits]
+    if as_json:
+        print_json("next", {"actions": [asdict(action) for action in actions], "notes": notes})
+        return
+    say(list(_told(actions)))
+    say([Line(terminal.safe(note), "warn") for note in notes])
+
+
+def _typed(opened: Opened) -> str:
+    """Return the folders of the handlers as one types them here."""
+    names = (os.path.relpath(folder) for folder in opened.settings.folders)
+    return " ".join(shlex.quote(f"{name}/") for name in names)
+
+
+def _lacking(opened: Opened) -> Iterator[tuple[str, str]]:
+    """Which sub-experiments lack data that the plan declares."""
+    layout = opened.study().layout
+    data = DataFiles(study_root(opened.settings.plan_file), layout.state / "hashes")
+    for _experiment, sub in opened.loaded.plan.sub_experiments():
+        missing = data.missing(sub.data)
+        if missing:
+            yield sub.id, files_missing(sub.id, missing)
+
+
+def _away(opened: Opened, known: Known) -> Iterator[Action]:
+    """What was begun on Modal by a run that is gone."""
+    for begun in Away(opened.study().layout).pending():
+        if begun.run != known.going_on:
+            label = begun.job.key.label
+            why = f"{label} was begun on Modal by run {begun.run}, which is gone"
+            yield Action("resume", label, "exprunner collect", why)
+
+
+def _told(actions: Sequence[Action]) -> Iterator[Line]:
+    if not actions:
+        yield Line("nothing is left to do in this plan", "good")
+    for number, action in enumerate(actions, start=1):
+        style = _STYLES.get(action.kind, "")
+        head = f"{number}. {action.kind.replace('_', ' ')}: {action.target}"
+        yield Line(terminal.safe(head), style or "bold")
+        yield Line(f"   {terminal.safe(action.why, _LONG)}")
+        if action.command is not None:
+            yield Line(f"   $ {terminal.safe(action.command, _LONG)}")

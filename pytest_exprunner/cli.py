@@ -11,6 +11,7 @@ import click
 from pytest_exprunner import __version__
 from pytest_exprunner.check_command import check
 from pytest_exprunner.command_line import EXIT_USAGE, print_json, problem_json
+from pytest_exprunner.diff_command import diff
 from pytest_exprunner.errors import ExprunnerError, PlanError, Problem
 from pytest_exprunner.init_command import init
 from pytest_exprunner.new_command import new
@@ -50,21 +51,8 @@ def cli(context: click.Context) -> None:
 
 
 for _command in (
-    init,
-    new,
-    check,
-    status,
-    next_,
-    report,
-    verify,
-    audit,
-    gates,
-    collect,
-    show,
-    history,
-    watch,
-    sync,
-    schema,
+    *(init, new, check, status, next_, report, verify, audit, gates, collect),
+    *(show, history, diff, watch, sync, schema),
 ):
     cli.add_command(_command)
 

@@ -34,6 +34,7 @@ _QUOTED = re.compile(r"['\"]([.\w]+)['\"]")
 _NOT_OURS = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox"})
 _SEES_EVERYTHING = frozenset({"globals", "exec", "eval", "vars"})
 _DIGITS = 16
+_DIGEST = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 
 
 class Sources:
@@ -65,6 +66,13 @@ class Sources:
                 if not kept.exists() and known == digest:  # elsewhere it may have been another text
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     files.replace(kept, self._read(self._root / name)[1])
+
+    def text(self, name: str, digest: str) -> bytes | None:
+        """Return a project file as it was under a hash, where that is kept or is what it still is."""
+        if not _DIGEST.fullmatch(digest):
+            return None
+        known, now = self._read(self._root / name)
+        return now if known == digest else self._stored(digest)
 
     def change(self, file: Path, function: str, before: Hashes) -> str:
         """Say what has changed of a handler since ``before``, or return an empty text."""

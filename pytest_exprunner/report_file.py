@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_exprunner import files, reporting
+from pytest_exprunner.advice import Known
 from pytest_exprunner.errors import ExprunnerError
 from pytest_exprunner.study import Study
 
@@ -34,7 +35,7 @@ def check(file: Path) -> None:
         raise ExprunnerError(f"the report {file} cannot be written; expected a file that this user can write")
 
 
-def write(study: Study, file: Path) -> Written:
+def write(study: Study, file: Path, known: Known) -> Written:
     """Write the report of a study. Raises `ExprunnerError` where it cannot be made or written."""
     render = _renderer()
     results = study.results()
@@ -42,7 +43,7 @@ def write(study: Study, file: Path) -> Written:
     text, light, reduced = "", 0, False
     for detail in reporting.DETAILS:
         reduced = detail is not reporting.DETAILS[0]
-        text = render(reporting.build(study, results, detail), root, reduced=reduced)
+        text = render(reporting.build(study, results, known, detail), root, reduced=reduced)
         light = len(_IMAGE.sub("", text).encode("utf-8", "backslashreplace"))
         if light < reporting.LARGEST:
             break

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_exprunner import curves, findings
+from pytest_exprunner.advice import Action, Known, advise
 from pytest_exprunner.blocks import Block
 from pytest_exprunner.curves import Curve
 from pytest_exprunner.findings_attempts import attempts_table, said_of
@@ -63,7 +64,7 @@ DETAILS = (
     Detail(60, 6, 20, 2_000, 40, machine=True),
     Detail(20, 2, 8, 400, 10, machine=False, review=60),
     Detail(0, 0, 3, 120, 10, machine=False, review=30, rows=True),
-    Detail(0, 0, 2, 60, 0, machine=False, review=12, rows=True),
+    Detail(0, 0, 2, 50, 0, machine=False, review=12, rows=True),
     Detail(0, 0, 1, 30, 0, machine=False, review=12, rows=True, subs=8),
     Detail(0, 0, 0, 0, 0, machine=False, review=12, rows=True, subs=0),
 )
@@ -164,7 +165,7 @@ class Report:
     picture: Picture
     review: tuple[tuple[str, str], ...]
     more_review: int
-    steps: tuple[tuple[str, str], ...]
+    steps: tuple[Action, ...]
     more_steps: int
     gates: tuple[GateCard, ...]
     experiments: tuple[Card, ...]
@@ -173,7 +174,7 @@ class Report:
     """The tone of each experiment and gate."""
 
 
-def build(study: Study, results: Results, detail: Detail = DETAILS[0]) -> Report:
+def build(study: Study, results: Results, known: Known, detail: Detail = DETAILS[0]) -> Report:
     """Return the report of a study, with as much of each thing as ``detail`` says."""
     pictures = _Pictures(study.layout)
     cards = tuple(_card(state, study, results, detail, pictures) for state in results.experiments.values())
@@ -183,12 +184,7 @@ def build(study: Study, results: Results, detail: Detail = DETAILS[0]) -> Report
         for state in results.experiments.values()
         for item in ([] if results.stub else findings.review_items(state))
     ]
-    steps = [
-        (state.id, step)
-        for state in results.experiments.values()
-        if state.replaced_by is None
-        for step in findings.next_steps(state)
-    ]
+    steps = advise(results, known)
     project = results.plan.project
     return Report(
         title=project.name or "Research study",
@@ -289,7 +285,7 @@ def _card(
         strips=tuple(_strips(state)) if detail.attempts else (),
         attempts=_history(state, detail),
         prose=tuple(findings.claims(state)),
-        steps=tuple(findings.next_steps(state)),
+        steps=() if detail.rows else tuple(findings.next_steps(state)),
         provenance=() if detail.rows else tuple(_provenance(state, detail)),
         links=tuple(_links(layout, plan.id)),
         folder=os.path.relpath(folder, layout.base).replace(os.sep, "/"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_exprunner import calling, devices, options, plan_file, processes, report_file, showing
+from pytest_exprunner.advice import Known
 from pytest_exprunner.collecting import EXPLORATORY, LINK, SELECTED, Collecting, only_setup, params_of
 from pytest_exprunner.errors import ExprunnerError, LockedError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
@@ -375,7 +376,8 @@ class RunHooks:
         if file is None or not self._session.started:
             return
         try:
-            report_file.write(self._session.study, file)
+            handlers = {sub: handler.place for sub, handler in self._collecting.scan.planned().items()}
+            report_file.write(self._session.study, file, Known(handlers, self._session.without_handler))
         except ExprunnerError as error:
             self._session.damage.append(str(error))
 

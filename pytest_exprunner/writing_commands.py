@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
+from pytest_exprunner import report_file
+from pytest_exprunner.advice import Known
 from pytest_exprunner.command_line import EXIT_FAILED, Opened, common, print_json, say
 from pytest_exprunner.errors import ExprunnerError, count
 from pytest_exprunner.executors.away import Away, Collected, Source
 from pytest_exprunner.layout import Layout
+from pytest_exprunner.location import absolute
 from pytest_exprunner.lock import RunLock
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.render import terminal
@@ -20,13 +24,35 @@ from pytest_exprunner.render.terminal import Line
 
 
 @click.command()
+@click.option(
+    "--html", metavar="FILE", help="Write the whole study as one page instead; nothing else is written."
+)
 @common
-def report(plan: str | None, results: str | None, *, as_json: bool) -> None:
-    """Write results.yaml and FINDINGS.md anew from the stored attempts."""
+def report(plan: str | None, results: str | None, *, html: str | None, as_json: bool) -> None:
+    """Write results.yaml and FINDINGS.md anew from the stored attempts, or a page for a browser."""
     opened = Opened(plan, results)
+    if html is not None:
+        _write_page(opened, absolute(Path.cwd(), html), as_json=as_json)
+        return
     with _at_work(opened, "report"):
         written = _write_anew(opened)
     _tell_written(opened, written, "report", {}, as_json=as_json)
+
+
+def _write_page(opened: Opened, file: Path, *, as_json: bool) -> None:
+    study, found = opened.study(), opened.scan()
+    handlers = {sub: handler.place for sub, handler in found.planned().items()}
+    without = found.without_handler(opened.loaded.plan)
+    page = report_file.write(study, file, Known(handlers, without))
+    name, notes = opened.settings.shown(file), [*study.problems, *study.edits]
+    if as_json:
+        told = {"bytes": page.size, "bytes_without_images": page.without_images, "reduced": page.reduced}
+        print_json("page", {"page": name, **told, "notes": notes})
+        return
+    say([Line(f"wrote {name} ({page.size / 1000:.0f} kB)", "good")])
+    if page.reduced:
+        say([Line("the study is large: texts are shortened and curves left out", "warn")])
+    say([Line(terminal.safe(note), "warn") for note in notes])
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -52,9 +53,14 @@ def _open(browser: Any, file: Path, **options: Any) -> tuple[Any, Seen]:
     page.on("console", lambda message: seen.messages.append(message.text))
     page.on("pageerror", lambda error: seen.messages.append(str(error)))
     page.on("request", lambda request: seen.requests.append(request.url))
-    page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: _dismiss(dialog, seen))
     page.goto(file.as_uri())
     return page, seen
+
+
+def _dismiss(dialog: Any, seen: Seen) -> None:
+    seen.dialogs.append(dialog.message)
+    dialog.dismiss()
 
 
 def _report(folder: Path, name: str) -> Path:
@@ -182,7 +188,7 @@ def test_it_has_one_outline_and_names_for_what_is_drawn(browser: Any, everything
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
     assert page.evaluate("[...document.images].every(i => i.alt)")
     assert page.evaluate(
         "[...document.querySelectorAll('svg')].every(s => s.closest('[aria-hidden]') || s.getAttribute('aria-label'))"

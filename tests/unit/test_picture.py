@@ -18,7 +18,7 @@ def _plans(draw_: st.DrawFn) -> dict[str, Any]:
     for i in range(number):
         before = [f"x{j}" for j in draw_(st.sets(st.integers(0, i - 1), max_size=3))] if i else []
         phase = draw_(st.one_of(st.none(), st.integers(1, 3)))
-        more = {} if phase is None else {"phase": phase}
+        more: dict[str, Any] = {} if phase is None else {"phase": phase}
         experiments[f"x{i}"] = make_entry(subs=[f"e_{i}"], dependencies=before, **more)
     if number > 2 and draw_(st.booleans()):
         experiments[f"x{number - 1}"]["replaces"] = [

@@ -5,9 +5,10 @@ Every sentence follows from data; where the data does not support one, there is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
+from pytest_exprunner import meaning
 from pytest_exprunner.blocks import (
     Block,
     Bullets,
@@ -21,9 +22,7 @@ from pytest_exprunner.blocks import (
     Strong,
     Table,
 )
-from pytest_exprunner.errors import count
 from pytest_exprunner.findings_attempts import attempts_table, attempts_that_count
-from pytest_exprunner.gates import HAS_PASSED
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import (
     CriterionResult,
@@ -32,7 +31,8 @@ from pytest_exprunner.records import (
     Status,
     Verdict,
 )
-from pytest_exprunner.state import ExperimentState, GateResult, Results, SubState
+from pytest_exprunner.state import ExperimentState, Results, SubState
+from pytest_exprunner.unexpected import surprises
 from pytest_exprunner.wording import (
     DASH,
     explain,
@@ -43,10 +43,6 @@ from pytest_exprunner.wording import (
     tier_text,
     verdict_text,
 )
-
-_SHOWN_METRICS = 40
-_SHOWN_ISSUES = 5
-_SHOWN_TEXT = 60
 
 
 def build_experiment(state: ExperimentState, results: Results, plan_link: str | None) -> Findings:
@@ -60,25 +56,16 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
     if results.stub:
         yield Paragraph((Strong("Stub run: no handler was called and nothing here was measured."),))
     if plan.description:
+        yield Heading(2, ("Question",))
         yield Paragraph((plan.description.strip(),))
-    yield Heading(2, ("Summary",))
-    yield Paragraph(_summary(state))
-    if plan_link:
-        yield Paragraph(("Plan: ", Link(PurePosixPath(plan_link).name, plan_link), "."))
+    yield Heading(2, ("Answer",))
+    yield Paragraph(_summary(state, stub=results.stub))
     if plan.success_criteria:
         yield Heading(2, ("Key metrics",))
         yield criteria_table(state, stub=results.stub)
-        if not results.stub:
-            yield Bullets(tuple(_explained(state)))
-    review = review_items(state)
-    if review and not results.stub:
-        yield Heading(2, ("For a person to look at",))
-        yield Bullets(tuple((item,) for item in review))
-    yield from _sub_experiments(state)
-    if any(len(sub.history) > 1 for sub in state.subs.values()):
-        yield Heading(2, ("Attempts",))
-        yield attempts_table(state)
-    yield from claims(state)
+    if not results.stub:
+        yield from _told_apart(state)
+        yield from _list("Implications", meaning.implications(state, results.plan))
     yield Heading(2, ("Confidence",))
     yield Paragraph(
         (
@@ -86,18 +73,71 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
             f". {state.assessment.confidence_notes}",
         )
     )
-    yield Heading(2, ("Next steps",))
-    yield Bullets(tuple((step,) for step in next_steps(state)))
+    if not results.stub:
+        yield from _list("Caveats", meaning.caveats(state))
+    yield from _list("Next steps", next_steps(state))
+    yield from _sub_experiments(state)
+    if any(len(sub.history) > 1 for sub in state.subs.values()):
+        yield Heading(2, ("Attempts",))
+        yield attempts_table(state)
+    yield from claims(state)
     origin = _provenance(state)
     if origin:
         yield Heading(2, ("Provenance",))
         yield Paragraph(origin)
+    yield Heading(2, ("Links",))
+    yield Paragraph(tuple(_links(plan_link)))
 
 
-def _summary(state: ExperimentState) -> Spans:
+def _told_apart(state: ExperimentState) -> Iterator[Block]:
+    """What worked, what did not, what nobody would have expected, and what a person should look at."""
+    yield from _list("What worked", what_worked(state))
+    yield from _list("What did not", what_did_not(state))
+    yield from _list("Unexpected", surprises(state))
+    yield from _list("For a person to look at", review_items(state))
+
+
+def what_worked(state: ExperimentState) -> Iterator[str]:
+    """The criteria that are met, each in a sentence."""
+    for name, criterion in state.plan.success_criteria.items():
+        if state.criteria[name].met:
+            yield _explained(criterion, state.criteria[name])
+
+
+def what_did_not(state: ExperimentState) -> Iterator[str]:
+    """The criteria that are not met or not measured, and what broke."""
+    for name, criterion in state.plan.success_criteria.items():
+        if not state.criteria[name].met and (state.started or state.criteria[name].measured):
+            yield _explained(criterion, state.criteria[name])
+    for sub in state.subs.values():
+        if sub.status is Status.FAILED:
+            yield f"{sub.id} failed: {sub.reason}"
+
+
+def _explained(criterion: Criterion, result: CriterionResult) -> str:
+    sentence = explain(criterion, result)
+    return f"{sentence} {criterion.note.strip()}" if criterion.note else sentence
+
+
+def _list(title: str, texts: Iterable[str]) -> Iterator[Block]:
+    """A heading and a list, or nothing where there is nothing to say."""
+    items: tuple[Spans, ...] = tuple((text,) for text in texts)
+    if items:
+        yield Heading(2, (title,))
+        yield Bullets(items)
+
+
+def _links(plan_link: str | None) -> Iterator[Span]:
+    if plan_link:
+        yield from (Link(PurePosixPath(plan_link).name, plan_link), " (the plan in words), ")
+    yield from (Link("results.yaml", "results.yaml"), ", ", Link("all findings", "../../FINDINGS.md"), ".")
+
+
+def _summary(state: ExperimentState, *, stub: bool) -> Spans:
     status = str(state.status).replace("_", " ")
+    said = "" if stub else f"{meaning.answer(state)} "
     spans: list[Span] = [
-        "Status ", Strong(status), ", recommendation ", Strong(state.says),
+        said, "Status ", Strong(status), ", recommendation ", Strong(state.says),
         f" (confidence: {state.assessment.confidence}). {state.assessment.notes}",
     ]  # fmt: skip
     if state.replaced_by is not None:
@@ -150,12 +190,6 @@ def _decided_by(result: CriterionResult) -> Spans:
     if result.attempt is not None:
         return (*place, f" attempt {result.attempt}")
     return (*place, f", {result.n} seeds") if result.n > 1 else place
-
-
-def _explained(state: ExperimentState) -> Iterator[Spans]:
-    for name, criterion in state.plan.success_criteria.items():
-        sentence = explain(criterion, state.criteria[name])
-        yield (f"{sentence} {criterion.note.strip()}" if criterion.note else sentence,)
 
 
 def review_items(state: ExperimentState) -> list[str]:
@@ -259,107 +293,3 @@ def _provenance(state: ExperimentState) -> Spans:
     if isinstance(packages, dict):
         versions += [f"{name} {version}" for name, version in packages.items()]
     return (*spans, f", {', '.join(versions)}, {origin.get('platform')}.")
-
-
-def build_project(results: Results) -> Findings:
-    """Return the findings of the whole study."""
-    return tuple(_project(results))
-
-
-def _project(results: Results) -> Iterator[Block]:
-    project = results.plan.project
-    yield Heading(1, (f"Findings: {project.name}" if project.name else "Findings",))
-    if results.stub:
-        yield Paragraph((Strong("Stub run: no handler was called and nothing here was measured."),))
-    if project.hypothesis:
-        yield Paragraph(("Hypothesis: ", project.hypothesis.strip()))
-    yield Heading(2, ("Experiments",))
-    yield Paragraph((_overview(results.experiments.values()),))
-    yield Table(
-        ("Experiment", "Phase", "Status", "Recommendation", "Confidence", "Key metrics"),
-        tuple(_experiment_row(state) for state in results.experiments.values()),
-    )
-    if results.gates:
-        yield Heading(2, ("Gates",))
-        for gate in results.gates.values():
-            yield from _gate(gate)
-    review = [line for state in results.experiments.values() for line in _review_lines(state)]
-    if review and not results.stub:
-        yield Heading(2, ("For a person to look at",))
-        yield Bullets(tuple(review))
-    yield Heading(2, ("Next steps",))
-    yield Bullets(tuple(_project_steps(results)))
-
-
-def _review_lines(state: ExperimentState) -> Iterator[Spans]:
-    items = review_items(state)
-    for item in items[:_SHOWN_ISSUES]:
-        yield (Code(state.id), f": {item}")
-    if len(items) > _SHOWN_ISSUES:
-        yield (Code(state.id), f": {len(items) - _SHOWN_ISSUES} more in its own findings.")
-
-
-def _overview(states: Iterable[ExperimentState]) -> str:
-    groups: dict[str, int] = {}
-    for state in states:
-        word = "not started" if state.status is Status.NOT_STARTED else str(state.assessment.recommendation)
-        groups[word] = groups.get(word, 0) + 1
-    total = count(sum(groups.values()), "experiment")
-    return f"{total}: {', '.join(f'{number} {word}' for word, number in groups.items())}."
-
-
-def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
-    name: Spans = (
-        (Link(state.id, f"experiments/{state.id}/FINDINGS.md"),) if state.started else (Code(state.id),)
-    )
-    metrics = [
-        f"{name} {measured_text(criterion, state.criteria[name])} {verdict_text(state.criteria[name])}"
-        for name, criterion in state.plan.success_criteria.items()
-        if state.criteria[name].value is not None
-    ]
-    said = state.started or bool(state.plan.blockers)
-    return (
-        (*name, f" — {state.plan.name}" if state.plan.name else ""),
-        (str(state.plan.phase) if state.plan.phase is not None else DASH,),
-        (str(state.status).replace("_", " "),),
-        (Strong(state.says) if said else DASH,),
-        (str(state.assessment.confidence) if said else DASH,),
-        ("; ".join(metrics) or DASH,),
-    )
-
-
-def _gate(gate: GateResult) -> Iterator[Block]:
-    title = f"{gate.plan.id} — {gate.plan.name}" if gate.plan.name else gate.plan.id
-    yield Paragraph(
-        (
-            Strong(f"{title}: {str(gate.state).replace('_', ' ')}"),
-            f". {unlocks(gate)}" if gate.plan.unlocks is not None else "",
-        )
-    )
-    yield Bullets(tuple((line,) for line in gate.lines))
-    claim = gate.plan.status
-    if claim is not None and str(claim) != str(gate.state):
-        yield Paragraph(("The plan claims ", Code(str(claim)), f"; measured here: {gate.state}."))
-
-
-def unlocks(gate: GateResult) -> str:
-    """``It would unlock: Phase 2``: what waits for a gate; empty where nothing does."""
-    if gate.plan.unlocks is None:
-        return ""
-    what = gate.plan.unlocks if isinstance(gate.plan.unlocks, str) else sentence_list(list(gate.plan.unlocks))
-    verb = "has unlocked" if gate.state in HAS_PASSED else "would unlock"
-    return f"It {verb}: {what}"
-
-
-def _project_steps(results: Results) -> Iterator[Spans]:
-    found = False
-    for state in results.experiments.values():
-        if state.started and state.replaced_by is None:
-            for step in next_steps(state):
-                found = True
-                yield (Code(state.id), f": {step}")
-    waiting: Sequence[str] = [s.id for s in results.experiments.values() if not s.started]
-    if waiting:
-        yield (f"Not started: {sentence_list(list(waiting))}.",)
-    elif not found:
-        yield ("Nothing is left to do in this plan.",)

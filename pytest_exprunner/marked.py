@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _BEGIN = re.compile(r"^<!-- exprunner:begin ([0-9a-f]{16}) .*-->$", re.MULTILINE)
 _END = re.compile(r"^<!-- exprunner:end -->$", re.MULTILINE)
-_NOTES = "\n## Notes\n\n_Write here; what stands outside the generated part is never touched._\n"
+
+NOTES = {"Notes": "Write here; what stands outside the generated part is never touched."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +26,16 @@ class Merged:
     problem: str = ""
 
 
-def merge(existing: str | None, part: str) -> Merged:
+def merge(existing: str | None, part: str, prose: Mapping[str, str] = NOTES) -> Merged:
     """Put ``part`` into the place of the old one, at the end where there is none.
 
-    Where the markers are damaged the text comes back as it was, with the problem in words.
+    A new file offers sections for ``prose``, by title, each with a line about what belongs there. Where the
+    markers are damaged the text comes back as it was, with the problem in words.
     """
     marked = _marked(part)
     if existing is None:
-        return Merged(f"{marked}{_NOTES}")
+        offered = (f"\n## {title}\n\n_{about}_\n" for title, about in prose.items())
+        return Merged(f"{marked}{''.join(offered)}")
     begins, ends = list(_BEGIN.finditer(existing)), list(_END.finditer(existing))
     if not begins and not ends and "exprunner:begin" not in existing:
         separator = (

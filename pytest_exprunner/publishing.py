@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_exprunner import files, findings, marked, results
+from pytest_exprunner import files, findings, findings_project, marked, results
 from pytest_exprunner.blocks import Findings
 from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix, attempt_name
 from pytest_exprunner.records import Artifact, AttemptRecord
@@ -25,6 +25,18 @@ _IGNORED = """\
 */attempts/*/*/log.txt
 */attempts/*/*/artifacts/
 """
+
+
+# Where people write: the sections that a new file offers below its generated part, and what belongs there.
+_OF_EXPERIMENT = {
+    "Interpretation": "What does it mean, for the hypothesis and beyond the numbers?",
+    "Limits": "What was not tried, and what would change your mind?",
+    "Notes": "Anything else; what stands outside the generated part is never touched.",
+}
+_OF_PROJECT = {
+    "Interpretation": "What do the experiments say together?",
+    "Notes": "Anything else; what stands outside the generated part is never touched.",
+}
 
 
 class _Hashes:
@@ -72,12 +84,12 @@ class Publisher:
         if hand_written.is_file():
             link = os.path.relpath(hand_written, self._layout.experiment(state.id))
         document = findings.build_experiment(state, study, link)
-        self._findings(self._layout.findings_of(state.id), document)
+        self._findings(self._layout.findings_of(state.id), document, _OF_EXPERIMENT)
 
     def project(self, study: Results) -> None:
         """Write the findings of the whole study."""
         self._layout.base.mkdir(parents=True, exist_ok=True)
-        self._findings(self._layout.findings, findings.build_project(study))
+        self._findings(self._layout.findings, findings_project.build_project(study), _OF_PROJECT)
 
     def flush(self, *, durable: bool) -> None:
         """Put what was written into the place of what was there; ``durable`` survives a power cut."""
@@ -136,14 +148,14 @@ class Publisher:
 
     # --- FINDINGS.md --------------------------------------------------------------------------
 
-    def _findings(self, file: Path, document: Findings) -> None:
+    def _findings(self, file: Path, document: Findings, prose: Mapping[str, str]) -> None:
         on_disk = _read(file)
         try:
             existing = None if on_disk is None else on_disk.decode("utf-8")
         except UnicodeDecodeError:
             self._note(f"{self._shown(file)} is not UTF-8 text; it was left as it is.")
             return
-        merged = marked.merge(existing, markdown.render(document))
+        merged = marked.merge(existing, markdown.render(document), prose)
         if merged.problem:
             self._note(f"{self._shown(file)} {merged.problem}.")
             return

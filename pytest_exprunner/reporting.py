@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_exprunner import curves, findings
+from pytest_exprunner import curves, findings, meaning
 from pytest_exprunner.advice import Action, Known, advise
 from pytest_exprunner.blocks import Block
 from pytest_exprunner.curves import Curve
@@ -28,6 +28,7 @@ from pytest_exprunner.render.picture import Picture, draw
 from pytest_exprunner.render.scales import Bar, Point, Strip, bar, strip
 from pytest_exprunner.state import Current, ExperimentState, GateResult, Past, Results, SubState
 from pytest_exprunner.study import Study
+from pytest_exprunner.unexpected import surprises
 from pytest_exprunner.values import Plain, as_float, number
 from pytest_exprunner.wording import DASH, explain, failure_text, measured_text, number_text, tier_text
 
@@ -125,7 +126,9 @@ class Card:
     replaced_by: str
     started: bool
     measured: tuple[Measured, ...]
-    review: tuple[str, ...]
+    answer: str
+    told: tuple[tuple[str, tuple[str, ...]], ...]
+    """Lists of sentences, each with its title."""
     subs: tuple[SubCard, ...]
     more_subs: int
     rows: bool
@@ -276,7 +279,8 @@ def _card(
         replaced_by=state.replaced_by or "",
         started=state.started,
         measured=tuple(_measured(state, results, detail)),
-        review=() if results.stub else tuple(_cut(i, detail) for i in findings.review_items(state)),
+        answer="" if results.stub else meaning.answer(state),
+        told=() if results.stub else tuple(_told_apart(state, results, detail)),
         subs=tuple(
             _sub(state, sub, attempts.get(sub.id, ()), detail, pictures) for sub in subs[: detail.subs]
         ),
@@ -290,6 +294,21 @@ def _card(
         links=tuple(_links(layout, plan.id)),
         folder=os.path.relpath(folder, layout.base).replace(os.sep, "/"),
     )
+
+
+def _told_apart(
+    state: ExperimentState, results: Results, detail: Detail
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    lists = {
+        "For a person to look at": findings.review_items(state),
+        "Unexpected": surprises(state),
+        "Implications": () if detail.rows else meaning.implications(state, results.plan),
+        "Caveats": () if detail.rows else meaning.caveats(state),
+    }
+    for title, texts in lists.items():
+        found = tuple(_cut(text, detail) for text in texts)
+        if found:
+            yield title, found
 
 
 def _cut(text: str, detail: Detail) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pytest_exprunner import attempt_history, findings
+from pytest_exprunner import attempt_history, findings, findings_project
 from pytest_exprunner.blocks import Block, Bullets, Code, Findings, Heading, Paragraph, Strong
 from pytest_exprunner.command_line import Opened, common, gate_json, print_json, say
 from pytest_exprunner.errors import ExprunnerError
@@ -63,7 +63,7 @@ def _gate(stored: Results, name: str) -> Iterator[Block]:
     claimed = f" The plan claims {claim}." if claim is not None and str(claim) != str(gate.state) else ""
     yield Paragraph(("It is ", Strong(str(gate.state).replace("_", " ")), f".{claimed}"))
     yield Bullets(tuple((line,) for line in gate.lines))
-    yield Paragraph((findings.unlocks(gate),))
+    yield Paragraph((findings_project.unlocks(gate),))
 
 
 def _as_json(stored: Results, name: str, kind: str) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def make_record(
     sub: str = SUB,
     sequence: int = 1,
     variant: str | None = None,
+    seed: int | None = None,
     run: str = "",
     status: Status = Status.COMPLETED,
     experiment: str = X1,
@@ -95,7 +96,7 @@ def make_record(
         **more,
     }
     return AttemptRecord(
-        key=AttemptKey(experiment, sub, sequence, variant),
+        key=AttemptKey(experiment, sub, sequence, variant, seed),
         run=run or f"run-{sequence}",
         nodeid=f"experiments/handlers.py::{sub}_probe",
         status=status,

@@ -1,0 +1,134 @@
+"""What a result means in the plan, in sentences that the data supports. Pure.
+
+Of one experiment they follow from its own state and the plan alone, so that its findings do not grow
+old when another experiment is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pytest_exprunner.errors import count
+from pytest_exprunner.plan import Plan
+from pytest_exprunner.records import EvidenceKind, Recommendation, Status
+from pytest_exprunner.state import Current, ExperimentState, Past
+from pytest_exprunner.wording import few, sentence_list
+
+_ANSWERS = {
+    ("claim", Recommendation.PROCEED): "The claim holds, by criteria that were written down first.",
+    ("claim", Recommendation.PIVOT): "The claim does not hold as it was stated.",
+    ("question", Recommendation.PROCEED): "The question is answered, and the answer is good enough to go on.",
+    (
+        "question",
+        Recommendation.PIVOT,
+    ): "The question is answered, and the answer is not good enough to go on.",
+    ("pivot", Recommendation.PROCEED): "The new approach holds.",
+    ("pivot", Recommendation.PIVOT): "The new approach does not hold either.",
+    ("", Recommendation.PROCEED): "It holds.",
+    ("", Recommendation.PIVOT): "It does not hold.",
+}
+_SHOWN = 5
+
+
+def answer(state: ExperimentState) -> str:
+    """Answer an experiment's question in a sentence; what is open is said to be open."""
+    if not state.started:
+        return "There is no answer yet: nothing has been run."
+    says = state.assessment.recommendation
+    if says is Recommendation.BLOCK:
+        return "There is no answer yet: something is in the way."
+    if says is Recommendation.INVESTIGATE:
+        return "There is no answer yet."
+    if says is Recommendation.PROCEED and state.waived:
+        return "It goes on because a person decided so; its criteria are not all met."
+    return _ANSWERS[state.plan.type or "", says]
+
+
+def implications(state: ExperimentState, plan: Plan) -> Iterator[str]:
+    """Say what follows for gates, and for experiments that depend on this one or replace it."""
+    if not state.started:
+        return
+    says = state.assessment.recommendation
+    for gate in plan.gates_of(state.id):
+        yield f"{gate}: {_for_gate(state, says)}"
+    waiting = [name for name in plan.experiments if state.id in plan.experiments[name].dependencies]
+    if waiting and state.replaced_by is None:
+        names, verb = sentence_list(waiting), "depends" if len(waiting) == 1 else "depend"
+        may = "nothing here is in the way" if says is Recommendation.PROCEED else "not to be run yet"
+        yield f"{names} {verb} on this experiment: {may}."
+    if state.replaced_by is not None:
+        yield f"{state.replaced_by} replaces it: a miss here is expected and decides nothing any more."
+    for old in state.plan.replaces:
+        holds = says is Recommendation.PROCEED
+        yield f"It replaces {old}{'' if holds else ', and does not stand in for it yet'}."
+
+
+def _for_gate(state: ExperimentState, says: Recommendation) -> str:
+    if state.replaced_by is not None:
+        return "it cannot pass with this experiment in it, which was replaced."
+    if says is Recommendation.PROCEED:
+        waiver = " with a waiver" if state.waived else ""
+        return f"as far as this experiment decides, it passes{waiver}."
+    if says is Recommendation.PIVOT:
+        return "this experiment fails it."
+    return "it stays pending as long as this experiment is open."
+
+
+def caveats(state: ExperimentState) -> Iterator[str]:
+    """Say what limits the result and is not told with its confidence."""
+    currents = [c for sub in state.subs.values() for c in sub.currents if c.finished_at]
+    yield from _dirty(currents)
+    yield from _not_real(currents)
+    again = [sub.id for sub in state.subs.values() if _runs(sub.history) > 1]
+    if again:
+        verb = "was" if len(again) == 1 else "were"
+        yield f"{few(again, _SHOWN)} {verb} run more than once: the latest run decides, whatever it found."
+    machines = dict.fromkeys(str(c.provenance["host"]) for c in currents if c.provenance.get("host"))
+    if len(machines) > 1:
+        yield f"The attempts that count were made on {count(len(machines), 'machine')}."
+
+
+def _dirty(currents: list[Current]) -> Iterator[str]:
+    found = [c.label for c in currents if c.provenance.get("dirty")]
+    if found:
+        yield (
+            f"{few(found, _SHOWN)} ran with changes that were not committed: the commit alone does not "
+            "give the code."
+        )
+
+
+def _not_real(currents: list[Current]) -> Iterator[str]:
+    for current in currents:
+        for evidence in current.evidence:
+            if evidence.kind is not EvidenceKind.REAL:
+                yield f"The numbers of {current.label} are {evidence.kind}: {evidence.reason}."
+
+
+def _runs(history: Iterable[Past]) -> int:
+    return len({past.run for past in history if past.status is Status.COMPLETED})
+
+
+def standing(states: list[ExperimentState]) -> Iterator[str]:
+    """Say which experiments hold, which do not and which are open; those that were replaced apart."""
+    groups: dict[str, list[str]] = {"holds": [], "does not hold": [], "is open": [], "was replaced": []}
+    for state in states:
+        groups[_stands(state)].append(state.id)
+    plural = {
+        "holds": "hold",
+        "does not hold": "do not hold",
+        "is open": "are open",
+        "was replaced": "were replaced",
+    }
+    for words, names in groups.items():
+        if names:
+            verb = words if len(names) == 1 else plural[words]
+            yield f"{count(len(names), 'experiment')} {verb}: {few(names, _SHOWN)}."
+
+
+def _stands(state: ExperimentState) -> str:
+    if state.replaced_by is not None:
+        return "was replaced"
+    says = state.assessment.recommendation if state.started else None
+    if says is Recommendation.PROCEED:
+        return "holds"
+    return "does not hold" if says is Recommendation.PIVOT else "is open"

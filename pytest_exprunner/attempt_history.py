@@ -14,6 +14,7 @@ from pytest_exprunner.values import Plain, number
 from pytest_exprunner.wording import DASH, few, number_text
 
 _SHOWN_TEXT = 120
+_A_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _table(plan: Experiment, entries: Sequence[Entry]) -> Table:
         "Variant": [(e.variant or "",) for e in entries],
         "Seed": [("" if e.seed is None else str(e.seed),) for e in entries],
         "Started": [((e.started_at or "")[:19].replace("T", " "),) for e in entries],
-        "Took": [("" if e.duration_s is None else f"{number_text(e.duration_s)} s",) for e in entries],
+        "Took": [(_seconds(e.duration_s),) for e in entries],
         "Status": [(Strong(e.status.replace("_", " ")),) for e in entries],
     }
     for metric in dict.fromkeys(name for e in entries for name in e.metrics):
@@ -118,6 +119,10 @@ def _table(plan: Experiment, entries: Sequence[Entry]) -> Table:
         tuple(cell if _said(cell) else (DASH,) for cell in row) for row in zip(*shown.values(), strict=True)
     )
     return Table(tuple(shown), rows)
+
+
+def _seconds(duration: float | None) -> str:
+    return "" if duration is None else f"{duration:.3f} s" if duration < _A_MINUTE else f"{duration:.0f} s"
 
 
 def _said(cell: Spans) -> bool:
@@ -137,10 +142,13 @@ def _value(value: Plain, against: tuple[float, ...]) -> str:
 
 def _afterwards(entries: Sequence[Entry]) -> Iterator[Block]:
     """What a table has no room for."""
+    alike: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         if entry.why:
-            status = entry.status.replace("_", " ")
-            yield Paragraph((f"Attempt {entry.attempt} {status}: {entry.why}",))
+            alike.setdefault((entry.status.replace("_", " "), entry.why), []).append(str(entry.attempt))
+    for (status, why), numbers in alike.items():
+        noun = "Attempt" if len(numbers) == 1 else "Attempts"
+        yield Paragraph((f"{noun} {few(numbers, 8)} {status}: {why}",))
     if any(entry.commit and entry.dirty for entry in entries):
         yield Paragraph(("A + after a commit: there were changes that it does not have.",))
     gone = [str(entry.attempt) for entry in entries if not entry.on_disk]

@@ -16,7 +16,7 @@ from pytest_exprunner.sources import normal
 from pytest_exprunner.values import Plain, as_float, encode, number
 from pytest_exprunner.wording import DASH, few, number_text
 
-_SHOWN_VALUE = 60
+_SHOWN_VALUE = 120
 _MACHINE = ("host", "machine", "cpu", "cpus", "memory_bytes", "gpus", "platform", "python")
 _NO_PARTS: dict[str, Plain] = {}
 

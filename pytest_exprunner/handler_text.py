@@ -153,22 +153,30 @@ def _some(seeds: Sequence[int]) -> str:
 
 def _metrics(plan: Plan, experiment: Experiment, sub: SubExperiment) -> dict[str, tuple[str, str]]:
     """Metrics that criteria need of it: what is told of each, and what its message adds."""
-    found: dict[str, tuple[str, str]] = {}
-    for criterion in experiment.success_criteria.values():
-        source, _variant = criterion.source
-        if source in (None, sub.id):
-            of = "" if criterion.baseline is None else f"{_compared(criterion)}: "
-            target = f"target {tier_text(criterion, criterion.target)}"
-            found[criterion.metric_name] = (f"{of}{_tiers(criterion)}", f" ({of}{target})")
+    judged: dict[str, list[tuple[str, str]]] = {}
+    baselines: dict[str, tuple[str, str]] = {}
+    for owner in plan.experiments.values():
+        for criterion in owner.success_criteria.values():
+            own = owner is experiment and criterion.source[0] in (None, sub.id)
+            if own:
+                judged.setdefault(criterion.metric_name, []).append(_task(criterion))
             base = criterion.baseline
-            if base is not None and base.sub_experiment is None:
-                found.setdefault(base.metric, (f"{_one_line(criterion.name)} compares with it", ""))
-    for other in plan.experiments.values():
-        for criterion in other.success_criteria.values():
-            base = criterion.baseline
-            if base is not None and base.sub_experiment == sub.id:
-                found.setdefault(base.metric, (f"{_one_line(criterion.name)} compares with it", ""))
-    return found
+            if base is not None and (base.sub_experiment == sub.id or (own and base.sub_experiment is None)):
+                baselines[base.metric] = (f"{_one_line(criterion.name)} compares with it", "")
+    tasks = {
+        metric: (
+            "; ".join(told for told, _target in found),
+            f" ({'; '.join(target for _told, target in found)})",
+        )
+        for metric, found in judged.items()
+    }
+    return {**baselines, **tasks}
+
+
+def _task(criterion: Criterion) -> tuple[str, str]:
+    """All tiers of a criterion, and its target alone."""
+    of = "" if criterion.baseline is None else f"{_compared(criterion)}: "
+    return f"{of}{_tiers(criterion)}", f"{of}target {tier_text(criterion, criterion.target)}"
 
 
 def _compared(criterion: Criterion) -> str:

@@ -71,7 +71,7 @@ def _about(state: ExperimentState, results: Results, known: Known) -> Iterator[A
     yield from _unfinished(state, known)
     yield from _ready(state, results, known)
     yield from _borderline(state, known)
-    yield from _decisions(state)
+    yield from _decisions(state, results)
 
 
 def _marked(known: Known, *ids: str, more: str = "") -> str:
@@ -214,13 +214,15 @@ def _more_seeds(criterion: Criterion, result: CriterionResult, sub: str, known: 
     return Action("seeds", sub, command, f"{where}; {at}")
 
 
-def _decisions(state: ExperimentState) -> Iterator[Action]:
+def _decisions(state: ExperimentState, results: Results) -> Iterator[Action]:
     """What a person has to decide: the plan's own words for it, where it has some."""
     says = state.assessment.recommendation
     if not state.started and says is not Recommendation.BLOCK:
         return
     if says is Recommendation.INVESTIGATE and state.status is not Status.COMPLETED:
         return  # what is broken, unfinished or missing is told already
+    if says is Recommendation.PROCEED and decide(results.plan, state.id, results.experiments).reasons:
+        return  # what it rests on does not hold
     planned = getattr(state.plan.next_steps, str(says))
     notes = state.assessment.notes.rstrip(".")
     why = [f"{state.id} says {says} ({notes}); the plan: {step}" for step in planned]

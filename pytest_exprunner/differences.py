@@ -160,7 +160,7 @@ def _machine(record: AttemptRecord) -> dict[str, Plain]:
 
 
 def _run(record: AttemptRecord) -> dict[str, Plain]:
-    return {**record.options, "test": record.nodeid}
+    return {**record.options, "test": record.nodeid.partition("[")[0]}
 
 
 def _code(before: Mapping[str, Any], after: Mapping[str, Any], text: Text) -> Iterator[FileChange]:

@@ -152,8 +152,10 @@ def test_hostile_texts(study: Study) -> None:
         assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", run.out), command
         assert not re.search(r"^::", run.out, re.MULTILINE), command
     environment = {**os.environ, "TERM": "xterm-256color"}
-    command = [sys.executable, "-m", "pytest_exprunner", "show", "e_x1_1"]
-    assert "[/bold]" in terminal.show(command, study.root, environment).last
+    shown = terminal.show(
+        [sys.executable, "-m", "pytest_exprunner", "show", "e_x1_1"], study.root, environment
+    )
+    assert "[/bold]" in shown.last
 
 
 # --- history ------------------------------------------------------------------------------------

@@ -229,3 +229,15 @@ def test_the_order(values: tuple[float, ...]) -> None:
     order = ["repair", "resume", "write", "run", "blocked", "seeds", "decide", "gate", "go_on"]
     assert kinds == sorted(kinds, key=order.index)
     assert kinds[0] == "repair"
+
+
+def test_steps_wait_for_their_ground() -> None:
+    """Where to go on is not told of a result whose dependency no longer holds."""
+    entries = {
+        X1: make_entry(),
+        "x2": make_entry(subs=("e_2",), dependencies=[X1], next_steps={"proceed": ["go"]}),
+    }
+    plan = make_plan(entries)
+    second = make_record({"accuracy": 0.9}, sub="e_2", experiment="x2")
+    assert [a.kind for a in advice(make_record({"accuracy": 0.9}), second, plan=plan)] == ["go_on"]
+    assert [a.kind for a in advice(failed(), second, plan=plan)] == ["repair"]

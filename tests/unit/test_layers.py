@@ -131,3 +131,10 @@ def test_nothing_heavy_is_imported_with_the_plugin() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_rich_is_not_imported_before_somebody_looks() -> None:
+    """The command line, as scripts and pipes use it, goes without rich."""
+    code = "import sys, pytest_exprunner.cli; print('rich' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -18,7 +18,7 @@ from pytest_exprunner.intervals import seeds_to_settle
 from pytest_exprunner.plan import Criterion, split_source
 from pytest_exprunner.records import CriterionResult, GateState, Recommendation, Status, Verdict
 from pytest_exprunner.state import Current, ExperimentState, GateResult, Results, SubState
-from pytest_exprunner.wording import estimate_of, number_text, sentence_list, tier_text
+from pytest_exprunner.wording import estimate_of, sentence_list, tier_text, value_text
 
 Kind = Literal["repair", "wait", "resume", "write", "run", "blocked", "seeds", "decide", "gate", "go_on"]
 _ORDER: tuple[Kind, ...] = (
@@ -51,14 +51,16 @@ class Known:
     going_on: str = ""
     """The run that is at work just now."""
     folder: str = "experiments/"
-    """The folder of the handlers, as it is typed."""
+    """The folder of the handlers, as it is typed, with options that the run needs."""
+    options: str = ""
+    """Options that a command of exprunner needs, each after a space."""
 
 
 def advise(results: Results, known: Known) -> list[Action]:
     """Return what to do next, the most urgent first; nothing where nothing is left to do."""
     states = [state for state in results.experiments.values() if state.replaced_by is None]
     found = [action for state in states for action in _about(state, results, known)]
-    found += [action for gate in results.gates.values() for action in _about_gate(gate)]
+    found += [action for gate in results.gates.values() for action in _about_gate(gate, known)]
     return sorted(found, key=lambda action: _ORDER.index(action.kind))
 
 
@@ -94,7 +96,9 @@ def _write(state: ExperimentState, sub: SubState, known: Known) -> Action:
         return Action("write", sub.id, None, f"{sub.id} has no handler: {hint}")
     name = state.plan.sub_experiments[sub.id].name
     what = f" ({name})" if name else ""
-    return Action("write", sub.id, f"exprunner new {sub.id}", f"{sub.id}{what} has no handler yet")
+    return Action(
+        "write", sub.id, f"exprunner new {sub.id}{known.options}", f"{sub.id}{what} has no handler yet"
+    )
 
 
 def _unfinished(state: ExperimentState, known: Known) -> Iterator[Action]:
@@ -109,7 +113,7 @@ def _unfinished(state: ExperimentState, known: Known) -> Iterator[Action]:
     if at_work:
         names, verb = sentence_list([sub.id for sub in at_work]), "is" if len(at_work) == 1 else "are"
         why = f"{names} {verb} running now, in run {known.going_on}"
-        yield Action("wait", state.id, "exprunner watch", why)
+        yield Action("wait", state.id, f"exprunner watch{known.options}", why)
     if left:
         names, verb = sentence_list([sub.id for sub in left]), "is" if len(left) == 1 else "are"
         reason = next((_open_reason(sub) for sub in left), "")
@@ -200,7 +204,7 @@ def _borderline(state: ExperimentState, known: Known) -> Iterator[Action]:
 
 
 def _more_seeds(criterion: Criterion, result: CriterionResult, sub: str, known: Known) -> Action:
-    where = f"{criterion.name} is borderline: {number_text(result.value)} against "
+    where = f"{criterion.name} is borderline: {value_text(criterion, result.value)} against "
     where += tier_text(criterion, criterion.deciding)
     estimate = estimate_of(result)
     if estimate is None or not result.method.endswith("seeds"):
@@ -247,8 +251,10 @@ def _unplanned(state: ExperimentState, says: Recommendation, notes: str) -> Iter
             yield f"{state.id} says investigate: {notes}"
 
 
-def _about_gate(gate: GateResult) -> Iterator[Action]:
+def _about_gate(gate: GateResult, known: Known) -> Iterator[Action]:
     if gate.state in (GateState.PENDING, GateState.FAILED):
         why = f"{gate.plan.id} is {'pending' if gate.state is GateState.PENDING else 'failed'}: "
         lines = [line for line in gate.lines if " says proceed" not in line]
-        yield Action("gate", gate.plan.id, f"exprunner gates {gate.plan.id}", f"{why}{'; '.join(lines)}")
+        yield Action(
+            "gate", gate.plan.id, f"exprunner gates {gate.plan.id}{known.options}", f"{why}{'; '.join(lines)}"
+        )

@@ -75,7 +75,7 @@ class Opened:
         if nearest is None:
             raise ExprunnerError(
                 f"no plan found: looked for research/research_plan.yaml from {Path.cwd()} upwards; "
-                "name one with --plan FILE"
+                "name one with --plan FILE, or begin with 'exprunner init'"
             )
         return nearest
 

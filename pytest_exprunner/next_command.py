@@ -42,7 +42,8 @@ def next_(plan: str | None, results: str | None, *, as_json: bool) -> None:
         found.without_handler(opened.loaded.plan),
         dict(_lacking(opened)),
         current_run(study.layout) if is_led(study.layout) else "",
-        _typed(opened),
+        _typed(opened) + _options(("--exp-plan", plan), ("--exp-results", results)),
+        _options(("--plan", plan), ("--results", results)),
     )
     actions = [*_away(opened, known), *advise(stored, known)]
     notes = [*study.problems, *study.edits]
@@ -57,6 +58,11 @@ def _typed(opened: Opened) -> str:
     """Return the folders of the handlers as one types them here."""
     names = (os.path.relpath(folder) for folder in opened.settings.folders)
     return " ".join(shlex.quote(f"{name}/") for name in names)
+
+
+def _options(*given: tuple[str, str | None]) -> str:
+    """Return options as one types them, those that were given to this command."""
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value is not None)
 
 
 def _lacking(opened: Opened) -> Iterator[tuple[str, str]]:
@@ -75,7 +81,7 @@ def _away(opened: Opened, known: Known) -> Iterator[Action]:
         if begun.run != known.going_on:
             label = begun.job.key.label
             why = f"{label} was begun on Modal by run {begun.run}, which is gone"
-            yield Action("resume", label, "exprunner collect", why)
+            yield Action("resume", label, f"exprunner collect{known.options}", why)
 
 
 def _told(actions: Sequence[Action]) -> Iterator[Line]:

@@ -281,7 +281,7 @@ def test_no_plan(study: Study, command: str) -> None:
     assert (run.code, run.out) == (4, "")
     assert run.err == (
         f"no plan found: looked for research/research_plan.yaml from {study.root} upwards; "
-        "name one with --plan FILE\n"
+        "name one with --plan FILE, or begin with 'exprunner init'\n"
     )
 
 

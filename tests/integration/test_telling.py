@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 
 import pytest
@@ -319,6 +320,20 @@ def test_from_nothing_to_done(study: Study) -> None:
     )
     again(study, "0.1", "0.95")
     assert study.exprunner("next").out == "nothing is left to do in this plan\n"
+
+
+def test_a_plan_elsewhere(study: Study) -> None:
+    """Commands carry the options with which this one was called, so that they can be typed as they are."""
+    study.write("plans/my plan.yaml", GATED)
+    run = study.exprunner("next", "--plan", "plans/my plan.yaml", "--results", "out")
+    options = "--plan 'plans/my plan.yaml' --results out"
+    assert f"   $ exprunner new e_x1_1 {options}\n" in run.out
+    assert study.exprunner("new", "e_x1_1", "--plan", "plans/my plan.yaml").code == 0
+    run = study.exprunner("next", "--plan", "plans/my plan.yaml", "--results", "out")
+    [command] = re.findall(r"^   \$ pytest (.*)$", run.out, re.MULTILINE)
+    assert command.endswith(" --exp-plan 'plans/my plan.yaml' --exp-results out -m x1-first")
+    assert study.pytest(*shlex.split(command)).code == 1
+    assert "out/experiments/x1-first/results.yaml" in study.files()
 
 
 def test_data_that_is_not_there(study: Study) -> None:

@@ -18,7 +18,7 @@ from pytest_exprunner.intervals import seeds_to_settle
 from pytest_exprunner.plan import Criterion, split_source
 from pytest_exprunner.records import CriterionResult, GateState, Recommendation, Status, Verdict
 from pytest_exprunner.state import Current, ExperimentState, GateResult, Results, SubState
-from pytest_exprunner.wording import estimate_of, sentence_list, tier_text, value_text
+from pytest_exprunner.wording import estimate_of, few, sentence_list, tier_text, value_text
 
 Kind = Literal["repair", "wait", "resume", "write", "run", "blocked", "seeds", "decide", "gate", "go_on"]
 _ORDER: tuple[Kind, ...] = (
@@ -130,7 +130,7 @@ def _open_reason(sub: SubState) -> str:
     if sub.reason:
         return sub.reason
     missing = [c.label for c in sub.currents if c.status is not Status.COMPLETED]
-    return f"{sentence_list(missing[:3])} never ran" if missing else ""
+    return f"{few(missing)} never ran" if missing else ""
 
 
 def _ready(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
@@ -197,7 +197,7 @@ def _borderline(state: ExperimentState, known: Known) -> Iterator[Action]:
     """What seeds would settle, and what they would not."""
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
-        if result.borderline and result.decided_by:
+        if result.borderline and result.decided_by and criterion.severity != "info":
             sub = split_source(result.decided_by.partition(" seed ")[0])[0]
             if sub in state.subs and sub not in known.without_handler:
                 yield _more_seeds(criterion, result, sub, known)

@@ -13,6 +13,7 @@ from pytest_exprunner.advice import Action, Known, advise
 from pytest_exprunner.command_line import Opened, common, print_json, say
 from pytest_exprunner.data_files import DataFiles
 from pytest_exprunner.executors.away import Away
+from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import study_root
 from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line, Style
@@ -40,12 +41,12 @@ def next_(plan: str | None, results: str | None, *, as_json: bool) -> None:
     known = Known(
         {sub: handler.place for sub, handler in found.planned().items()},
         found.without_handler(opened.loaded.plan),
-        dict(_lacking(opened)),
+        dict(_lacking(opened, study.layout)),
         current_run(study.layout) if is_led(study.layout) else "",
         _typed(opened) + _options(("--exp-plan", plan), ("--exp-results", results)),
         _options(("--plan", plan), ("--results", results)),
     )
-    actions = [*_away(opened, known), *advise(stored, known)]
+    actions = [*_away(study.layout, known), *advise(stored, known)]
     notes = [*study.problems, *study.edits]
     if as_json:
         print_json("next", {"actions": [asdict(action) for action in actions], "notes": notes})
@@ -65,9 +66,8 @@ def _options(*given: tuple[str, str | None]) -> str:
     return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value is not None)
 
 
-def _lacking(opened: Opened) -> Iterator[tuple[str, str]]:
+def _lacking(opened: Opened, layout: Layout) -> Iterator[tuple[str, str]]:
     """Which sub-experiments lack data that the plan declares."""
-    layout = opened.study().layout
     data = DataFiles(study_root(opened.settings.plan_file), layout.state / "hashes")
     for _experiment, sub in opened.loaded.plan.sub_experiments():
         missing = data.missing(sub.data)
@@ -75,9 +75,9 @@ def _lacking(opened: Opened) -> Iterator[tuple[str, str]]:
             yield sub.id, files_missing(sub.id, missing)
 
 
-def _away(opened: Opened, known: Known) -> Iterator[Action]:
+def _away(layout: Layout, known: Known) -> Iterator[Action]:
     """What was begun on Modal by a run that is gone."""
-    for begun in Away(opened.study().layout).pending():
+    for begun in Away(layout).pending():
         if begun.run != known.going_on:
             label = begun.job.key.label
             why = f"{label} was begun on Modal by run {begun.run}, which is gone"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _LONG = 10_000
 _TAB = 4
+_COMMAND = re.compile(r"^\s*::|##\[")
+"""What a CI that reads the output would take for a command to itself."""
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -75,7 +78,11 @@ def write_diff(lines: Sequence[str], stream: TextIO) -> None:
 
 def _print(stream: TextIO, lines: Iterator[str]) -> None:
     fit = _fitting(stream)
-    stream.writelines(f"{fit(line)}\n" for line in lines)
+    stream.writelines(f"{fit(_COMMAND.sub(_split, line))}\n" for line in lines)
+
+
+def _split(found: re.Match[str]) -> str:
+    return f"{found[0][:-1]} {found[0][-1]}"
 
 
 def _fitting(stream: TextIO) -> Callable[[str], str]:
@@ -115,7 +122,9 @@ def _plain(block: Block) -> Iterator[str]:
         case Bullets(items):
             yield from (f"- {_flat(item)}" for item in items)
         case Table(header, rows):
-            yield from _aligned([header, *([_flat(cell) for cell in row] for row in rows)])
+            yield from _aligned(
+                [[safe(name) for name in header], *([_flat(cell) for cell in row] for row in rows)]
+            )
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -199,7 +208,7 @@ class _Fancy:
 
         grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
         for name in table.header:
-            grid.add_column(self._text(name), overflow="fold")
+            grid.add_column(self._text(safe(name)), overflow="fold")
         for row in table.rows:
             grid.add_row(*(self._spans(cell) for cell in row))
         return grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from pytest_exprunner.records import (
     Evidence,
     EvidenceKind,
     Failure,
+    Hint,
     Logged,
     RunSpec,
     Status,
@@ -98,6 +99,11 @@ class Attempt:
             lambda: Path(self._checkpoints, f"key-{digest_of(spec.inputs)}"),
         )
 
+    @property
+    def folder(self) -> str:
+        """Where its files are."""
+        return self._journal.folder
+
     def complete(self, returned: object) -> AttemptRecord:
         """Publish what the handler returned. Raises `HandlerError` if its shape is wrong."""
         parts = check(returned, self._spec.sub_experiment)
@@ -111,10 +117,10 @@ class Attempt:
         self._evidence.append(Evidence(EvidenceKind.STUB, "the handler was not called", ""))
         return self._publish(Status.COMPLETED, Returned(finding="Stub run: the handler was not called."))
 
-    def fail(self, failure: Failure) -> AttemptRecord:
+    def fail(self, failure: Failure, hints: Sequence[Hint] = ()) -> AttemptRecord:
         """Publish an attempt that did not complete; what it logged and saved is kept."""
         message = clipped(failure.message, _MAX_FINDING)
-        return self._publish(Status.FAILED, error=replace(failure, message=message))
+        return self._publish(Status.FAILED, error=replace(failure, message=message), hints=tuple(hints))
 
     def skip(self, reason: str) -> AttemptRecord:
         """Publish an attempt that its handler or a marker skipped."""
@@ -142,6 +148,7 @@ class Attempt:
         parts: Returned | None = None,
         *,
         error: Failure | None = None,
+        hints: tuple[Hint, ...] = (),
         reason: str = "",
     ) -> AttemptRecord:
         parts = parts or Returned()
@@ -174,6 +181,7 @@ class Attempt:
             logged=logged,
             samples=samples,
             error=error,
+            hints=hints,
             reason=reason,
             verdicts={result.name: str(result.verdict) for result in self.results},
             variants=spec.variants,

@@ -287,6 +287,7 @@ def current_of(record: AttemptRecord) -> Current:
         logged=record.logged,
         samples=record.samples,
         error=record.error,
+        hints=record.hints,
         reason=record.reason,
         started_at=record.started_at or None,
         finished_at=record.finished_at,

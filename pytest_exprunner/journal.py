@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from pytest_exprunner.records import (
     Evidence,
     EvidenceKind,
     Failure,
+    Hint,
     Logged,
     RunSpec,
     Status,
@@ -267,7 +268,14 @@ def open_slot(key: AttemptKey, started: Mapping[str, Any]) -> AttemptKey:
     )
 
 
-def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, error: Failure, now: float) -> str:
+def close_lost(
+    folder: Path,
+    started: AttemptRecord,
+    spec: RunSpec,
+    error: Failure,
+    now: float,
+    hints: Sequence[Hint] = (),
+) -> str:
     """Publish the record of an attempt whose process is gone, from its events; return it as written.
 
     What it had logged, saved and declared is in it: once acknowledged, nothing is lost.
@@ -279,6 +287,7 @@ def close_lost(folder: Path, started: AttemptRecord, spec: RunSpec, error: Failu
         duration_s=round(max(now - _began(folder, now), 0.0), 6),
         rng_seed=spec.rng_seed,
         error=error,
+        hints=tuple(hints),
         reason="",
         registered=spec.registered,
         options=spec.options,

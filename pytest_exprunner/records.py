@@ -204,6 +204,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """What is known of a failure: why it happens as a rule, and what to do about it."""
+
+    rule: str
+    """A short name, ``cuda-tensor-to-numpy``."""
+    cause: str
+    fix: str
+    snippet: str = ""
+    """A few lines of Python that show the way."""
+    link: str = ""
+    """Where to read more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """What `log_metrics` saw of one metric."""
 
@@ -233,6 +247,8 @@ class AttemptRecord:
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Values per sample, by metric."""
     error: Failure | None = None
+    hints: tuple[Hint, ...] = ()
+    """What was known of the failure where it happened, the most specific first."""
     reason: str = ""
     """Why it was skipped or is unfinished."""
     verdicts: Mapping[str, str] = field(default_factory=dict)
@@ -312,7 +328,7 @@ _TYPES: dict[str, Any] = {
         ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance"), dict
     ),
     **dict.fromkeys(("upstream", "inputs", "samples"), dict),
-    **dict.fromkeys(("artifacts", "listed", "evidence", "variants"), list),
+    **dict.fromkeys(("artifacts", "listed", "evidence", "variants", "hints"), list),
     "finished_at": _MAYBE_TEXT,
     "duration_s": (int, float, type(None)),
     "rng_seed": int,
@@ -321,6 +337,7 @@ _TYPES: dict[str, Any] = {
 _ITEM_TYPES: dict[str, Any] = {
     "artifacts": dict,
     "evidence": dict,
+    "hints": dict,
     "listed": str,
     "variants": _MAYBE_TEXT,
     "logged": dict,
@@ -361,6 +378,7 @@ def _key(value: dict[str, Any]) -> AttemptKey:
 def _record(value: dict[str, Any]) -> AttemptRecord:
     for name in ("upstream", "inputs", "samples"):  # not in records of the first versions
         value.setdefault(name, {})
+    value.setdefault("hints", [])
     _check_types(value)
     error = value.pop("error")
     for name in _ENCODED:
@@ -377,6 +395,7 @@ def _record(value: dict[str, Any]) -> AttemptRecord:
             n: _typed(Logged(e["count"], decode(e["last"])), int) for n, e in value.pop("logged").items()
         },
         error=_typed(Failure(**error), str, str, str) if error is not None else None,
+        hints=tuple(_typed(Hint(**h), str, str, str, str, str) for h in value.pop("hints")),
         samples={name: parse_samples(text) for name, text in value.pop("samples").items()},
         variants=tuple(value.pop("variants")),
         **value,

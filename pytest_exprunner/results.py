@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,10 @@ def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
             "message": current.error.message,
             "traceback": current.error.traceback,
         }
+    if current.hints:
+        entry["hints"] = [
+            {name: value for name, value in asdict(hint).items() if value} for hint in current.hints
+        ]
     if current.reason:
         entry["reason"] = current.reason
     if current.evidence:

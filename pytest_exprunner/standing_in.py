@@ -14,6 +14,7 @@ from pytest_exprunner.records import (
     Evidence,
     EvidenceKind,
     Failure,
+    Hint,
     Logged,
     Status,
     parse_samples,
@@ -128,6 +129,7 @@ def _read_current(
             if (values := _read_samples(text))
         },
         error=_read_error(error),
+        hints=tuple(h for item in _list(entry.get("hints")) if (h := _read_hint(_mapping(item)))),
         reason=_text(entry.get("reason")),
         started_at=_text(entry.get("started_at")) or None,
         finished_at=_text(entry.get("completed_at")) or None,
@@ -161,6 +163,14 @@ def _read_error(value: object) -> Failure | None:
         _text(entry.get("message")),
         _text(entry.get("traceback")),
     )
+
+
+def _read_hint(entry: Mapping[str, Any]) -> Hint | None:
+    """Return a hint; what does not say at least of which rule it is, and what it says, is none."""
+    rule, cause, fix, snippet, link = (
+        _text(entry.get(name)) for name in ("rule", "cause", "fix", "snippet", "link")
+    )
+    return Hint(rule, cause, fix, snippet, link) if rule and (cause or fix) else None
 
 
 def _read_evidence(value: object) -> Evidence | None:

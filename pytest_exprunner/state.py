@@ -17,6 +17,7 @@ from pytest_exprunner.records import (
     Evidence,
     Failure,
     GateState,
+    Hint,
     Level,
     Logged,
     Recommendation,
@@ -45,6 +46,7 @@ class Current:
     logged: Mapping[str, Logged] = field(default_factory=dict)
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     error: Failure | None = None
+    hints: tuple[Hint, ...] = ()
     reason: str = ""
     started_at: str | None = None
     finished_at: str | None = None

@@ -18,6 +18,7 @@ from pytest_exprunner.records import (
     Evidence,
     EvidenceKind,
     Failure,
+    Hint,
     Level,
     Logged,
     Status,
@@ -67,6 +68,7 @@ records = st.builds(
     ),
     logged=st.dictionaries(texts, st.builds(Logged, st.integers(1, 9), plain), max_size=2),
     error=st.none() | st.builds(Failure, texts, texts, texts),
+    hints=st.lists(st.builds(Hint, texts, texts, texts, texts, texts), max_size=2).map(tuple),
     reason=texts,
     verdicts=names,
     variants=st.lists(st.none() | texts, max_size=3).map(tuple),
@@ -172,12 +174,25 @@ def test_what_is_no_record_is_refused(source: bytes, words: str) -> None:
         ("artifacts", [{"path": 5, "sha256": "", "bytes": 0, "type": "file"}]),
         ("logged", {"a": {"count": "x", "last": 1}}),
         ("error", {"type": 5, "message": None, "traceback": ""}),
+        ("hints", None),
+        ("hints", ["text"]),
+        ("hints", [{"rule": "a", "cause": "b"}]),
+        ("hints", [{"rule": "a", "cause": 5, "fix": "c", "snippet": "", "link": ""}]),
+        ("hints", [{"rule": "a", "cause": "b", "fix": "c", "surprise": ""}]),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(path: str, value: object) -> None:
     """A record whose parts have the wrong shape is refused here, and crashes nothing later."""
     with pytest.raises(ValueError, match="not an attempt record"):
         parse_record(changed(path, value))
+
+
+def test_a_record_without_hints() -> None:
+    """Records of versions that diagnosed nothing are read as having none."""
+    record = make_record({"accuracy": 0.8}, hints=(Hint("a", "b", "c"),))
+    document = orjson.loads(dump_record(record))
+    del document["hints"]
+    assert parse_record(orjson.dumps(document)) == make_record({"accuracy": 0.8})
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from pytest_exprunner.records import (
     Evidence,
     EvidenceKind,
     Failure,
+    Hint,
     Logged,
     Recommendation,
     Status,
@@ -430,6 +431,7 @@ def test_a_plan_may_admit_imported_numbers(folder: Path) -> None:
         "{evidence: 5}", "{evidence: [5, {kind: nonsense}]}", "{logged: 5}", "{logged: {a: {count: x}}}",
         "{artifacts: 5}", "{artifacts: [5, a]}", "{started_at: 5, duration_s: x}", "{reason: [a]}",
         "{status: completed, evidence: [text]}", "{missing_artifacts: {a: 1}}", "{variants: []}",
+        "{hints: 5}", "{hints: [5, {rule: 5}, {rule: a}, {rule: a, cause: [b]}, {rule: a, fix: b, link: 5}]}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("version", ["", "schema_version: 1\n"])
@@ -461,6 +463,11 @@ RICH = [
     [make_record(status=Status.SKIPPED, reason="no GPU")],
     [make_record(status=Status.IN_PROGRESS, started_at="", finished_at=None, duration_s=None)],
     [make_record(status=Status.FAILED, error=Failure("KeyError", "'no'\n", "Traceback:\n  x"))],
+    [
+        failed(
+            hints=(Hint("a", "It broke.", "Mend it.", "if x:\n\n    y = 1", "a.md#a"), Hint("b", "No.", ""))
+        )
+    ],
     [
         completed(verdicts={"accuracy": "failure"}, registered={"accuracy": "0" * 16, "gone": "1" * 16}),
         completed(sequence=2),

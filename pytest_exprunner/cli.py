@@ -13,6 +13,7 @@ from pytest_exprunner.check_command import check
 from pytest_exprunner.command_line import EXIT_USAGE, print_json, problem_json
 from pytest_exprunner.diff_command import diff
 from pytest_exprunner.errors import ExprunnerError, PlanError, Problem
+from pytest_exprunner.hint_command import hints
 from pytest_exprunner.init_command import init
 from pytest_exprunner.new_command import new
 from pytest_exprunner.next_command import next_
@@ -52,7 +53,7 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(init, new, check, status, next_, report, verify, audit, gates, collect),
-    *(show, history, diff, watch, sync, schema),
+    *(show, history, diff, watch, sync, hints, schema),
 ):
     cli.add_command(_command)
 

@@ -53,6 +53,7 @@ ONLY_IN = {
         *("standing_commands", "writing_commands", "trust_commands", "show_command", "diff_command"),
         *("watch_command", "sync_command", "schema_command"),
     },
+    "click": {"cli", "command_line", "hint_command", "trust_commands"},
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},
     "scipy": {"intervals"},

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_exprunner.records import Failure, Hint
     from pytest_exprunner.runner import ExperimentRunner
     from pytest_exprunner.trackers.base import Tracker
 
 __version__ = "0.1.0"
-__all__ = ["ExperimentRunner", "Tracker", "__version__"]
+__all__ = ["ExperimentRunner", "Failure", "Hint", "Tracker", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> object:
         from pytest_exprunner.trackers.base import Tracker  # noqa: PLC0415
 
         return Tracker
+    if name in {"Failure", "Hint"}:
+        from pytest_exprunner import records  # noqa: PLC0415
+
+        return getattr(records, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,14 +8,14 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NoReturn
 
 import pytest
 
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import HandlerError
-from pytest_exprunner.records import Failure
+from pytest_exprunner.records import Failure, Hint
 from pytest_exprunner.values import text
 
 _RESULT = pytest.StashKey[object]()
@@ -131,7 +131,12 @@ def complete(attempt: Attempt, returned: object) -> str:
     return ""
 
 
-def publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+def publish_incomplete(
+    attempt: Attempt,
+    call: pytest.CallInfo[None],
+    report: pytest.TestReport,
+    diagnose: Callable[[Failure], Sequence[Hint]],
+) -> None:
     """Publish an attempt that was skipped, or that failed before it returned anything."""
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, pytest.skip.Exception):
@@ -140,13 +145,12 @@ def publish_incomplete(attempt: Attempt, call: pytest.CallInfo[None], report: py
         attempt.fail(Failure("Failed", "the handler was not called"))
     else:
         where = " (in a fixture)" if call.when == "setup" else ""
-        attempt.fail(
-            Failure(
-                type(error).__name__,
-                text(error) + where,
-                text(report.longreprtext)[-_MAX_TRACEBACK:],
-            )
+        failure = Failure(
+            type(error).__name__,
+            text(error) + where,
+            text(report.longreprtext)[-_MAX_TRACEBACK:],
         )
+        attempt.fail(failure, diagnose(failure))
 
 
 def capped(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:

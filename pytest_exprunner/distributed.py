@@ -20,6 +20,7 @@ from xdist.workermanage import parse_tx_spec_config
 
 from pytest_exprunner import calling, processes, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
+from pytest_exprunner.hinting import Hinting
 from pytest_exprunner.items import RECORD
 from pytest_exprunner.schedule import Schedule
 from pytest_exprunner.selected import Selected, SharedRun
@@ -378,7 +379,9 @@ class ControllerHooks:
         """Record what a worker left behind, before anything that waits for it is looked at."""
         item = self._session.item_of(nodeid)
         if item is not None:
-            self._lost[nodeid] = self._session.lost(item, nodeid, _cause(node))
+            hints = Hinting(node.config, node.config.hook)
+            record, words = self._session.lost(item, nodeid, _cause(node), diagnose=hints)
+            self._lost[nodeid] = record, "\n".join([words, *hints.remarks()])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_exprunner.blocks import Block, Code, Link, Paragraph, Span, Spans, Strong, Table
+from pytest_exprunner.diagnose import more_of
 from pytest_exprunner.plan import Experiment
 from pytest_exprunner.records import Status, label
 from pytest_exprunner.state import Current, ExperimentState, Past, SubState
@@ -86,6 +87,10 @@ def _said(current: Current, most: int = 0) -> Iterator[Block]:
         why = current.error.line if current.error else current.reason
         words = str(current.status).replace("_", " ").capitalize()
         yield Paragraph((Strong(words), f": {why}" if why else "."))
+    for hint in current.hints:
+        more = more_of(hint)
+        where: Spans = (" (", Code(more), ")") if more else ()
+        yield Paragraph((Strong("Hint"), f": {hint.cause} {hint.fix}".rstrip(), *where))
     for evidence in current.evidence:
         place = f" at {evidence.place}" if evidence.place else ""
         yield Paragraph((Strong(f"Evidence: {evidence.kind}"), f" ({evidence.reason}), declared{place}."))

@@ -11,6 +11,7 @@ from _pytest.runner import runtestprotocol
 from pytest_exprunner import calling
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_setup
 from pytest_exprunner.errors import ResourceError
+from pytest_exprunner.hinting import Hinting
 from pytest_exprunner.items import RECORD, note_interruption
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
@@ -73,7 +74,9 @@ def reports_of_lost(
     session: ExperimentSession, item: pytest.Item, selected: Selected, cause: str, stacks: str = ""
 ) -> list[pytest.TestReport]:
     """Record the attempt of an item whose process is gone, and return the reports that say so."""
-    record, words = session.lost(selected, item.nodeid, cause, stacks)
+    hints = Hinting(item.config, item.ihook)
+    record, words = session.lost(selected, item.nodeid, cause, stacks, hints)
+    words = "\n".join([words, *hints.remarks()]) if words else ""
     words = words or f"{selected.label} failed before its attempt started, or in it: {cause}."
     report = calling.plain_report(item, "call", "failed")
     report.longrepr = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_exprunner import calling, provenance
+from pytest_exprunner import calling, hinting, provenance
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.collecting import (
     ATTEMPT,
@@ -232,11 +232,7 @@ class ItemHooks:
         if attempt is None:
             return report
         if attempt.record is None and (call.when == "call" or not report.passed):
-            try:
-                calling.publish_incomplete(attempt, call, report)
-            except OSError as error:
-                report.outcome = "failed"
-                report.longrepr = f"the record of {item.name} could not be written: {error}"
+            self._publish_incomplete(item, attempt, call, report)
         if report.failed and (call.when == "teardown" or not item.stash.get(_JUDGED, False)):
             _note_late_failure(attempt, report)
         if attempt.record is not None and (call.when in {"call", "setup"}):
@@ -247,3 +243,20 @@ class ItemHooks:
             del item.stash[ATTEMPT]
         report.sections = calling.capped(report.sections)
         return report
+
+    def _publish_incomplete(
+        self, item: pytest.Item, attempt: Attempt, call: pytest.CallInfo[None], report: pytest.TestReport
+    ) -> None:
+        hints = hinting.Hinting(self._config, item.ihook)
+        try:
+            calling.publish_incomplete(attempt, call, report, hints)
+        except OSError as error:
+            report.outcome = "failed"
+            report.longrepr = f"the record of {item.name} could not be written: {error}"
+            return
+        assert attempt.record is not None
+        lines = hints.lines(attempt.record.hints)
+        if lines:
+            place = self._session.settings.shown(Path(attempt.folder))
+            lines.append(f"Attempt {attempt.key.sequence} of {attempt.key.label}; its files are in {place}")
+            hinting.show(report, [printable(self._config, line) for line in lines])

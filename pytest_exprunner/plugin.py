@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_exprunner import options
+from pytest_exprunner import hookspecs, options
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks of this plugin, also where there is no plan: a conftest file may have them."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

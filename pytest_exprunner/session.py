@@ -14,6 +14,7 @@ from pytest_exprunner import files, gates, journal, manifest, provenance, regist
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
+from pytest_exprunner.diagnose import diagnose
 from pytest_exprunner.errors import ResourceError, ResultsError, count
 from pytest_exprunner.executors.away import Away, Begun
 from pytest_exprunner.fold import ASKED_SEEDS, Pending, current_of, deciding, of_run, of_seed
@@ -42,11 +43,13 @@ from pytest_exprunner.records import (
     AttemptRecord,
     CriterionResult,
     Failure,
+    Hint,
     RunSpec,
     Status,
     dump_record,
     parse_record,
 )
+from pytest_exprunner.render.hints import hint_lines
 from pytest_exprunner.render.terminal import Summary
 from pytest_exprunner.results import Reader
 from pytest_exprunner.resume import Resumption
@@ -512,7 +515,14 @@ class ExperimentSession:
         own = sub is not None and (sub.isolate or sub.resources.gpu)
         return not self.settings.stub and bool(asked or own), timeout
 
-    def lost(self, item: Selected, nodeid: str, cause: str, stacks: str = "") -> tuple[str, str]:
+    def lost(
+        self,
+        item: Selected,
+        nodeid: str,
+        cause: str,
+        stacks: str = "",
+        diagnose: Callable[[Failure], Sequence[Hint]] = diagnose,
+    ) -> tuple[str, str]:
         """Record the attempt of an item whose process is gone; return its record and words for people.
 
         Both are empty where the attempt had not started.
@@ -525,11 +535,12 @@ class ExperimentSession:
             return "", ""
         folder = self.layout.attempt(own[-1].key)
         what = f"{item.label} failed"
+        hints: Sequence[Hint] = ()
         if own[-1].finished_at is None:
             spec = self._spec(item, self.plan.experiments[item.experiment], {}, {})
-            text = journal.close_lost(
-                folder, own[-1], spec, Failure("ProcessLost", cause, stacks), time.time()
-            )
+            failure = Failure("ProcessLost", cause, stacks)
+            hints = diagnose(failure)
+            text = journal.close_lost(folder, own[-1], spec, failure, time.time(), hints)
         else:
             text = dump_record(own[-1]).decode()
             journal.note_item_failed(folder, cause)
@@ -537,6 +548,7 @@ class ExperimentSession:
         tail = journal.last_lines(folder, _LAST_LINES)
         shown = [f"{what}: {cause}.", *(["The last it logged:"] if tail else [])]
         shown += [f"  {line}" for line in tail]
+        shown += hint_lines(hints)
         return text, "\n".join([*shown, f"Its files are in {self.settings.shown(folder)}"])
 
     def interrupted(self, attempt: Attempt, reason: str) -> None:

@@ -19,7 +19,7 @@ ENTRIES = ("__init__", "__main__")
 TOP_LAYER = 6
 ONLY_IN = {
     "pytest": {
-        *("options", "importing", "collecting", "selecting", "calling"),
+        *("options", "importing", "collecting", "selecting", "hinting", "calling"),
         *(
             "far_items",
             "departing",

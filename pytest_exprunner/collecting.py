@@ -13,10 +13,13 @@ import pytest
 
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import HandlerError
+from pytest_exprunner.hinting import Hinting
 from pytest_exprunner.importing import import_handlers
 from pytest_exprunner.plan import Experiment, Plan, with_at_least
+from pytest_exprunner.records import Failure
 from pytest_exprunner.scan import PARAMETER, Scan, ScannedFile, is_conventional_test_file
 from pytest_exprunner.selected import Selected
+from pytest_exprunner.values import text
 
 if TYPE_CHECKING:
     from pytest_exprunner.executors.link import Link
@@ -60,9 +63,16 @@ class HandlerModule(pytest.Module):
             text = "".join(traceback.format_exception_only(error))
             raise self.CollectError(f"{self.path.name} has a syntax error:\n{text}") from error
         except (Exception, SystemExit) as error:
-            raise self.CollectError(_import_failure(self.path, error)) from error
+            raise self.CollectError(self._diagnosed(error)) from error
         self.config.pluginmanager.consider_module(module)
         return module
+
+    def _diagnosed(self, error: BaseException) -> str:
+        """Return why the file could not be imported, with what is known of that."""
+        why = _import_failure(self.path, error)
+        hints = Hinting(self.config, self.ihook)
+        found = hints(Failure(type(error).__name__, text(error), text(why)))
+        return "\n".join([why, *hints.lines(found)])
 
     def collect(self) -> list[pytest.Item | pytest.Collector]:
         """Collect handlers by their names, and usual tests where the file has them."""

@@ -72,8 +72,10 @@ def _hint(rule: Rule, raised: _Raised) -> Hint | None:
 
 
 def _filled(rule: Rule, values: Mapping[str, str]) -> Hint:
-    cause, fix = (Template(part).safe_substitute(values) for part in (rule.cause, rule.fix))
-    return Hint(rule.id, cause, fix, rule.snippet, rule.link)
+    cause, fix, snippet = (
+        Template(part).safe_substitute(values) for part in (rule.cause, rule.fix, rule.snippet)
+    )
+    return Hint(rule.id, cause, fix, snippet, rule.link)
 
 
 def _seen(sign: Sign, raised: _Raised) -> Mapping[str, str] | None:

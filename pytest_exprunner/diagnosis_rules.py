@@ -17,7 +17,7 @@ class Sign:
     """How an exception looks. Everything that is given has to hold; what is empty holds for any."""
 
     message: str = ""
-    """A pattern that is found in its message; its named groups fill ``$name`` in cause and fix."""
+    """A pattern that is found in its message; its named groups fill ``$name`` in cause, fix and snippet."""
     types: str = ""
     """Names of its class, with spaces between them."""
     place: str = ""
@@ -627,8 +627,8 @@ RULES: tuple[Rule, ...] = (
         "your own belongs beside the handlers, or its folder into pytest's pythonpath.",
         snippet="import pytest\n\n\n"
         "def e_x1_1(runner):\n"
-        '    seaborn = pytest.importorskip("seaborn")  # skipped, and says why, where it is missing\n'
-        '    return {"metrics": {}, "finding": seaborn.__version__}',
+        '    module = pytest.importorskip("$package")  # skipped, and says why, where it is missing\n'
+        '    return {"metrics": {}, "finding": module.__version__}',
     ),
     # --- numbers --------------------------------------------------------------------------------------
     Rule(

@@ -71,7 +71,8 @@ def _code(snippet: str) -> Iterator[str]:
     """The lines of a snippet, indented as they are."""
     for line in snippet.rstrip().splitlines():
         bare = line.lstrip()
-        yield f"{' ' * (len(line) - len(bare))}{safe(bare)}" if bare else ""
+        shown = "  ".join(map(safe, bare.split("  ")))  # two spaces stand before a comment
+        yield f"{' ' * (len(line) - len(bare))}{shown}" if bare else ""
 
 
 def table(rules: Sequence[Rule]) -> list[Line]:
@@ -92,7 +93,7 @@ def whole(rule: Rule) -> list[Line]:
         *map(Line, _wrapped(hint.cause, "Why: ")),
         *map(Line, _wrapped(hint.fix, "What to do: ")),
         Line(""),
-        *(Line(f"    {line}" if line else "") for line in _code(rule.snippet)),
+        *(Line(f"    {line}" if line else "") for line in _code(hint.snippet)),
     ]
 
 
@@ -107,5 +108,5 @@ def _section(rule: Rule) -> str:
     seen = "\n".join(rule.examples)
     return (
         f"## {rule.id}\n\n**{rule.title}.**\n\n```text\n{seen}\n```\n\n"
-        f"**Why:** {hint.cause}\n\n**What to do:** {hint.fix}\n\n```python\n{rule.snippet}\n```\n"
+        f"**Why:** {hint.cause}\n\n**What to do:** {hint.fix}\n\n```python\n{hint.snippet}\n```\n"
     )

@@ -182,6 +182,27 @@ def summary(run: Run) -> list[str]:
     return lines[start : end + 1]
 
 
+def test_hints_come_home(study: Study, called: Called) -> None:
+    """A failure is diagnosed where it happened, by the project's hook too, and told here."""
+    study.plan()
+    study.write(
+        "experiments/conftest.py",
+        "from pytest_exprunner import Hint\n\n"
+        "def pytest_exprunner_diagnose(failure):\n"
+        "    return [Hint('ours', f'A {failure.type}.', 'Ask Ada.')]\n",
+    )
+    study.handlers("def e_x1_1_probe(runner):\n    raise MemoryError('no room')\n")
+    run = called.run(study)
+    assert run.code == 1
+    assert "\nHint: A MemoryError.\n  Ask Ada.\nHint: " in run.text
+    hints = study.results()["results"]["experiments"]["e_x1_1"]["hints"]
+    assert (
+        [hint["rule"] for hint in hints]
+        == ["ours", "out-of-memory"]
+        == [hint["rule"] for hint in study.record()["hints"]]
+    )
+
+
 def test_variants(study: Study, called: Called) -> None:
     """One item for each, by its id; the same seeds."""
     study.plan()

@@ -193,6 +193,21 @@ Attempt 1 of e_x1_1; its files are in"""
     assert run.out.count("warning: ") == 2
 
 
+def test_a_file_that_cannot_be_imported(study: Study) -> None:
+    """What is missing is named with what to do, before there is an attempt."""
+    run = run_of(study, handlers="import no_such_package\n\n\ndef e_x1_1(runner): ...\n")
+    assert run.code == 2
+    assert (
+        """\
+ModuleNotFoundError: No module named 'no_such_package'
+
+Hint: no_such_package is not installed for the Python that runs this; or it is a module of this
+  project that lies where Python does not look.
+  pip install no_such_package into the same environment"""
+        in run.out
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [

@@ -66,7 +66,7 @@ def test_a_rule_is_whole(rule: Rule) -> None:
     compile(rule.snippet, rule.id, "exec")
     assert rule.link == f"docs/common-errors.md#{rule.id}"
     hint = hint_of(rule)
-    assert "$" not in f"{hint.cause}{hint.fix}".replace("$USER", "")
+    assert "$" not in f"{hint.cause}{hint.fix}{hint.snippet}".replace("$USER", "")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
@@ -399,6 +399,7 @@ def test_what_is_missing_is_named() -> None:
     (hint,) = diagnose(raised(lambda: __import__("no_such_package")))
     assert hint.cause.startswith("no_such_package is not installed for the Python that runs this; or")
     assert hint.fix.startswith("pip install no_such_package into the same environment")
+    assert 'importorskip("no_such_package")' in hint.snippet
 
 
 # --- laws --------------------------------------------------------------------------------------------
@@ -462,7 +463,7 @@ def test_rules_of_others() -> None:
 def test_how_hints_are_shown() -> None:
     """Cause, fix, snippet and where to read more, each line safe for a terminal."""
     hints = [
-        Hint("a", "It broke. " * 12, "Mend it.", "if x:\n\n    y = 1\n", "docs/common-errors.md#a"),
+        Hint("a", "It broke. " * 12, "Mend it.", "if x:\n\n    y = 1  # \x1b\n", "docs/common-errors.md#a"),
         Hint("b", "\x1b[31mRed\n::error::no", "", "", "https://example.org/b"),
         Hint("c", "", "Only this."),
     ]
@@ -472,7 +473,7 @@ def test_how_hints_are_shown() -> None:
         "  Mend it.",
         "      if x:",
         "",
-        "          y = 1",
+        "          y = 1  # �",
         "  More: exprunner hints a",
         "Hint: �[31mRed ::error::no",
         "  More: https://example.org/b",

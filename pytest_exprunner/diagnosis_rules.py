@@ -309,11 +309,11 @@ RULES: tuple[Rule, ...] = (
         ),
         cause="Workers of a DataLoader pass batches through /dev/shm, and it is full; containers have 64 MB of "
         "it by default.",
-        fix="Start the container with --shm-size=8g or --ipc=host, use fewer workers, or have them share "
-        "through files.",
-        snippet="def share_through_files():\n"
-        "    import torch.multiprocessing\n\n"
-        '    torch.multiprocessing.set_sharing_strategy("file_system")',
+        fix="Start the container with --shm-size=8g or --ipc=host, use fewer workers, or none: with "
+        "num_workers=0 nothing is passed.",
+        snippet="def loader(data):\n"
+        "    from torch.utils.data import DataLoader\n\n"
+        "    return DataLoader(data, batch_size=32, num_workers=0)",
     ),
     Rule(
         id="too-many-open-files",
@@ -424,8 +424,8 @@ RULES: tuple[Rule, ...] = (
             Sign(r"If this is a private repository, make sure to pass a token"),
             Sign(r"Token is required (?:\(|to call|but no token)"),
         ),
-        cause="Its owner asks for consent to terms, or it is private (or its name is misspelt); the hub saw no "
-        "token, or one of an account without access.",
+        cause="The owner of this model or data set asks for consent to terms, or it is private (or the name is "
+        "misspelt); the hub saw no token, or one of an account without access.",
         fix="Accept the terms on its page, then log in with 'hf auth login', or set HF_TOKEN where this runs. "
         "On Modal the token comes from a secret (modal: {secrets: […]} in the plan).",
         snippet="import os\n\n"
@@ -498,7 +498,7 @@ RULES: tuple[Rule, ...] = (
         signs=(
             Sign(
                 r"(?:\[Errno 13\]|\[Errno 30\]|Permission denied|Read-only file system).{0,300}"
-                r"(?:huggingface|[/\\]\.cache[/\\]torch|models--|datasets--|transformers_cache|\.locks)",
+                r"(?:[/\\]huggingface[/\\']|[/\\]\.cache[/\\]torch[/\\']|[/\\](?:models|datasets)--)",
             ),
             Sign(r"PermissionError at .{0,300} when downloading .{0,200} Check cache directory permissions"),
         ),

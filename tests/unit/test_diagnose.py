@@ -299,6 +299,9 @@ UNRELATED: dict[str, Callable[[], object]] = {
     "a file that is not there": lambda: Path("no-such-file.npz").read_bytes(),
     "a file that may not be read": raiser(PermissionError(13, "Permission denied", "/data/private.csv")),
     "a file system that is read only": raiser(OSError(30, "Read-only file system", "/data/out.csv")),
+    "a folder that is named like a hub": raiser(
+        PermissionError(13, "Permission denied", "/d/huggingface-x/a.csv")
+    ),
     "a server of one's own": raiser(
         ConnectionError("HTTPConnectionPool(host='localhost', port=8000): Max retries exceeded with url: /")
     ),

@@ -24,6 +24,7 @@ _HOME_ONLY = {
     *("numprocesses", "tx", "dist", "maxprocesses", "xmlpath", "basetemp", "keyword", "markexpr", "deselect"),
     *("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip", "cacheclear", "cacheshow", "maxfail"),
     *("exp_executor", "exp_tracker", "exp_results", "exp_resume", "exp_gate", "exp_explain", "exp_detach"),
+    *("exp_json",),
     *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations", "log_file"),
 }
 """Options that say something about the run as a whole, or about files of this machine."""

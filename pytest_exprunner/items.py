@@ -36,6 +36,8 @@ BLOCKED = "exprunner_blocked"
 """Attribute of a report: why the item was not run."""
 REPLAYED = "exprunner_replayed"
 """Attribute of a report: the sequence number of the attempt that stands for a run."""
+JUDGED = "exprunner_judged"
+"""Attribute of a report: the experiment or gate that fails as a whole."""
 _BLOCKED = pytest.StashKey[str]()
 _JUDGED = pytest.StashKey[bool]()
 _MAX_LINE = 300

@@ -110,6 +110,12 @@ def declare(parser: pytest.Parser) -> None:
         help="begin what may begin on Modal, and leave; 'exprunner collect' brings it home",
     )
     group.addoption(
+        "--exp-json",
+        metavar="FILE",
+        default=None,
+        help="write what happens as a JSON object per line; '-': to standard output, with nothing else there",
+    )
+    group.addoption(
         "--exp-ignore-dependencies",
         action="store_true",
         help="run experiments whose dependencies have not proceeded; recorded with the attempts",
@@ -282,6 +288,7 @@ def intent(config: pytest.Config) -> str:
         "seeds",
         "strict",
         "report",
+        "json",
         "results",
     ):
         if config.getoption(f"exp_{name}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,18 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare options and ini keys."""
     options.declare(parser)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """Where a program reads what happens, have nobody else print there: before pytest captures anything."""
+    target = early_config.known_args_namespace.exp_json
+    in_worker = "PYTEST_XDIST_WORKER" in os.environ and not early_config.invocation_params.args
+    if target is not None and not in_worker:
+        from pytest_exprunner.streaming import open_stream  # noqa: PLC0415 - not needed as a rule
+
+        open_stream(early_config, target)
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -39,6 +39,8 @@ _TOKEN = re.compile(
 )
 _IS_CONFIDENTIAL = re.compile(rf"(?:{_CONFIDENTIAL})$", re.IGNORECASE)
 _LEAST = 8
+_NO_SECRETS = frozenset({"PWD", "OLDPWD"})
+"""A shell's working folder, not a password: it stands in every path."""
 
 
 def is_secret(name: str) -> bool:
@@ -77,5 +79,5 @@ def command(arguments: Iterable[str]) -> list[str]:
 
 
 def _known() -> list[str]:
-    values = (value for name, value in os.environ.items() if is_secret(name))
+    values = (value for name, value in os.environ.items() if is_secret(name) and name not in _NO_SECRETS)
     return sorted((value for value in values if len(value) >= _LEAST), key=len, reverse=True)

@@ -13,7 +13,7 @@ from pytest_exprunner.collecting import EXPLORATORY, LINK, SELECTED, Collecting,
 from pytest_exprunner.errors import ExprunnerError, LockedError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
 from pytest_exprunner.isolating import IsolateHooks
-from pytest_exprunner.items import BLOCKED, RECORD, REPLAYED, ItemHooks, printable
+from pytest_exprunner.items import BLOCKED, JUDGED, RECORD, REPLAYED, ItemHooks, printable
 from pytest_exprunner.judging import Judgement, Outcome
 from pytest_exprunner.layout import AWAY, Layout
 from pytest_exprunner.location import study_root
@@ -90,8 +90,7 @@ def configure(
     run.remarks += [f"warning: {warning}" for warning in loaded.warnings]
     run.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
     manager.register(run, "exprunner-run")
-    if showing.wanted(config):
-        manager.register(showing.ShowHooks(config, session), "exprunner-show")
+    _show(config, session, shown)
     if settings.executor == "modal":
         manager.register(_modal(config, session), "exprunner-dispatch")
     if parallel:
@@ -109,6 +108,27 @@ def _distribute(
         raise pytest.UsageError(refusal)
     manager = config.pluginmanager
     manager.register(distributed.ControllerHooks(session, collecting, run.begin), "exprunner-controller")
+
+
+def _show(config: pytest.Config, session: ExperimentSession, plan_name: str) -> None:
+    """Let people and programs follow the run."""
+    if config.option.exp_json is not None:
+        _stream(config, session, plan_name)
+    if showing.wanted(config):
+        config.pluginmanager.register(showing.ShowHooks(config, session), "exprunner-show")
+
+
+def _stream(config: pytest.Config, session: ExperimentSession, plan_name: str) -> None:
+    """Tell a program what happens. Raises `pytest.UsageError` where that did not begin with pytest."""
+    from pytest_exprunner.streaming import STREAM, StreamHooks  # noqa: PLC0415 - not needed as a rule
+
+    stream = config.stash.get(STREAM, None)
+    if stream is None:
+        raise pytest.UsageError(
+            "--exp-json needs pytest-exprunner from pytest's start: have it installed, or load it with "
+            "-p pytest_exprunner.plugin, not from a conftest file"
+        )
+    config.pluginmanager.register(StreamHooks(config, session, stream, plan_name), "exprunner-json")
 
 
 def _brought_home(settings: Settings) -> list[str]:
@@ -334,6 +354,7 @@ class RunHooks:
             longrepr=longrepr,
             when="call",
         )
+        setattr(report, JUDGED, judgement.subject)
         self._emitting = True
         self._config.hook.pytest_runtest_logreport(report=report)
         self._emitting = False

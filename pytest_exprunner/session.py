@@ -501,6 +501,11 @@ class ExperimentSession:
         """Return what this run selected under a node id."""
         return self._progress.by_node.get(nodeid)
 
+    @property
+    def selected(self) -> Sequence[Selected]:
+        """What this run selected."""
+        return self._progress.selected
+
     def isolation(self, item: Selected | None) -> tuple[bool, float | None]:
         """Tell whether an item gets a process of its own, and for how many seconds.
 

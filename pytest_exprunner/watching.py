@@ -8,7 +8,6 @@ import re
 import threading
 import time
 import unicodedata
-import weakref
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -18,6 +17,7 @@ from pytest_exprunner.lock import holder_of
 from pytest_exprunner.progress import Progress, after
 from pytest_exprunner.records import AttemptKey
 from pytest_exprunner.render import live
+from pytest_exprunner.ticking import Ticking
 
 _BETWEEN_LOOKS = 0.25  # seconds, on a terminal
 _QUICK = 1.0  # seconds: what is over sooner is not worth a line
@@ -106,34 +106,20 @@ class Display:
         self._descriptor = descriptor
         self._fancy = fancy
         self._encode = encode
-        self._stop = threading.Event()
         self._lock = threading.RLock()
         self.column = 0
         self._block = Block(self._write, lambda: self.column)
-        self._thread: threading.Thread | None = None
+        self._ticking = Ticking("exprunner-display", _BETWEEN_LOOKS if fancy else _BETWEEN_LINES, self._look)
 
     def start(self) -> None:
         """Begin to look."""
-        _SHOWN.add(self)
-        self._resume()
+        self._ticking.start()
 
     def stop(self) -> None:
         """Show nothing any more."""
-        _SHOWN.discard(self)
-        self._pause()
+        self._ticking.stop()
         with self._lock:
             self._block.erase()
-
-    def _resume(self) -> None:
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="exprunner-display", daemon=True)
-        self._thread.start()
-
-    def _pause(self) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
-            self._thread = None
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -148,15 +134,14 @@ class Display:
             while data:
                 data = data[os.write(self._descriptor, data) :]
 
-    def _run(self) -> None:
-        while not self._stop.wait(_BETWEEN_LOOKS if self._fancy else _BETWEEN_LINES):
-            for _seen in self._watch.look():
-                pass
-            running = self._watch.running(_QUICK)
-            if self._fancy:
-                self._redraw(running)
-            elif running:
-                self._say(running)
+    def _look(self) -> None:
+        for _seen in self._watch.look():
+            pass
+        running = self._watch.running(_QUICK)
+        if self._fancy:
+            self._redraw(running)
+        elif running:
+            self._say(running)
 
     def _redraw(self, running: list[Progress]) -> None:
         try:
@@ -165,7 +150,7 @@ class Display:
             width, height = 80, 24
         lines = live.block(running, time.time(), width - 1)[: max(height - 3, 0)]
         with self._lock:
-            if not self._stop.is_set():
+            if not self._ticking.stopped:
                 self._block.draw([self._encode(text) for text in lines])
 
     def _say(self, running: list[Progress]) -> None:
@@ -173,23 +158,6 @@ class Display:
             # Whoever prints here is probably in the middle of a line.
             texts = (self._encode(text) for text in live.block(running, time.time(), 200))
             self._write(f"\n{''.join(f'  running: {text}{os.linesep}' for text in texts)}")
-
-
-_SHOWN: weakref.WeakSet[Display] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
-    # A process that is forked beside a thread inherits the locks that the thread happens to hold.
-    for display in list(_SHOWN):
-        display._pause()  # noqa: SLF001
-
-
-def _after_fork() -> None:
-    for display in list(_SHOWN):
-        display._resume()  # noqa: SLF001
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
 
 
 class Beside:

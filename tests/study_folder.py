@@ -108,6 +108,11 @@ class Study:
                 stderr=subprocess.STDOUT,
             )
 
+    def python(self, *arguments: str, env: dict[str, str] | None = None) -> Run:
+        """Run a script of the folder, with the plugin alone in the pytest that it starts."""
+        only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p exprunner"}
+        return self._run([sys.executable, *arguments], {**only, **(env or {})}, ".", 60)
+
     def run_script(self, name: str, *arguments: str) -> Run:
         """Run an installed script, which unlike ``python -m`` does not look for modules in the folder."""
         script = Path(sys.executable).parent / name

@@ -117,13 +117,23 @@ def _full(summary: Summary, verbosity: int) -> Iterator[Line]:
     yield from body
     if idle:
         yield Line(f"not started: {', '.join(state.id for state in idle)}", "warn")
-    for gate in () if results.stub else results.gates.values():
-        if gate.plan.id in summary.gates or set(gate.plan.experiments) & set(summary.touched):
-            yield gate_line(gate)
+    yield from (gate_line(gate) for gate in gates_to_show(summary))
     for note in summary.notes:
         yield Line(safe(note), "warn")
     yield from (Line(safe(told)) for told in summary.told)
     yield Line(_counts(summary.counts), "bold")
+
+
+def gates_to_show(summary: Summary) -> list[GateResult]:
+    """Return the gates that were asked for, and those over what the run was about."""
+    if summary.results.stub:
+        return []
+    touched = set(summary.touched)
+    return [
+        gate
+        for gate in summary.results.gates.values()
+        if gate.plan.id in summary.gates or set(gate.plan.experiments) & touched
+    ]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

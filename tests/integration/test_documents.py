@@ -14,6 +14,7 @@ import pytest_exprunner
 from pytest_exprunner import plan_file
 from pytest_exprunner.cli import cli
 from pytest_exprunner.plan import json_schema
+from pytest_exprunner.render import events
 
 ROOT = Path(pytest_exprunner.__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -221,3 +222,21 @@ def test_the_session_on_the_page_about_commands(study: Study) -> None:
     assert used == {*cli.commands}
     for code, meaning in re.findall(r"^\| (\d) \| ([\w ]+)", page, re.MULTILINE):
         assert f"{code} {meaning.split(':')[0].strip()}" in " ".join(study.exprunner("--help").out.split())
+
+
+def test_the_page_for_programs(study: Study) -> None:
+    """Its client tells of a run, and its table names every event of the schema."""
+    page = ROOT / "docs" / "agents.md"
+    [client] = blocks(page, "python")
+    named = re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert named == events.schema()["properties"]["event"]["enum"]
+    study.plan()
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.7}}\n")
+    study.write("client.py", client)
+    told = study.python("client.py")
+    assert told.out == (
+        "e_x1_1: accuracy of 0.700 is below the 0.80 acceptable threshold by 0.100.\n"
+        "exit code 1; next: x1-first: Decide what replaces this approach; the plan names no step for a pivot.\n"
+    )
+    study.plan("experiments: {x1: {}}\n")
+    assert "research/research_plan.yaml:1:" in study.python("client.py").out

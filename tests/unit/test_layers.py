@@ -31,6 +31,7 @@ ONLY_IN = {
             "explaining",
             "distributed",
             "showing",
+            "streaming",
             "running",
             "plugin",
         ),

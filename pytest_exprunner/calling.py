@@ -16,6 +16,7 @@ import pytest
 from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.errors import HandlerError
 from pytest_exprunner.records import Failure, Hint
+from pytest_exprunner.redaction import redacted
 from pytest_exprunner.values import text
 
 _RESULT = pytest.StashKey[object]()
@@ -140,22 +141,39 @@ def publish_incomplete(
     """Publish an attempt that was skipped, or that failed before it returned anything."""
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, pytest.skip.Exception):
-        attempt.skip(text(getattr(error, "msg", None) or "skipped"))
+        attempt.skip(redacted(text(getattr(error, "msg", None) or "skipped")))
     elif error is None:
         attempt.fail(Failure("Failed", "the handler was not called"))
     else:
         where = " (in a fixture)" if call.when == "setup" else ""
         failure = Failure(
             type(error).__name__,
-            text(error) + where,
+            redacted(text(error)) + where,
             text(report.longreprtext)[-_MAX_TRACEBACK:],
         )
         attempt.fail(failure, diagnose(failure))
 
 
+def rewritten(value: Any, change: Callable[[str], str]) -> Any:
+    """Return what a report shows of a failure, every text in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return change("\n".join(value)).split("\n")
+    if isinstance(value, list | tuple):
+        return type(value)(rewritten(item, change) for item in value)
+    if hasattr(value, "toterminal"):  # one of pytest's own parts of such a text
+        for name, item in vars(value).items():
+            setattr(value, name, rewritten(item, change))
+    return value
+
+
 def capped(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return captured output of bounded length, its beginning and its end; the log has all of it."""
-    return [(name, _middle_out(content)) for name, content in sections]
+    """Return captured output of bounded length, its beginning and its end; the log has all of it.
+
+    What looks like a secret is taken out.
+    """
+    return [(name, redacted(_middle_out(content))) for name, content in sections]
 
 
 def _middle_out(content: str) -> str:

@@ -22,6 +22,7 @@ from pytest_exprunner import calling, processes, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
 from pytest_exprunner.hinting import Hinting
 from pytest_exprunner.items import RECORD
+from pytest_exprunner.redaction import redacted
 from pytest_exprunner.schedule import Schedule
 from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.session import ExperimentSession
@@ -389,7 +390,7 @@ class ControllerHooks:
         del sched
         record, words = self._lost.pop(crashitem, ("", ""))
         if record:
-            report.longrepr = words
+            report.longrepr = redacted(words)
             report.location = (report.location[0], None, crashitem.partition("::")[2])
             setattr(report, RECORD, record)
 

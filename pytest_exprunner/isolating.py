@@ -13,6 +13,7 @@ from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_se
 from pytest_exprunner.errors import ResourceError
 from pytest_exprunner.hinting import Hinting
 from pytest_exprunner.items import RECORD, note_interruption
+from pytest_exprunner.redaction import redacted
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.supervised import Ended, supervise
@@ -79,7 +80,7 @@ def reports_of_lost(
     words = "\n".join([words, *hints.remarks()]) if words else ""
     words = words or f"{selected.label} failed before its attempt started, or in it: {cause}."
     report = calling.plain_report(item, "call", "failed")
-    report.longrepr = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
+    report.longrepr = redacted(f"{words}\n\nWhere it was:\n{stacks}" if stacks else words)
     if record:
         setattr(report, RECORD, record)
     before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))

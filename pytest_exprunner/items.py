@@ -24,6 +24,7 @@ from pytest_exprunner.collecting import (
 )
 from pytest_exprunner.gates import Action
 from pytest_exprunner.records import Status
+from pytest_exprunner.redaction import redacted
 from pytest_exprunner.render import terminal
 from pytest_exprunner.selected import Selected
 from pytest_exprunner.selecting import Selection, in_order, with_variants
@@ -233,6 +234,7 @@ class ItemHooks:
         attempt = item.stash.get(ATTEMPT, None)
         if attempt is None:
             return report
+        report.longrepr = calling.rewritten(report.longrepr, redacted)
         if attempt.record is None and (call.when == "call" or not report.passed):
             self._publish_incomplete(item, attempt, call, report)
         if report.failed and (call.when == "teardown" or not item.stash.get(_JUDGED, False)):

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_exprunner import calling, devices, options, plan_file, processes, report_file, showing
 from pytest_exprunner.advice import Known
+from pytest_exprunner.annotating import AnnotateHooks
 from pytest_exprunner.collecting import EXPLORATORY, LINK, SELECTED, Collecting, only_setup, params_of
 from pytest_exprunner.errors import ExprunnerError, LockedError, count, did_you_mean
 from pytest_exprunner.explaining import ExplainHooks
@@ -89,6 +90,7 @@ def configure(
     run.remarks += remarks
     run.remarks += [f"warning: {warning}" for warning in loaded.warnings]
     run.remarks += [f"warning: {problem}; no handler was looked for in it" for problem in found.problems()]
+    manager.register(AnnotateHooks(config, session, collecting), "exprunner-annotate")
     manager.register(run, "exprunner-run")
     _show(config, session, shown)
     if settings.executor == "modal":

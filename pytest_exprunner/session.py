@@ -501,6 +501,11 @@ class ExperimentSession:
         """Return what this run selected under a node id."""
         return self._progress.by_node.get(nodeid)
 
+    def record_of(self, item: Selected) -> AttemptRecord | None:
+        """Return the attempt that decides for an item in this run, or stands for it."""
+        own = self._own(item)
+        return deciding(own) if own else None
+
     @property
     def selected(self) -> Sequence[Selected]:
         """What this run selected."""
@@ -758,8 +763,8 @@ class ExperimentSession:
         return {**counts, "Unfinished": unfinished} if unfinished else counts
 
     def _status(self, item: Selected) -> Status | None:
-        own = self._own(item)
-        return deciding(own).status if own else None
+        record = self.record_of(item)
+        return record.status if record is not None else None
 
     def _own(self, item: SelectedItem) -> list[AttemptRecord]:
         """What this run has recorded for an item, or what stands for it."""

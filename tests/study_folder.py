@@ -24,6 +24,9 @@ experiments:
 """
 
 
+_PLUGIN_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p exprunner"}
+
+
 @dataclass(frozen=True)
 class Run:
     """How a command ended and what it printed."""
@@ -108,10 +111,14 @@ class Study:
                 stderr=subprocess.STDOUT,
             )
 
-    def python(self, *arguments: str, env: dict[str, str] | None = None) -> Run:
+    def python(self, *arguments: str) -> Run:
         """Run a script of the folder, with the plugin alone in the pytest that it starts."""
-        only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p exprunner"}
-        return self._run([sys.executable, *arguments], {**only, **(env or {})}, ".", 60)
+        return self._run([sys.executable, *arguments], _PLUGIN_ALONE, ".", 60)
+
+    def shell(self, command: str, env: dict[str, str]) -> Run:
+        """Run a command line, as a step of a CI service does; ``pytest`` is that of this environment."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return self._run(["bash", "-e", "-c", command], {**_PLUGIN_ALONE, "PATH": path, **env}, ".", 60)
 
     def run_script(self, name: str, *arguments: str) -> Run:
         """Run an installed script, which unlike ``python -m`` does not look for modules in the folder."""

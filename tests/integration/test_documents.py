@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
-from study_folder import Study
+import yaml
+from study_folder import PLAN, Study
 
 import pytest_exprunner
 from pytest_exprunner import plan_file
@@ -240,3 +242,28 @@ def test_the_page_for_programs(study: Study) -> None:
     )
     study.plan("experiments: {x1: {}}\n")
     assert "research/research_plan.yaml:1:" in study.python("client.py").out
+
+
+def test_the_page_about_ci(study: Study) -> None:
+    """The commands of its workflow run, in order; a later job with the cached attempts runs nothing again."""
+    whole, cached = (yaml.safe_load(block) for block in blocks(ROOT / "docs" / "ci.md", "yaml"))
+    assert whole[True] == {"push": {"branches": ["main"]}, "pull_request": None}  # 'on', to YAML 1.1
+    [job] = whole["jobs"].values()
+    install, run, post = (step["run"] for step in job["steps"] if "run" in step)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    assert install == f"python -m pip install {project}"
+    study.plan(f"{PLAN}gates:\n  g1: {{experiments: [x1-first]}}\n")
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
+    step = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(study.root / "summary.md")}
+    ran = study.shell(run, env=step)
+    assert ran.code == 0, ran.text
+    assert "## Research plan\n\n**Passed**" in (study.root / "summary.md").read_text(encoding="utf-8")
+    assert study.shell(post, env=step).code == 0
+    assert "# Findings" in (study.root / "summary.md").read_text(encoding="utf-8")
+    kept = [path for path in job["steps"][-1]["with"]["path"].split() if not (study.root / path).exists()]
+    assert kept == []
+    for path in cached[0]["with"]["path"].split():
+        assert list(study.root.glob(path)), path
+    again = study.shell(cached[1]["run"], env=step)
+    assert again.code == 0, again.text
+    assert "Not run again: 1" in again.out

@@ -32,6 +32,7 @@ ONLY_IN = {
             "distributed",
             "showing",
             "streaming",
+            "annotating",
             "running",
             "plugin",
         ),

@@ -81,6 +81,8 @@ class AnnotateHooks:
             report.longrepr = calling.rewritten(report.longrepr, github.harmless)
 
     def _add_properties(self, report: pytest.TestReport) -> None:
+        if not getattr(self._config.option, "xmlpath", None):
+            return
         item = self._session.item_of(report.nodeid)
         record = self._session.record_of(item) if item is not None and report.when != "setup" else None
         properties = _properties(record) if record is not None else {}

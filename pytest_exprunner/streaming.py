@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -188,8 +189,17 @@ class StreamHooks:
             self._ticking.stop()
             self._look()
 
-    def _look(self) -> None:
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """One at a time; and whatever is wrong with what is told, the run goes on."""
         with self._lock:
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - of use to a reader, and none to the run
+                self._stream.lines.problem = f"{type(error).__name__}: {text(error)}"
+
+    def _look(self) -> None:
+        with self._telling():
             if not self._session.started:
                 return
             self._begin()
@@ -219,21 +229,33 @@ class StreamHooks:
     def _ended(self, record: AttemptRecord) -> None:
         key = record.key
         milestones = self._running.pop((key.experiment, key.sub_experiment, key.sequence), None)
-        self._tell_all(milestones.last() if milestones else ())
+        if milestones is not None:
+            self._tell_all(milestones.last())
+            self._finished(record, self._session.layout)
+        else:
+            self._told_at_once(record, self._session.layout)
+
+    def _told_at_once(self, record: AttemptRecord, layout: Layout) -> None:
+        """Tell of an attempt when it has ended: nobody has seen its journal."""
+        folder = self._session.settings.shown(layout.attempt(record.key))
+        began = datetime.fromisoformat(record.started_at).timestamp()
+        started = events.attempt_started(record.key, {"nodeid": record.nodeid}, folder)
+        self._stream.tell("attempt_started", started, began)
+        self._finished(record, layout)
+
+    def _finished(self, record: AttemptRecord, layout: Layout) -> None:
         session = self._session
-        experiment = session.plan.experiments.get(key.experiment)
-        folder = session.settings.shown(session.layout.attempt(key))
-        self._stream.tell(
-            "attempt_finished",
-            events.attempt_finished(record, experiment, session.settings.level, folder),
-        )
+        experiment = session.plan.experiments.get(record.key.experiment)
+        folder = session.settings.shown(layout.attempt(record.key))
+        told = events.attempt_finished(record, experiment, session.settings.level, folder)
+        self._stream.tell("attempt_finished", told)
 
     # --- reports ------------------------------------------------------------------------------
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell of an attempt's end at once, and of what no attempt tells."""
-        with self._lock:
+        with self._telling():
             self._begin()
             if report.passed and report.when != "call":
                 return
@@ -249,7 +271,9 @@ class StreamHooks:
             self._stream.tell("judged", events.judged(judged, words, gate=gate))
         elif hasattr(report, RECORD):
             if item is None:
-                self._exploratory(getattr(report, RECORD))
+                # The journals of what no plan knows stand apart.
+                apart = Layout(self._session.settings.results_root, EXPLORATORY)
+                self._told_at_once(parse_record(getattr(report, RECORD)), apart)
         elif item is not None and sequence is not None:
             words = words or text(getattr(report, "wasxfail", ""))
             self._stream.tell("replayed", events.replayed(item, sequence, report.outcome, words))
@@ -258,31 +282,19 @@ class StreamHooks:
         elif report.failed:
             self._stream.tell("item_failed", events.item_failed(report.nodeid, str(report.when), words))
 
-    def _exploratory(self, published: str) -> None:
-        """Tell of an attempt that no plan knows when it has ended: its journal stands apart."""
-        record = parse_record(published)
-        session = self._session
-        layout = Layout(session.settings.results_root, EXPLORATORY)
-        folder = session.settings.shown(layout.attempt(record.key))
-        started = {"nodeid": record.nodeid}
-        began = datetime.fromisoformat(record.started_at).timestamp()
-        self._stream.tell("attempt_started", events.attempt_started(record.key, started, folder), began)
-        self._stream.tell(
-            "attempt_finished", events.attempt_finished(record, None, session.settings.level, folder)
-        )
-
     # --- the end ------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self) -> Generator[None, object, object]:
         """Tell where everything stands, once results are written."""
-        with self._lock:
-            self._look()
+        self._look()
+        with self._telling():
             self._begin()
         result = yield
-        with self._lock:
-            self._look()
-            for key in self._follower.unfinished:  # killed, or stopped before it could say so
+        self._look()
+        with self._telling():
+            for milestones in list(self._running.values()):  # killed, or stopped before it could say so
+                key = milestones.key
                 self._ended(read_attempt(self._session.layout.attempt(key), key))
             self._follower.close()
             self._tell_standing()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import orjson
 import pytest
 
 import pytest_exprunner
 from pytest_exprunner.event_lines import into_file
-from pytest_exprunner.records import AttemptKey
+from pytest_exprunner.records import AttemptKey, AttemptRecord
 from pytest_exprunner.render import events
 from pytest_exprunner.render.events import Milestones, Told
 
@@ -94,3 +96,13 @@ def test_a_full_disk(tmp_path: Path) -> None:
     lines.close()
     lines.write({"a": 1})
     assert (tmp_path / "a.jsonl").read_bytes() == b""
+
+
+def test_hints_of_a_failure() -> None:
+    """What is known about a cause goes along; a record without has none."""
+    hint = SimpleNamespace(rule="oom", cause="Out of memory.", fix="Halve the batch.", snippet=None)
+    known = cast("AttemptRecord", SimpleNamespace(hints=(hint,)))
+    assert events.hints(known) == [
+        {"rule": "oom", "cause": "Out of memory.", "fix": "Halve the batch.", "snippet": "", "link": ""}
+    ]
+    assert events.hints(cast("AttemptRecord", SimpleNamespace())) == []

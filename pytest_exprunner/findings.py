@@ -94,7 +94,7 @@ def _told_apart(state: ExperimentState) -> Iterator[Block]:
     yield from _list("What worked", what_worked(state))
     yield from _list("What did not", what_did_not(state))
     yield from _list("Unexpected", surprises(state))
-    yield from _list("For a person to look at", review_items(state))
+    yield from _list("For a person to look at", [*_doubtful(state), *_waivers(state), *state.issues])
 
 
 def what_worked(state: ExperimentState) -> Iterator[str]:
@@ -194,17 +194,29 @@ def _decided_by(result: CriterionResult) -> Spans:
 
 def review_items(state: ExperimentState) -> list[str]:
     """What a person should look at: borderline and refused numbers, and what is odd."""
-    items = []
+    doubtful = (explain(criterion, state.criteria[criterion.name]) for criterion in _to_look_at(state))
+    return [*doubtful, *_waivers(state), *state.issues]
+
+
+def _to_look_at(state: ExperimentState) -> Iterator[Criterion]:
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
         if result.borderline or result.verdict is Verdict.INADMISSIBLE:
-            items.append(explain(criterion, result))
+            yield criterion
+
+
+def _doubtful(state: ExperimentState) -> Iterator[str]:
+    """The same in few words, where the sentences stand above."""
+    for criterion in _to_look_at(state):
+        yield f"{criterion.name} is {verdict_text(state.criteria[criterion.name])}; see above."
+
+
+def _waivers(state: ExperimentState) -> Iterator[str]:
     for waiver in state.waivers.values():
         if waiver in state.waived:
-            items.append(f"{waiver.criterion} is not met, and {waiver.text}.")
+            yield f"{waiver.criterion} is not met, and {waiver.text}."
         elif state.started:
-            items.append(f"{waiver.criterion} is {waiver.text}; it is met, so nothing needs this waiver.")
-    return [*items, *state.issues]
+            yield f"{waiver.criterion} is {waiver.text}; it is met, so nothing needs this waiver."
 
 
 def _sub_experiments(state: ExperimentState) -> Iterator[Block]:

@@ -73,30 +73,31 @@ def _name(name: str, judged: set[str]) -> Spans:
     return (Strong(name),) if name in judged else (Code(name),)
 
 
-def said_of(current: Current, most: int, *, named: bool) -> Iterator[Block]:
-    """How an attempt ended, what it declared, and its finding, cut after ``most`` characters."""
-    said = list(_said(current, most))
-    if said and named:
-        yield Paragraph((Strong(current.label),))
-    yield from said
-
-
-def _said(current: Current, most: int = 0) -> Iterator[Block]:
-    """How an attempt ended, what it declared, and its finding; whole where no limit is given."""
-    if current.status is not Status.COMPLETED:
-        why = current.error.line if current.error else current.reason
-        words = str(current.status).replace("_", " ").capitalize()
-        yield Paragraph((Strong(words), f": {why}" if why else "."))
+def _said(current: Current) -> Iterator[Block]:
+    """How an attempt ended, what may help, what it declared, and its finding."""
+    yield from ended(current)
     for hint in current.hints:
         more = more_of(hint)
         where: Spans = (" (", Code(more), ")") if more else ()
         yield Paragraph((Strong("Hint"), f": {hint.cause} {hint.fix}".rstrip(), *where))
+    yield from declared(current)
+    if current.finding:
+        yield Paragraph((current.finding.strip(),))
+
+
+def ended(current: Current) -> Iterator[Block]:
+    """How an attempt ended that did not complete."""
+    if current.status is not Status.COMPLETED:
+        why = current.error.line if current.error else current.reason
+        words = str(current.status).replace("_", " ").capitalize()
+        yield Paragraph((Strong(words), f": {why}" if why else "."))
+
+
+def declared(current: Current) -> Iterator[Block]:
+    """The evidence that an attempt declared."""
     for evidence in current.evidence:
         place = f" at {evidence.place}" if evidence.place else ""
         yield Paragraph((Strong(f"Evidence: {evidence.kind}"), f" ({evidence.reason}), declared{place}."))
-    if current.finding:
-        finding = current.finding.strip()
-        yield Paragraph((f"{finding[:most]}…" if 0 < most < len(finding) else finding,))
 
 
 def _current(current: Current, plan: Experiment) -> Iterator[Block]:

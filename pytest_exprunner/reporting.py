@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pytest_exprunner import curves, findings, meaning
 from pytest_exprunner.advice import Action, Known, advise
-from pytest_exprunner.blocks import Block
+from pytest_exprunner.blocks import Block, Paragraph
 from pytest_exprunner.curves import Curve
-from pytest_exprunner.findings_attempts import attempts_table, said_of
+from pytest_exprunner.diagnose import more_of
+from pytest_exprunner.findings_attempts import attempts_table, declared, ended
 from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.previews import Preview, preview
@@ -87,6 +88,18 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of one attempt that counts."""
+
+    label: str
+    """Where there are several."""
+    ended: tuple[Block, ...]
+    hints: tuple[tuple[str, str, str, str], ...]
+    """Cause, fix, snippet, and the command that tells more."""
+    said: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SubCard:
     """One sub-experiment."""
 
@@ -95,7 +108,7 @@ class SubCard:
     objective: str
     status: str
     reason: str
-    said: tuple[Block, ...]
+    told: tuple[Told, ...]
     finding: str
     """In a few words, for a row."""
     numbers: tuple[tuple[str, str, bool], ...]
@@ -382,17 +395,17 @@ def _provenance(state: ExperimentState, detail: Detail) -> Iterator[tuple[str, s
     for name in _TOLD_OF_ORIGIN if detail.machine else ("commit",):
         if origin.get(name):
             dirty = " with uncommitted changes" if name == "commit" and origin.get("dirty") else ""
-            yield name, f"{_told(origin[name])}{dirty}"
+            yield name, f"{_in_words(origin[name])}{dirty}"
     if detail.machine and isinstance(origin.get("packages"), Mapping):
-        yield "packages", _told(origin["packages"])
+        yield "packages", _in_words(origin["packages"])
     seconds = sum(c.duration_s or 0.0 for sub in state.subs.values() for c in sub.currents)
     yield "time of the attempts that count", f"{number_text(seconds)} s"
 
 
-def _told(value: Plain) -> str:
+def _in_words(value: Plain) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_told(part)}" for name, part in value.items())
-    return ", ".join(map(_told, value)) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
+    return ", ".join(map(_in_words, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _links(layout: Layout, experiment: str) -> Iterator[tuple[str, str]]:
@@ -424,7 +437,7 @@ def _sub(
         objective=_cut(planned.objective or "", detail),
         status=str(sub.status),
         reason=_cut(sub.reason, detail),
-        said=tuple(_said(sub, detail)),
+        told=() if detail.rows else tuple(_told(current, sub, detail) for current in sub.currents),
         finding=_cut(next((c.finding for c in sub.currents if c.finding), sub.reason), detail),
         numbers=tuple(numbers[: detail.metrics]),
         more_numbers=max(len(numbers) - detail.metrics, 0),
@@ -439,9 +452,17 @@ def _logged_metrics(sub: SubState) -> int:
     return len({name for current in sub.currents for name in current.logged})
 
 
-def _said(sub: SubState, detail: Detail) -> Iterator[Block]:
-    for current in sub.currents:
-        yield from said_of(current, detail.texts, named=len(sub.currents) > 1)
+def _told(current: Current, sub: SubState, detail: Detail) -> Told:
+    return Told(
+        label=current.label if len(sub.currents) > 1 else "",
+        ended=tuple(ended(current)),
+        hints=tuple((hint.cause, hint.fix, hint.snippet, more_of(hint)) for hint in current.hints),
+        said=(*declared(current), *_paragraphs(_cut(current.finding, detail))),
+    )
+
+
+def _paragraphs(text: str) -> Iterator[Block]:
+    return (Paragraph((part,)) for part in text.split("\n\n") if part.strip())
 
 
 def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, bool]]:

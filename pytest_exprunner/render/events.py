@@ -1,6 +1,6 @@
 """State → the events that a program reads while a run goes on: plain mappings, one for each line.
 
-What the fields mean is said in ``json_schemas/event.schema.json``, which every line follows.
+What the fields mean is said in ``json_schemas/event.json``, which every line follows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _HINT = ("rule", "cause", "fix", "snippet", "link")
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a line."""
-    file = Path(__file__).parent.parent / "json_schemas" / "event.schema.json"
+    file = Path(__file__).parent.parent / "json_schemas" / "event.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 

@@ -83,6 +83,8 @@ COMMANDS = (
     ("diff", "e_x1_2", "1", "2"),
     ("watch",),
     ("sync", "--tracker", "counting:CountingTracker"),
+    ("hints",),
+    ("hints", "numpy-in-json"),
     ("schema", "--list"),
 )
 
@@ -125,6 +127,11 @@ def test_the_output_is_valid_by_its_schema(full: Study, command: tuple[str, ...]
     validated(full.exprunner(*command, "--json"), command[0])
 
 
+def test_the_page_is_told_of(full: Study) -> None:
+    """What a report for a browser came to."""
+    validated(full.exprunner("report", "--html", "report.html", "--json"), "page")
+
+
 def test_before_anything_ran(study: Study) -> None:
     """The same holds before the first run, and for what writes files."""
     validated(study.exprunner("init", "new-study", "--json"), "init")
@@ -146,7 +153,7 @@ def test_before_anything_ran(study: Study) -> None:
 
 def test_every_command_has_a_schema_and_every_schema_a_command() -> None:
     """No command is left out, and no schema is left over."""
-    assert {file.stem for file in SCHEMAS.glob("*.json")} == {*cli.commands, "error"}
+    assert {file.stem for file in SCHEMAS.glob("*.json")} == {*cli.commands, "error", "event", "page"}
     tested = {command[0] for command in COMMANDS} | {"init", "new"}
     assert tested == {*cli.commands}
 

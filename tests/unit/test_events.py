@@ -81,7 +81,7 @@ def test_values_of_a_line(value: object, expected: object) -> None:
 def test_the_schema_is_where_it_is_looked_for() -> None:
     """It stands in the package, under the name of what it describes."""
     folder = Path(pytest_exprunner.__file__).parent / "json_schemas"
-    assert orjson.loads((folder / "event.schema.json").read_bytes()) == events.schema()
+    assert orjson.loads((folder / "event.json").read_bytes()) == events.schema()
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ _NEXT = (
 @click.argument("folder", default=".", metavar="[FOLDER]", type=click.Path(path_type=Path))
 @json_option
 def init(folder: Path, *, as_json: bool) -> None:
-    """Write a small study that runs at once; existing files are never overwritten."""
+    """Write a small study that runs at once.
+
+    Existing files are never overwritten: where one is in the way, nothing is written.
+    """
     _refuse_to_overwrite(folder)
     written = _write(folder)
     before = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -22,6 +25,7 @@ from pytest_exprunner.watch_command import is_led
 from pytest_exprunner.watching import current_run
 
 _LONG = 1000
+_LEAST_WIDTH = 30
 _STYLES: dict[str, Style] = {
     "repair": "bad",
     "decide": "warn",
@@ -91,6 +95,13 @@ def _told(actions: Sequence[Action]) -> Iterator[Line]:
         style = _STYLES.get(action.kind, "")
         head = f"{number}. {action.kind.replace('_', ' ')}: {action.target}"
         yield Line(terminal.safe(head), style or "bold")
-        yield Line(f"   {terminal.safe(action.why, _LONG)}")
+        yield from (Line(f"   {line}") for line in _wrapped(terminal.safe(action.why, _LONG)))
         if action.command is not None:
             yield Line(f"   $ {terminal.safe(action.command, _LONG)}")
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return a text as lines: as wide as the terminal, and as one where nobody looks."""
+    if not sys.stdout.isatty():
+        return [text]
+    return textwrap.wrap(text, max(shutil.get_terminal_size().columns - len("   "), _LEAST_WIDTH))

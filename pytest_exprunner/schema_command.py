@@ -21,7 +21,10 @@ _PLAN = "plan"
 @click.option("--list", "listed", is_flag=True, help="List the kinds that there are.")
 @json_option
 def schema(kind: str, *, listed: bool, as_json: bool) -> None:
-    """Print the JSON Schema of the plan, or of what a command prints with --json."""
+    """Print the JSON Schema of the plan, or of a command's output.
+
+    KIND is the name of a command, for what it prints with --json; without it, the plan's is printed.
+    """
     if listed:
         _say_kinds(_kinds(), as_json=as_json)
     elif kind == _PLAN:

@@ -26,7 +26,10 @@ from pytest_exprunner.study import Study
 @click.argument("name", metavar="ID")
 @common
 def show(name: str, plan: str | None, results: str | None, *, as_json: bool) -> None:
-    """Show what was found: of an experiment, a sub-experiment or a gate."""
+    """Show what was found, or where a gate stands.
+
+    ID is that of an experiment, a sub-experiment or a gate.
+    """
     opened = Opened(plan, results)
     kind = opened.kind_of(name)
     study = opened.study()

@@ -206,7 +206,7 @@ class _Fancy:
         from rich import box  # noqa: PLC0415 - as above
         from rich.table import Table as Grid  # noqa: PLC0415 - as above
 
-        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         for name in table.header:
             grid.add_column(self._text(safe(name)), overflow="fold")
         for row in table.rows:

@@ -120,6 +120,8 @@ def test_on_a_terminal(first: Study) -> None:
         assert "── " in seen.last or "───" in seen.last
         for word in ("accuracy", "0.950", "≥ 0.90", "target", "It works.", "scores.txt"):
             assert word in seen.last.replace("\n", ""), seen.last
+    told = terminal.show([*command[:-2], "next"], first.root, environment, width=40)
+    assert max(map(len, told.last.splitlines())) <= 40
     dumb = terminal.show(command, first.root, {**environment, "TERM": "dumb"}, width=120, height=70)
     assert "───" not in dumb.last
 

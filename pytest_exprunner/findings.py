@@ -278,11 +278,19 @@ def next_steps(state: ExperimentState) -> list[str]:
         ]
     if not steps and state.replaced_by is not None:
         return [f"Go on with {state.replaced_by}, which replaced it."]
-    return steps or [_DEFAULT_STEPS[state.assessment.recommendation]]
+    return steps or [_default_step(state)]
+
+
+def _default_step(state: ExperimentState) -> str:
+    says = state.assessment.recommendation
+    if says is not Recommendation.PROCEED:
+        return _DEFAULT_STEPS[says]
+    if state.leads_to:
+        return f"Go on to {sentence_list(state.leads_to)}."
+    return "Decide what to ask next; nothing in the plan waits for this experiment."
 
 
 _DEFAULT_STEPS = {
-    Recommendation.PROCEED: "Go on to what depends on this experiment.",
     Recommendation.PIVOT: "Decide what replaces this approach; the plan names no step for a pivot.",
     Recommendation.INVESTIGATE: "Find out what is missing; the plan names no step for this.",
     Recommendation.BLOCK: "Settle the blockers.",

@@ -554,6 +554,14 @@ class Plan(Model):
         unlocking = self._gates_before.get(experiment, ())
         return tuple(dict.fromkeys((*self.experiments[experiment].dependencies, *unlocking)))
 
+    def leading_from(self, experiment: str) -> tuple[str, ...]:
+        """Ids of the experiments that depend on one, and of the gates that it is part of."""
+        return (*self._dependents.get(experiment, ()), *self.gates_of(experiment))
+
+    @cached_property
+    def _dependents(self) -> Mapping[str, tuple[str, ...]]:
+        return _by_member({name: e.dependencies for name, e in self.experiments.items()})
+
     @cached_property
     def _gates_over(self) -> Mapping[str, tuple[str, ...]]:
         return _by_member({gate.id: gate.experiments for gate in self.gates.values()})

@@ -147,6 +147,8 @@ class ExperimentState:
     """What criteria said before, whenever everything had been run, oldest first."""
     departed: tuple[SubState, ...] = ()
     """Sub-experiments with results that are not in the plan: kept, never judged."""
+    leads_to: tuple[str, ...] = ()
+    """Experiments and gates of the plan that wait for this one."""
 
     @property
     def id(self) -> str:

@@ -211,6 +211,7 @@ def steady(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
     text = re.sub(r"\d{8}-\d{6}-[0-9a-f]{6}", "RUN", text)
     text = re.sub(r"\b\d+\.\d+ ?s\b", "SECONDS", text)
+    text = re.sub(r"\(\d+ kB\)", "(SIZE)", text)
     return re.sub(r" +", " ", text)
 
 

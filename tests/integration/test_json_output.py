@@ -165,7 +165,8 @@ def test_schemas_are_schemas(file: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"exprunner/{file.stem}/1"
     assert schema["description"]
-    assert schema["additionalProperties"] is False
+    if file.stem != "event":  # within a version, events may get more fields; their own test is strict
+        assert schema["additionalProperties"] is False
 
 
 @pytest.mark.parametrize(

@@ -56,22 +56,25 @@ def test_an_experiment(first: Study) -> None:
     body = steady(run).partition("Provenance\n")[0]
     assert body == (
         "First\n=====\n\n"
-        "Summary\n-------\n\n"
-        "Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
+        "Answer\n------\n\n"
+        "It holds. Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
         "Key metrics\n-----------\n\n"
         "Criterion  Value  Target  Acceptable  Failure  Verdict  Measured in\n"
         "accuracy   0.950  ≥ 0.90  ≥ 0.80      ≤ 0.50   target   e_x1_1 attempt 1\n\n"
+        "What worked\n-----------\n\n"
         "- accuracy of 0.950 is above the 0.90 target.\n\n"
+        "Implications\n------------\n\n"
+        "- gate_1: as far as this experiment decides, it passes.\n\n"
+        "Confidence\n----------\n\n"
+        "Medium. Measured 1 of 1 gating criterion; one run each (n = 1), so the spread over seeds is unknown.\n\n"
+        "Next steps\n----------\n\n"
+        "- Go on to gate_1.\n\n"
         "Sub-experiments\n---------------\n\n"
         "e_x1_1 — Accuracy\n\n"
         "Objective: Measure it.\n\n"
         "It works.\n\n"
         "Metric    Value\naccuracy  0.950\nloss      2\nbest      a\n\n"
         "Files: research/experiments/x1-first/artifacts/e_x1_1/scores.txt.\n\n"
-        "Confidence\n----------\n\n"
-        "Medium. Measured 1 of 1 gating criterion; one run each (n = 1), so the spread over seeds is unknown.\n\n"
-        "Next steps\n----------\n\n"
-        "- Go on to what depends on this experiment.\n\n"
     )
     elsewhere = first.exprunner("show", "x1-first", cwd="experiments")
     assert "Files: ../research/experiments/x1-first/artifacts/e_x1_1/scores.txt.\n" in elsewhere.out

@@ -54,6 +54,13 @@ class Audit:
         """What fails an audit."""
         return tuple(entry for entry in self.entries if entry.kind == "moved")
 
+    def by_experiment(self) -> dict[str, list[tuple[str, str]]]:
+        """Return kind and text of each entry."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.experiment, []).append((entry.kind, entry.text))
+        return found
+
 
 @dataclass(slots=True)
 class _First:

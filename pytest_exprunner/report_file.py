@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_exprunner import files, reporting
-from pytest_exprunner.advice import Known
 from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.reporting import Beside
 from pytest_exprunner.study import Study
 
 _IMAGE = re.compile(r'"data:image/[^"]*"')
@@ -35,7 +35,7 @@ def check(file: Path) -> None:
         raise ExprunnerError(f"the report {file} cannot be written; expected a file that this user can write")
 
 
-def write(study: Study, file: Path, known: Known) -> Written:
+def write(study: Study, file: Path, beside: Beside) -> Written:
     """Write the report of a study. Raises `ExprunnerError` where it cannot be made or written."""
     render = _renderer()
     results = study.results()
@@ -43,7 +43,7 @@ def write(study: Study, file: Path, known: Known) -> Written:
     text, light, reduced = "", 0, False
     for detail in reporting.DETAILS:
         reduced = detail is not reporting.DETAILS[0]
-        text = render(reporting.build(study, results, known, detail), root, reduced=reduced)
+        text = render(reporting.build(study, results, beside, detail), root, reduced=reduced)
         light = len(_IMAGE.sub("", text).encode("utf-8", "backslashreplace"))
         if light < reporting.LARGEST:
             break

@@ -150,6 +150,8 @@ class Card:
     attempts: Block | None
     prose: tuple[Block, ...]
     steps: tuple[str, ...]
+    audit: tuple[tuple[str, str], ...]
+    """Kind and text."""
     provenance: tuple[tuple[str, str], ...]
     links: tuple[tuple[str, str], ...]
     """Text, and a path relative to the results folder."""
@@ -188,22 +190,36 @@ class Report:
     notes: tuple[str, ...]
     tones: Mapping[str, str] = field(default_factory=dict)
     """The tone of each experiment and gate."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What each of them is called."""
 
 
-def build(study: Study, results: Results, known: Known, detail: Detail = DETAILS[0]) -> Report:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is known beside the stored attempts."""
+
+    known: Known
+    audit: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """What moved, or is kept and told, by experiment: kind and text."""
+    only: tuple[str, ...] = ()
+    """Experiments that are shown alone; all of them where none is named."""
+
+
+def build(study: Study, results: Results, beside: Beside, detail: Detail = DETAILS[0]) -> Report:
     """Return the report of a study, with as much of each thing as ``detail`` says."""
     pictures = _Pictures(study.layout)
-    cards = tuple(_card(state, study, results, detail, pictures) for state in results.experiments.values())
+    states = [state for name, state in results.experiments.items() if not beside.only or name in beside.only]
+    cards = tuple(_card(state, study, results, beside, detail, pictures) for state in states)
     gates = tuple(_gate(gate) for gate in results.gates.values())
     review = [
         (state.id, item)
-        for state in results.experiments.values()
+        for state in states
         for item in ([] if results.stub else findings.review_items(state))
     ]
-    steps = advise(results, known)
+    steps = advise(results, beside.known)
     project = results.plan.project
     return Report(
-        title=project.name or "Research study",
+        title=_title(project.name or "Research study", beside.only),
         hypothesis=(project.hypothesis or "").strip(),
         stub=results.stub,
         as_of=_as_of(results),
@@ -216,8 +232,15 @@ def build(study: Study, results: Results, known: Known, detail: Detail = DETAILS
         gates=gates,
         experiments=cards,
         notes=(*study.problems, *study.edits),
-        tones={c.id: c.tone for c in cards} | {g.id: g.state for g in gates},
+        tones={name: tone(state) for name, state in results.experiments.items()}
+        | {gate.id: gate.state for gate in gates},
+        names={name: state.plan.name or name for name, state in results.experiments.items()}
+        | {gate.id: gate.name or gate.id for gate in gates},
     )
+
+
+def _title(name: str, only: Sequence[str]) -> str:
+    return f"{name}: {', '.join(only)}" if only else name
 
 
 def _as_of(results: Results) -> str:
@@ -269,7 +292,12 @@ def _gate(gate: GateResult) -> GateCard:
 
 
 def _card(
-    state: ExperimentState, study: Study, results: Results, detail: Detail, pictures: _Pictures
+    state: ExperimentState,
+    study: Study,
+    results: Results,
+    beside: Beside,
+    detail: Detail,
+    pictures: _Pictures,
 ) -> Card:
     plan, layout = state.plan, study.layout
     attempts = study.attempts(plan.id)
@@ -303,6 +331,11 @@ def _card(
         attempts=_history(state, detail),
         prose=tuple(findings.claims(state)),
         steps=() if detail.rows else tuple(findings.next_steps(state)),
+        audit=tuple(
+            (kind, _cut(text, detail))
+            for kind, text in beside.audit.get(plan.id, ())
+            if kind == "moved" or not detail.rows
+        ),
         provenance=() if detail.rows else tuple(_provenance(state, detail)),
         links=tuple(_links(layout, plan.id)),
         folder=os.path.relpath(folder, layout.base).replace(os.sep, "/"),

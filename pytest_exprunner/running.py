@@ -23,6 +23,7 @@ from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.replaying import ReplayHooks
+from pytest_exprunner.reporting import Beside
 from pytest_exprunner.scan import scan
 from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.selecting import Selection
@@ -400,7 +401,8 @@ class RunHooks:
             return
         try:
             handlers = {sub: handler.place for sub, handler in self._collecting.scan.planned().items()}
-            report_file.write(self._session.study, file, Known(handlers, self._session.without_handler))
+            known = Known(handlers, self._session.without_handler)
+            report_file.write(self._session.study, file, Beside(known, self._session.audit().by_experiment()))
         except ExprunnerError as error:
             self._session.damage.append(str(error))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_exprunner import files, gates, journal, manifest, provenance, registering, resume
 from pytest_exprunner.attempt import Attempt
@@ -61,6 +61,9 @@ from pytest_exprunner.study import Study
 from pytest_exprunner.tracking import Trackers
 from pytest_exprunner.upstream import Needs
 from pytest_exprunner.values import Plain
+
+if TYPE_CHECKING:
+    from pytest_exprunner.auditing import Audit
 
 # Results are written while the run goes on, as often as takes this part of its time.
 _SHARE_FOR_PUBLISHING = 0.05
@@ -605,14 +608,18 @@ class ExperimentSession:
 
     def _moved(self) -> list[Judgement]:
         """What moved, of the experiments that this run was about; one failure for each of them."""
-        from pytest_exprunner.auditing import audit  # noqa: PLC0415 - asked for seldom, and reads git
-
         moved: dict[str, list[str]] = {}
-        for entry in audit(self.study, self.settings.plan_file, self.settings.root).moved:
+        for entry in self.audit().moved:
             if entry.experiment in self._progress.touched:
                 moved.setdefault(entry.experiment, []).append(f"  {entry.text}")
         head = "something moved after there was a result (--exp-strict):"
         return [Judgement(name, "\n".join([head, *lines])) for name, lines in moved.items()]
+
+    def audit(self) -> Audit:
+        """Return what moved after there was a result."""
+        from pytest_exprunner.auditing import audit  # noqa: PLC0415 - asked for seldom, and reads git
+
+        return audit(self.study, self.settings.plan_file, self.settings.root)
 
     def is_whole(self) -> bool:
         """Tell whether everything selected has ended, was judged, and is on disk."""

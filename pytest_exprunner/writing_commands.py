@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from pytest_exprunner import report_file
+from pytest_exprunner import auditing, report_file
 from pytest_exprunner.advice import Known
 from pytest_exprunner.command_line import EXIT_FAILED, Opened, common, print_json, say
-from pytest_exprunner.errors import ExprunnerError, count
+from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.executors.away import Away, Collected, Source
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import absolute
@@ -21,29 +21,42 @@ from pytest_exprunner.lock import RunLock
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line
+from pytest_exprunner.reporting import Beside
 
 
 @click.command()
 @click.option(
     "--html", metavar="FILE", help="Write the whole study as one page instead; nothing else is written."
 )
+@click.option(
+    "--only", "only", metavar="ID", multiple=True, help="With --html: this experiment alone; may be repeated."
+)
 @common
-def report(plan: str | None, results: str | None, *, html: str | None, as_json: bool) -> None:
+def report(
+    plan: str | None, results: str | None, *, html: str | None, only: tuple[str, ...], as_json: bool
+) -> None:
     """Write results.yaml and FINDINGS.md anew from the stored attempts, or a page for a browser."""
     opened = Opened(plan, results)
+    if only and html is None:
+        raise ExprunnerError("--only is about a page; name one with --html FILE")
     if html is not None:
-        _write_page(opened, absolute(Path.cwd(), html), as_json=as_json)
+        _write_page(opened, absolute(Path.cwd(), html), only, as_json=as_json)
         return
     with _at_work(opened, "report"):
         written = _write_anew(opened)
     _tell_written(opened, written, "report", {}, as_json=as_json)
 
 
-def _write_page(opened: Opened, file: Path, *, as_json: bool) -> None:
+def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: bool) -> None:
+    for name in only:
+        if name not in opened.loaded.plan.experiments:
+            hint = did_you_mean(name, opened.loaded.plan.experiments)
+            raise ExprunnerError(f"unknown experiment {name!r}{hint}")
     study, found = opened.study(), opened.scan()
     handlers = {sub: handler.place for sub, handler in found.planned().items()}
     without = found.without_handler(opened.loaded.plan)
-    page = report_file.write(study, file, Known(handlers, without))
+    moved = auditing.audit(study, opened.settings.plan_file, opened.root).by_experiment()
+    page = report_file.write(study, file, Beside(Known(handlers, without), moved, only))
     name, notes = opened.settings.shown(file), [*study.problems, *study.edits]
     if as_json:
         told = {"bytes": page.size, "bytes_without_images": page.without_images, "reduced": page.reduced}
@@ -51,7 +64,10 @@ def _write_page(opened: Opened, file: Path, *, as_json: bool) -> None:
         return
     say([Line(f"wrote {name} ({page.size / 1000:.0f} kB)", "good")])
     if page.reduced:
-        say([Line("the study is large: texts are shortened and curves left out", "warn")])
+        text = (
+            "the study is large: texts are shortened and curves left out; --only ID shows an experiment whole"
+        )
+        say([Line(text, "warn")])
     say([Line(terminal.safe(note), "warn") for note in notes])
 
 

@@ -170,6 +170,21 @@ def test_a_stub_run_says_on_the_page_that_nothing_was_measured(study: Study) -> 
     assert "0.950" not in page.text
 
 
+def test_what_moved_is_on_the_page(study: Study) -> None:
+    """The audit's lines stand with the experiment that they are about."""
+    study.plan()
+    study.handlers(HANDLER)
+    study.pytest("experiments/")
+    study.plan(
+        (study.research / "research_plan.yaml").read_text().replace("acceptable: 0.8", "acceptable: 0.7")
+    )
+    run = study.pytest("experiments/", "--exp-resume", "--exp-report", "r.html")
+    assert run.code == 0
+    text = Page(study.root / "r.html").text
+    assert "Audit: what moved, and what is kept moved " in text
+    assert "accuracy" in text.partition("Audit: what moved")[2]
+
+
 def test_hostile_text_stays_text(study: Study) -> None:
     """Whatever a plan, a handler or an artifact says, the page has its own elements and no other."""
     report_studies.hostile(study)
@@ -223,3 +238,17 @@ def test_a_thousand_sub_experiments_stay_small(study: Study) -> None:
     assert len(page.source.encode()) < 500_000
     assert "This study is large: texts are shortened" in page.text
     assert len(page.all("section")) == 100
+    run = study.exprunner("report", "--html", "one.html", "--only", "x10")
+    assert (run.code, run.out.count("\n")) == (0, 1)
+    page = Page(study.root / "one.html")
+    assert [section["id"] for section in page.all("section")] == ["experiment-x10"]
+    assert "attempt 1: 0 → 0.995 (0 to 0.995; 200 values)" in page.text
+
+
+def test_one_experiment_alone_is_one_of_the_plan(study: Study) -> None:
+    """A wrong id is refused, with the one that was meant."""
+    study.plan()
+    run = study.exprunner("report", "--html", "r.html", "--only", "x1-frist")
+    assert (run.code, run.text) == (4, "unknown experiment 'x1-frist' (did you mean 'x1-first'?)\n")
+    run = study.exprunner("report", "--only", "x1-first")
+    assert (run.code, run.text) == (4, "--only is about a page; name one with --html FILE\n")

@@ -252,7 +252,7 @@ def test_the_page_about_ci(study: Study) -> None:
     [job] = whole["jobs"].values()
     install, run, post = (step["run"] for step in job["steps"] if "run" in step)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
-    assert install == f"python -m pip install {project}"
+    assert install == f"python -m pip install '{project}[report]'"
     study.plan(f"{PLAN}gates:\n  g1: {{experiments: [x1-first]}}\n")
     study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
     step = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(study.root / "summary.md")}

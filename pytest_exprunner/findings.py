@@ -94,7 +94,7 @@ def _told_apart(state: ExperimentState) -> Iterator[Block]:
     yield from _list("What worked", what_worked(state))
     yield from _list("What did not", what_did_not(state))
     yield from _list("Unexpected", surprises(state))
-    yield from _list("For a person to look at", [*_doubtful(state), *_waivers(state), *state.issues])
+    yield from _list("For a person to look at", review_briefly(state))
 
 
 def what_worked(state: ExperimentState) -> Iterator[str]:
@@ -203,6 +203,11 @@ def _to_look_at(state: ExperimentState) -> Iterator[Criterion]:
         result = state.criteria[name]
         if result.borderline or result.verdict is Verdict.INADMISSIBLE:
             yield criterion
+
+
+def review_briefly(state: ExperimentState) -> list[str]:
+    """What a person should look at, where each criterion has its sentence above."""
+    return [*_doubtful(state), *_waivers(state), *state.issues]
 
 
 def _doubtful(state: ExperimentState) -> Iterator[str]:

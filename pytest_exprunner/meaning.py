@@ -78,7 +78,7 @@ def caveats(state: ExperimentState) -> Iterator[str]:
     """Say what limits the result and is not told with its confidence."""
     currents = [c for sub in state.subs.values() for c in sub.currents if c.finished_at]
     yield from _dirty(currents)
-    yield from _not_real(currents)
+    yield from _not_real(state, currents)
     again = [sub.id for sub in state.subs.values() if _runs(sub.history) > 1]
     if again:
         verb = "was" if len(again) == 1 else "were"
@@ -97,10 +97,12 @@ def _dirty(currents: list[Current]) -> Iterator[str]:
         )
 
 
-def _not_real(currents: list[Current]) -> Iterator[str]:
+def _not_real(state: ExperimentState, currents: list[Current]) -> Iterator[str]:
+    """Numbers that were not measured, and count because the plan admits their kind."""
+    admitted = {kind for criterion in state.plan.success_criteria.values() for kind in criterion.evidence}
     for current in currents:
         for evidence in current.evidence:
-            if evidence.kind is not EvidenceKind.REAL:
+            if evidence.kind in admitted - {EvidenceKind.REAL}:
                 yield f"The numbers of {current.label} are {evidence.kind}: {evidence.reason}."
 
 

@@ -117,7 +117,7 @@ class SubCard:
     curves: tuple[Curve, ...]
     more_curves: int
     no_journal: bool
-    """It logged something, and the journal is not here."""
+    """An attempt that counts logged something, and its journal is not here."""
     artifacts: tuple[Preview, ...]
 
 
@@ -346,7 +346,7 @@ def _told_apart(
     state: ExperimentState, results: Results, detail: Detail
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     lists = {
-        "For a person to look at": findings.review_items(state),
+        "For a person to look at": findings.review_briefly(state),
         "Unexpected": surprises(state),
         "Implications": () if detail.rows else meaning.implications(state, results.plan),
         "Caveats": () if detail.rows else meaning.caveats(state),
@@ -463,7 +463,7 @@ def _sub(
 ) -> SubCard:
     planned = state.plan.sub_experiments[sub.id]
     numbers = list(_numbers(state, sub))
-    found = _curves(sub, attempts, pictures.layout, detail) if detail.charts else []
+    found, missing = _curves(sub, attempts, pictures.layout, detail) if detail.charts else ([], False)
     return SubCard(
         id=sub.id,
         name=planned.name or "",
@@ -476,13 +476,9 @@ def _sub(
         more_numbers=max(len(numbers) - detail.metrics, 0),
         curves=tuple(found[: detail.charts]),
         more_curves=max(len(found) - detail.charts, 0),
-        no_journal=bool(_logged_metrics(sub)) and not found and bool(detail.charts),
+        no_journal=missing,
         artifacts=() if detail.rows else tuple(pictures.of(state.plan.id, sub)),
     )
-
-
-def _logged_metrics(sub: SubState) -> int:
-    return len({name for current in sub.currents for name in current.logged})
 
 
 def _told(current: Current, sub: SubState, detail: Detail) -> Told:
@@ -520,20 +516,23 @@ def _curves(
     attempts: Sequence[AttemptRecord],
     layout: Layout,
     detail: Detail,
-) -> list[Curve]:
+) -> tuple[list[Curve], bool]:
+    """Return the curves of the attempts that count and of the latest others; whether a journal is missing."""
     counting = {c.attempt for c in sub.currents}
     chosen = [a for a in attempts if a.key.sequence in counting][:_OVERLAID]
     others = [a for a in attempts if a.key.sequence not in counting]
     room = _OVERLAID - len(chosen)
     chosen += others[len(others) - room :] if 0 < room < len(others) else others if room > 0 else []
     found: dict[str, list[tuple[str, bool, curves.Logged]]] = {}
+    missing = False
     for record in sorted(chosen, key=lambda a: a.key.sequence):
         logged = curves.read_logged(layout.attempt(record.key))
+        missing = missing or (logged is None and bool(record.logged) and record.key.sequence in counting)
         for name, values in (logged or {}).items():
             if len(values.values) > 1:
                 text = _line_name(record.key)
                 found.setdefault(name, []).append((text, record.key.sequence in counting, values))
-    return [curves.curve(name, lines, buckets=detail.buckets) for name, lines in found.items()]
+    return [curves.curve(name, lines, buckets=detail.buckets) for name, lines in found.items()], missing
 
 
 def _line_name(key: AttemptKey) -> str:

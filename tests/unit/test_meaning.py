@@ -95,7 +95,8 @@ def test_caveats_name_what_limits_a_result() -> None:
             evidence=(Evidence(EvidenceKind.SIMULATED, "no robot here", "handlers.py:3"),),
         ),
     ]
-    said = list(caveats(fold_one(records)))
+    admitting = {"accuracy": {"target": 0.7, "evidence": ["real", "simulated"]}}
+    said = list(caveats(fold_one(records, plan=make_plan({X1: make_entry(admitting)}))))
     assert said == [
         f"{SUB} ran with changes that were not committed: the commit alone does not give the code.",
         f"The numbers of {SUB} are simulated: no robot here.",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_exprunner import files, reporting
 from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.report_cards import DETAILS
 from pytest_exprunner.reporting import Beside
 from pytest_exprunner.study import Study
 
@@ -41,8 +42,8 @@ def write(study: Study, file: Path, beside: Beside) -> Written:
     results = study.results()
     root = root_from(file, study.layout.base)
     text, light, reduced = "", 0, False
-    for detail in reporting.DETAILS:
-        reduced = detail is not reporting.DETAILS[0]
+    for detail in DETAILS:
+        reduced = detail is not DETAILS[0]
         text = render(reporting.build(study, results, beside, detail), root, reduced=reduced)
         light = len(_IMAGE.sub("", text).encode("utf-8", "backslashreplace"))
         if light < reporting.LARGEST:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -65,7 +66,7 @@ def render(report: Report, root: str, *, reduced: bool = False) -> str:
         shown={*(card.id for card in cards), *(gate.id for gate in report.gates)},
         anchor=_anchor,
         chart_number=_numbering(charts),
-        curves=_Late(lambda: _json([_curve(curve) for curve in charts])),
+        curves=_Late(lambda: curves_json(charts)),
         open_all=sum(len(card.subs) for card in cards) <= _OPEN_UP_TO,
         style=Markup(style),  # noqa: S704 - the package's own file
         style_hash=_hash(style),
@@ -90,12 +91,12 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_visible,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.tests |= {name: _is_a(kind) for name, kind in _BLOCKS.items()}
-    environment.filters |= {"url": _url, "size": _size, "shorten": _shorten, "ends": _ends}
+    environment.filters |= {"url": url, "size": _size, "shorten": _shorten, "ends": _ends}
     return environment.from_string(_file("templates", "report.html.j2"))
 
 
@@ -103,7 +104,7 @@ def _is_a(kind: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, kind)
 
 
-def _visible(value: Any) -> Any:
+def visible(value: Any) -> Any:
     """Show what text cannot show as itself: control characters, and those that turn text around."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return _CONTROL.sub(_code_of, value)
@@ -115,9 +116,10 @@ def _code_of(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
-def _url(path: str) -> str:
+def url(path: str) -> str:
     """Return a relative address: no path of a file can become a scheme or another host."""
     head, hash_, tail = path.partition("#") if path.startswith("#") else (path, "", "")
+    head = f"./{head.lstrip('/')}" if head.startswith("/") else head
     quoted = quote(head.encode("utf-8", "surrogatepass"), safe="/._-~=+,@")
     return f"{quoted}{hash_}{quote(tail.encode('utf-8', 'surrogatepass'))}"
 
@@ -159,13 +161,18 @@ def _numbering(charts: list[Curve]) -> Callable[[Curve], int]:
     return number
 
 
+def curves_json(charts: Sequence[Curve]) -> str:
+    """Return curves as JSON that nothing in them can end: neither a script element nor a comment."""
+    return _json([_curve(curve) for curve in charts])
+
+
 def _curve(curve: Curve) -> Mapping[str, Any]:
     return {
-        "metric": _visible(curve.metric),
+        "metric": visible(curve.metric),
         "axis": curve.axis,
         "lines": [
             {
-                "label": _visible(line.label),
+                "label": visible(line.label),
                 "counts": line.counts,
                 "x": [_short(x) for x in line.x],
                 "y": [None if y is None else _short(y) for y in line.y],
@@ -179,11 +186,11 @@ def _short(value: float) -> float | int:
     """Return a number with as many digits as a picture needs; a step keeps all of its own."""
     if value == int(value) and abs(value) < 1e15:
         return int(value)
-    return float(f"{value:.5g}")
+    rounded = float(f"{value:.5g}")
+    return rounded if math.isfinite(rounded) else value  # the largest floats would be rounded up to infinity
 
 
 def _json(value: Sequence[Any]) -> str:
-    """Return JSON that nothing in it can end: neither a script element nor a comment."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from pytest_exprunner.devices import leased
 from pytest_exprunner.diagnose import diagnose
 from pytest_exprunner.errors import ResourceError, ResultsError, count
 from pytest_exprunner.executors.away import Away, Begun
-from pytest_exprunner.fold import ASKED_SEEDS, Pending, current_of, deciding, of_run, of_seed
+from pytest_exprunner.fold import ASKED_SEEDS, Pending, current_of, deciding, of_seed
 from pytest_exprunner.following import announce
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.inputs import Inputs
@@ -37,6 +36,7 @@ from pytest_exprunner.measuring import reading_of
 from pytest_exprunner.plan import Experiment, SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
 from pytest_exprunner.plan_model import KEY_ALIAS
+from pytest_exprunner.publication import Publication
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import (
     AttemptKey,
@@ -53,6 +53,7 @@ from pytest_exprunner.render.hints import hint_lines
 from pytest_exprunner.render.terminal import Summary
 from pytest_exprunner.results import Reader
 from pytest_exprunner.resume import Resumption
+from pytest_exprunner.run_progress import ENDED, RunProgress
 from pytest_exprunner.scan import Handler
 from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.settings import Settings
@@ -65,28 +66,9 @@ from pytest_exprunner.values import Plain
 if TYPE_CHECKING:
     from pytest_exprunner.auditing import Audit
 
-# Results are written while the run goes on, as often as takes this part of its time.
-_SHARE_FOR_PUBLISHING = 0.05
-_LEAST_SECONDS = 1.0
-_FIRST_GUESS_SECONDS = 0.005
 EXPLORATORY = "exploratory"
 _LAST_LINES = 10
 _STOPPED = 2.0  # seconds that trackers get where somebody waits for the run to end
-_ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What this run has done so far."""
-
-    selected: Sequence[Selected] = ()
-    whole: frozenset[str] = frozenset()
-    uncollected: Mapping[str, str] = field(default_factory=dict)
-    blocked: dict[tuple[str, str | None, int | None], str] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    touched: tuple[str, ...] = ()
-    by_node: dict[str, Selected] = field(default_factory=dict)
-    replayed: dict[tuple[str, str | None, int | None], AttemptRecord] = field(default_factory=dict)
 
 
 class ExperimentSession:
@@ -114,16 +96,13 @@ class ExperimentSession:
         self.study = Study(plan, self.layout, self.run, self._reader)
         self.without_handler = without_handler
         self._inputs = Inputs(settings.root, study_root(settings.plan_file), self.layout.state, handlers)
-        self._publisher = Publisher(self.layout, self._reader)
+        self._publication = Publication(Publisher(self.layout, self._reader))
         self._lock = RunLock(self.layout.lock_folder)
         self.trackers = Trackers(settings.trackers, settings.plan_file, settings.root, self.layout)
-        self._progress = _Progress()
+        self._progress = RunProgress(self.run)
         self._provenance: Mapping[str, Plain] = shared.provenance if shared else {}
         self._settled: set[str] = set()
         self._digests: dict[str, dict[str, str]] = {}
-        self._published = time.monotonic()
-        self._cost_of_one = _FIRST_GUESS_SECONDS
-        self._dirty: set[str] = set()
         self._latest: Attempt | None = None
         self._assigned: dict[tuple[str, str | None, int | None], int] = {}
         self._elsewhere = self._begun_elsewhere() if settings.resume else {}
@@ -152,7 +131,8 @@ class ExperimentSession:
         uncollected = uncollected or {}
         wanted = {item.experiment for item in selected} | {self.plan.owner(sub).id for sub in uncollected}
         whole = frozenset(whole)
-        self._progress = _Progress(
+        self._progress = RunProgress(
+            self.run,
             selected=selected,
             whole=whole,
             uncollected=uncollected,
@@ -162,7 +142,7 @@ class ExperimentSession:
         self._refuse_missing_gpus(selected)
         self.share()
         try:
-            self._publisher.prepare()
+            self._publication.publisher.prepare()
             stands = not self._take_lock() and stands
             self._sweep()
             for experiment in self._progress.touched:
@@ -171,7 +151,7 @@ class ExperimentSession:
             # Where there are no results yet, nothing could pass for a result of this run.
             stale = [e for e in self._progress.touched if self.layout.results_of(e).exists()]
             if stale and not stands:
-                self._publish(stale, durable=False)
+                self._publication.now(self.study, stale, durable=False)
         except OSError as error:
             self._lock.release()
             raise ResultsError(
@@ -262,13 +242,10 @@ class ExperimentSession:
             record = Pending(
                 item.sub_experiment, item.variant, item.seed, after, self.run, blocked, self.settings.resume
             )
-            if not self._ended(item):
+            if not self._progress.is_recorded(self.study, item):
                 pending.setdefault(item.experiment, []).append(record)
         self.study.set_pending(self.run, pending)
         manifest.write(self.layout.runs, self.run, pending)
-
-    def _ended(self, item: Selected) -> bool:
-        return item.slot in self._progress.replayed or any(a.finished_at for a in self._own(item))
 
     # --- one item -----------------------------------------------------------------------------
 
@@ -382,7 +359,7 @@ class ExperimentSession:
         """Start an attempt that no plan knows: recorded apart, never judged."""
         layout = Layout(self.settings.results_root, EXPLORATORY)
         if not self._provenance:
-            self._publisher.prepare()
+            self._publication.publisher.prepare()
             self._provenance = provenance.capture(self.settings.root)
         sub = SubExperiment.model_validate({KEY_ALIAS: item.sub_experiment})
         experiment = Experiment.model_construct(
@@ -492,8 +469,7 @@ class ExperimentSession:
         if record.key.experiment not in self.plan.experiments:
             return
         self.study.add(record)
-        self._dirty.add(record.key.experiment)
-        self._publish_if_due()
+        self._publication.later(self.study, record.key.experiment)
 
     def _own_record(self, text: str) -> AttemptRecord | None:
         """Return the record behind a text that this very process has just written."""
@@ -623,8 +599,7 @@ class ExperimentSession:
 
     def is_whole(self) -> bool:
         """Tell whether everything selected has ended, was judged, and is on disk."""
-        progress = self._progress
-        ended = all(i.slot in progress.blocked or self._status(i) in _ENDED for i in progress.selected)
+        ended = self._progress.all_ended(self.study)
         return not self.started or (ended and self._judged and not self.damage)
 
     def finish(self, *, stopped: bool = False, say: Callable[[str], None] = lambda _text: None) -> None:
@@ -636,12 +611,14 @@ class ExperimentSession:
         if not self.started:
             return
         try:
-            self._publisher.prepare()
+            self._publication.publisher.prepare()
             # What was stopped in another process has been noted there, and no report told of it.
-            self.study.reread((), {i.sub_experiment for i in self._progress.selected if not self._ended(i)})
+            open_ = (i for i in self._progress.selected if not self._progress.is_recorded(self.study, i))
+            self.study.reread((), {item.sub_experiment for item in open_})
             self._mark_pending()
             self._drop_superseded()
-            self._publish((*self._progress.touched, *self._comparing()), durable=True)
+            everything = (*self._progress.touched, *self._comparing())
+            self._publication.now(self.study, everything, durable=True)
         except OSError as error:
             self._note_damage("results and findings could not be written", error)
         finally:
@@ -702,35 +679,12 @@ class ExperimentSession:
         attempts = self.study.attempts(experiment).get(item.sub_experiment, ())
         return not any(a.key.sequence > item.after and a.key.slot == item.slot[1:] for a in attempts)
 
-    def _publish_if_due(self) -> None:
-        cost = len(self._dirty) * self._cost_of_one
-        if time.monotonic() - self._published >= max(_LEAST_SECONDS, cost / _SHARE_FOR_PUBLISHING):
-            try:
-                self._publish(sorted(self._dirty), durable=False)
-            except OSError:
-                self._published = time.monotonic()  # the end tries again, and says so if it fails
-
-    def _publish(self, experiments: Iterable[str], *, durable: bool) -> None:
-        began = time.monotonic()
-        results = self.study.results()
-        experiments = list(experiments)
-        for experiment in experiments:
-            self._publisher.experiment(
-                results.experiments[experiment], results, self.study.attempts(experiment)
-            )
-        self._publisher.project(results)
-        self._publisher.flush(durable=durable)
-        self._dirty.clear()
-        self._published = time.monotonic()
-        if experiments:
-            self._cost_of_one = (self._published - began) / len(experiments)
-
     def summary(self) -> Summary:
         """Return what the end of the run shows."""
         progress = self._progress
         results = self.study.results()
         notes = [
-            *(*self.damage, *self._plan_edited(), *self._publisher.notes, *self.study.problems),
+            *(*self.damage, *self._plan_edited(), *self._publication.publisher.notes, *self.study.problems),
             *self.trackers.notes,
         ]
         return Summary(
@@ -741,7 +695,7 @@ class ExperimentSession:
                 for sub, hint in self.without_handler.items()
                 if self.plan.owner(sub).id in progress.touched
             },
-            counts=self._counts(),
+            counts=progress.counts(self.study, self.without_handler),
             notes=notes,
             told=self.trackers.told,
             gates=self.settings.gates,
@@ -753,34 +707,8 @@ class ExperimentSession:
         name = self.settings.shown(self._loaded.file)
         return [f"{name} was edited during the run; this run was judged by it as it was at the start."]
 
-    def _counts(self) -> dict[str, int]:
-        progress = self._progress
-        statuses = [self._status(item) for item in progress.selected]
-        missing = [s for s in self.without_handler if self.plan.owner(s).id in progress.touched]
-        counts = {
-            "Completed": statuses.count(Status.COMPLETED),
-            "Failed": statuses.count(Status.FAILED),
-            "Skipped": statuses.count(Status.SKIPPED),
-            "Blocked": len(progress.blocked),
-            "No handler": len(missing),
-        }
-        if progress.replayed:
-            counts["Not run again"] = len(progress.replayed)
-        unfinished = len(statuses) - sum(list(counts.values())[:4])
-        return {**counts, "Unfinished": unfinished} if unfinished else counts
-
-    def _status(self, item: Selected) -> Status | None:
-        record = self.record_of(item)
-        return record.status if record is not None else None
-
     def _own(self, item: SelectedItem) -> list[AttemptRecord]:
-        """What this run has recorded for an item, or what stands for it."""
-        stored = self._progress.replayed.get(item.slot)
-        if stored is not None:
-            return [stored]
-        experiment = self.plan.owner(item.sub_experiment).id
-        attempts = self.study.attempts(experiment)
-        return of_run(attempts, self.run, item.sub_experiment, (item.variant, item.seed))
+        return self._progress.own(self.study, item)
 
 
 def _begun_in_words(begun: Begun) -> str:
@@ -792,5 +720,5 @@ def _begun_in_words(begun: Begun) -> str:
 
 def _is_settled(state: ExperimentState) -> bool:
     """Tell whether nothing of an experiment is going to end in this run any more."""
-    ended = {Status.BLOCKED, *_ENDED}
+    ended = {Status.BLOCKED, *ENDED}
     return all(sub.currents and {c.status for c in sub.currents} <= ended for sub in state.subs.values())

@@ -25,6 +25,8 @@ class Logged:
 
     steps: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    cut: bool = False
+    """More was logged than is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Line:
     logged: int
     """How many values were logged, before they were thinned."""
     not_finite: int
+    cut: bool = False
+    """More was logged than was read."""
 
     @property
     def ends(self) -> tuple[float | None, float | None, float | None, float | None]:
@@ -63,10 +67,14 @@ def read_logged(folder: Path) -> dict[str, Logged] | None:
     if not file.is_file():
         return None
     found: dict[str, Logged] = {}
-    for step, name, value in itertools.islice(_values(file), _MOST_VALUES):
+    values = _values(file)
+    for step, name, value in itertools.islice(values, _MOST_VALUES):
         logged = found.setdefault(name, Logged())
         logged.steps.append(step)
         logged.values.append(value)
+    if next(values, None) is not None:
+        for logged in found.values():
+            logged.cut = True
     return found
 
 
@@ -112,6 +120,7 @@ def _line(label: str, counts: bool, logged: Logged, *, stepped: bool, buckets: i
         y=tuple(values[i] if math.isfinite(values[i]) else None for i in kept),
         logged=len(values),
         not_finite=sum(1 for value in values if not math.isfinite(value)),
+        cut=logged.cut,
     )
 
 

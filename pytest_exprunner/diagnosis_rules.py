@@ -79,6 +79,7 @@ _OF_CLASSES = (
     r"'(?:tokenizer|gpus|max_seq_length|dataset_text_field)'|"
     r"Client\.__init__\(\) got an unexpected keyword argument 'proxies'"
 )
+_SCALAR = "(?:Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool|ComplexFloat|ComplexDouble)"
 _HUB = r"(?:huggingface\.co|hf\.co|hf-mirror\.com|download\.pytorch\.org|raw\.githubusercontent\.com|openml\.org)"
 
 RULES: tuple[Rule, ...] = (
@@ -277,7 +278,7 @@ RULES: tuple[Rule, ...] = (
             "RuntimeError: CUDA error: out of memory",
         ),
         signs=(
-            Sign(types="OutOfMemoryError"),
+            Sign(r"(?i)\b(?:CUDA|HIP|MPS|XPU|GPU)\b|Tried to allocate", "OutOfMemoryError"),
             Sign(r"(?:CUDA|HIP|MPS|XPU)(?: backend| error)?:? out of memory"),
             Sign(r"CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"),
         ),
@@ -389,7 +390,7 @@ RULES: tuple[Rule, ...] = (
             "RuntimeError: PytorchStreamWriter failed writing file data/3: file write failed",
         ),
         signs=(
-            Sign(r"\[Errno 28\]|No space left on device"),
+            Sign(r"\[Errno 28\]|No space left on device(?=$|[^\w ])", "OSError RuntimeError IOError"),
             Sign(r"\[Errno 122\]|Disk quota exceeded", "OSError RuntimeError"),
             Sign(r"PytorchStreamWriter failed writing file"),
             Sign(r"inline_container\.cc:\d{1,6}\] ?\. unexpected pos"),
@@ -527,7 +528,7 @@ RULES: tuple[Rule, ...] = (
             Sign(rf"host='(?:[\w-]{{1,60}}\.){{0,3}}{_HUB}'.{{0,60}}(?:Max retries exceeded|Read timed out)"),
             Sign(
                 r"\[Errno -[235]\]|Name or service not known|Temporary failure in name resolution|getaddrinfo failed",
-                "URLError ConnectError ConnectionError MaxRetryError gaierror NameResolutionError",
+                "URLError",  # of a download: what a library of one's own cannot resolve may be anything
             ),
             Sign(r"outgoing traffic has been disabled"),
         ),
@@ -642,8 +643,13 @@ RULES: tuple[Rule, ...] = (
             "FloatingPointError: invalid value encountered in scalar divide",
         ),
         signs=(
-            Sign(r"(?i)\bloss(?:es)?\b.{0,40}\b(?:nan|inf|not finite|non-finite)\b"),
-            Sign(r"(?i)\b(?:nan|inf|non-finite)\b.{0,3}\bloss(?:es)?\b"),
+            Sign(
+                r"(?i)\bloss(?:es)?(?: value)?(?: is| are| was| were| became| has become| went|:| ?=) ?"
+                r"(?:nan|-?inf(?:inity)?|not finite|non-?finite)(?![\w-])"
+            ),
+            Sign(
+                r"(?i)\b(?:nan|infinite|non-?finite) (?:\w{1,20} )?loss(?:es)?(?: at| in| after| detected|[.,;:!]|$)"
+            ),
             Sign(r"Function '\w{1,60}' returned nan values in its \d{1,3}th output"),
             Sign(r"^Input (?:[\w.]{1,40} )?contains (?:NaN|infinity)", "ValueError"),
             Sign(r"probability tensor contains either `inf`, `nan`"),
@@ -724,7 +730,7 @@ RULES: tuple[Rule, ...] = (
             "Long, Int; but got torch.FloatTensor instead (while checking arguments for embedding)",
         ),
         signs=(
-            Sign(r"expected scalar type \w{1,20} but (?:found|got) \w"),
+            Sign(rf"expected scalar type {_SCALAR} but (?:found|got) {_SCALAR}"),
             Sign(r"mat1 and mat2 must have the same dtype|expected m1 and m2 to have the same dtype"),
             Sign(r"expected both vectors to have same dtype|to have the same dtype, but got"),
             Sign(r"Input type \([\w.]{1,30}\) and \w{1,10} type \([\w.]{1,30}\) should be the same"),
@@ -755,7 +761,7 @@ RULES: tuple[Rule, ...] = (
             "ValueError: Found input variables with inconsistent numbers of samples: [3, 2]",
         ),
         signs=(
-            Sign(r"mat1 and mat2 shapes cannot be multiplied|^size mismatch, got "),
+            Sign(r"mat1 and mat2 shapes cannot be multiplied|^size mismatch, got (?:input|mat|vec|m1|a) "),
             Sign(r"The size of tensor a \(\d{1,20}\) must match the size of tensor b"),
             Sign(
                 r"Sizes of tensors must match except in dimension|stack expects each tensor to be equal size"

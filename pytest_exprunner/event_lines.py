@@ -36,7 +36,8 @@ class EventLines:
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Write an event; without effect after something went wrong."""
-        line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+        # CI services take ##[error] for a command wherever it stands; JSON has another spelling for it.
+        line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE).replace(b"##[", b"\\u0023\\u0023[")
         with self._lock:
             if self._descriptor < 0 or self.problem:
                 return
@@ -78,15 +79,33 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def into_file(file: Path, name: str) -> EventLines:
-    """Return lines that go into a file, which is emptied. Raises `ExprunnerError` where that cannot be."""
+    """Return lines that go into a file, which is emptied. Raises `ExprunnerError` where that cannot be.
+
+    A file that holds anything but such lines is refused: it is somebody's.
+    """
     try:
-        return EventLines(os.open(file, _NEW, 0o666), name)
+        free = _may_be_emptied(file)
+        descriptor = os.open(file, _NEW, 0o666) if free else -1
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ExprunnerError(
             f"{name!r} cannot be written: {why}; expected a file in a folder that exists, or - for standard "
             "output"
         ) from None
+    if not free:
+        raise ExprunnerError(
+            f"{name!r} holds something else than events and was not touched; name a new file, or "
+            "delete that one"
+        )
+    return EventLines(descriptor, name)
+
+
+def _may_be_emptied(file: Path) -> bool:
+    if not file.is_file():
+        return not file.exists() or file.is_fifo() or file.is_char_device()
+    with file.open("rb") as stream:
+        start = stream.read(200)
+    return not start.strip() or start.startswith(b'{"schema":"exprunner/event"')
 
 
 def into_standard_output() -> EventLines:

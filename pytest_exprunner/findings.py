@@ -292,7 +292,7 @@ def _default_step(state: ExperimentState) -> str:
         return _DEFAULT_STEPS[says]
     if state.leads_to:
         return f"Go on to {sentence_list(state.leads_to)}."
-    return "Decide what to ask next; nothing in the plan waits for this experiment."
+    return "Decide what to ask next; no other experiment waits for this one."
 
 
 _DEFAULT_STEPS = {

@@ -151,15 +151,23 @@ def _artifacts(current: Current) -> Iterator[Block]:
         yield Paragraph((*links[:-1], "."))
 
 
-def attempts_table(state: ExperimentState) -> Table:
-    """Return the history of every sub-experiment that has been run more than once."""
-    rows = tuple(
-        _attempt_row(sub, past, _tiers(state.plan))
-        for sub in state.subs.values()
-        for past in sub.history
-        if len(sub.history) > 1
-    )
+def attempts_table(state: ExperimentState, most: int | None = None) -> Table:
+    """Return the history of every sub-experiment that has been run more than once.
+
+    Where it is longer than ``most``, what did not complete and what counts are kept, then the newest.
+    """
+    every = [(sub, past) for sub in state.subs.values() for past in sub.history if len(sub.history) > 1]
+    if most is not None and len(every) > most:
+        urgent = sorted(range(len(every)), key=lambda place: (_rank(*every[place]), -place))[:most]
+        every = [every[place] for place in sorted(urgent)]
+    rows = tuple(_attempt_row(sub, past, _tiers(state.plan)) for sub, past in every)
     return Table(("Sub-experiment", "Attempt", "Started", "Status", "Values", "Verdicts"), rows)
+
+
+def _rank(sub: SubState, past: Past) -> int:
+    if past.status is not Status.COMPLETED:
+        return 0
+    return 1 if any(current.attempt == past.attempt for current in sub.currents) else 2
 
 
 def _attempt_row(sub: SubState, past: Past, tiers: dict[str, tuple[float, ...]]) -> tuple[Spans, ...]:

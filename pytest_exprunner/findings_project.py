@@ -80,10 +80,19 @@ def _review_lines(state: ExperimentState) -> Iterator[Spans]:
 def _overview(states: Iterable[ExperimentState]) -> str:
     groups: dict[str, int] = {}
     for state in states:
-        word = "not started" if state.status is Status.NOT_STARTED else str(state.assessment.recommendation)
+        word = _in_a_word(state)
         groups[word] = groups.get(word, 0) + 1
     total = count(sum(groups.values()), "experiment")
     return f"{total}: {', '.join(f'{number} {word}' for word, number in groups.items())}."
+
+
+def _in_a_word(state: ExperimentState) -> str:
+    if state.replaced_by is not None:
+        return "replaced"
+    if state.status is Status.NOT_STARTED:
+        return "not started"
+    says = str(state.assessment.recommendation)
+    return f"{says} by a waiver" if state.waived and says == "proceed" else says
 
 
 def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:

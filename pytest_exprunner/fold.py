@@ -99,7 +99,7 @@ def fold_experiment(
         replaced_by=replaced_by,
         waivers=waivers,
         departed=departed,
-        leads_to=plan.leading_from(experiment.id),
+        leads_to=plan.dependents.get(experiment.id, ()),
     )
     return _with_issues(state, [*problems, *issues_of(state)])
 

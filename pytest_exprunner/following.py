@@ -75,6 +75,7 @@ class Follower:
     run: str
     skip_ended: bool = False
     """Leave out attempts that had ended before they were first looked at."""
+    _process: int = field(default_factory=os.getpid)
     _stream: IO[bytes] | None = None
     _lines: _Lines = field(default_factory=_Lines)
     _open: dict[tuple[str, str, int], _Open] = field(default_factory=dict)
@@ -85,7 +86,12 @@ class Follower:
         return [attempt.key for attempt in self._open.values()]
 
     def poll(self) -> Iterator[Seen]:
-        """Yield what is new, for each attempt in the order in which it happened."""
+        """Yield what is new, for each attempt in the order in which it happened.
+
+        A forked process shares the places in the files that are open, and would read what the other misses.
+        """
+        if os.getpid() != self._process:
+            return
         self._look_for_attempts()
         for name, attempt in list(self._open.items()):
             ended = (attempt.folder / RECORD).exists()  # looked at first, so that nothing comes after it

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from pytest_exprunner.errors import count
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import EvidenceKind, Recommendation, Status
+from pytest_exprunner.registering import moved
 from pytest_exprunner.state import Current, ExperimentState, Past
 from pytest_exprunner.wording import few, sentence_list
 
 _ANSWERS = {
-    ("claim", Recommendation.PROCEED): "The claim holds, by criteria that were written down first.",
+    ("claim", Recommendation.PROCEED): "The claim holds.",
     ("claim", Recommendation.PIVOT): "The claim does not hold as it was stated.",
     ("question", Recommendation.PROCEED): "The question is answered, and the answer is good enough to go on.",
     (
@@ -34,6 +35,8 @@ def answer(state: ExperimentState) -> str:
     """Answer an experiment's question in a sentence; what is open is said to be open."""
     if not state.started:
         return "There is no answer yet: nothing has been run."
+    if state.replaced_by is not None:
+        return f"{state.replaced_by} has replaced it, and its own answer decides nothing any more."
     says = state.assessment.recommendation
     if says is Recommendation.BLOCK:
         return "There is no answer yet: something is in the way."
@@ -41,6 +44,12 @@ def answer(state: ExperimentState) -> str:
         return "There is no answer yet."
     if says is Recommendation.PROCEED and state.waived:
         return "It goes on because a person decided so; its criteria are not all met."
+    if says is Recommendation.PROCEED and any(moved(state.registered, state.plan, state.replaced_by)):
+        return "It holds by the plan as it is now; what decides has moved since the first attempt."
+    if says is Recommendation.PIVOT and any(not state.criteria[c.name].measured for c in state.plan.gating):
+        return "Not everything was measured, and what was is not good enough."
+    if says is Recommendation.PROCEED and state.registered:
+        return f"{_ANSWERS[state.plan.type or '', says]} What decides has not moved since the first attempt."
     return _ANSWERS[state.plan.type or "", says]
 
 
@@ -51,7 +60,7 @@ def implications(state: ExperimentState, plan: Plan) -> Iterator[str]:
     says = state.assessment.recommendation
     for gate in plan.gates_of(state.id):
         yield f"{gate}: {_for_gate(state, says)}"
-    waiting = [name for name in plan.experiments if state.id in plan.experiments[name].dependencies]
+    waiting = state.leads_to
     if waiting and state.replaced_by is None:
         names, verb = sentence_list(waiting), "depends" if len(waiting) == 1 else "depend"
         may = "nothing here is in the way" if says is Recommendation.PROCEED else "not to be run yet"
@@ -110,20 +119,23 @@ def _runs(history: Iterable[Past]) -> int:
     return len({past.run for past in history if past.status is Status.COMPLETED})
 
 
+_PLURAL = {
+    "holds": "hold",
+    "goes on by a waiver": "go on by a waiver",
+    "does not hold": "do not hold",
+    "is open": "are open",
+    "was replaced": "were replaced",
+}
+
+
 def standing(states: list[ExperimentState]) -> Iterator[str]:
     """Say which experiments hold, which do not and which are open; those that were replaced apart."""
-    groups: dict[str, list[str]] = {"holds": [], "does not hold": [], "is open": [], "was replaced": []}
+    groups: dict[str, list[str]] = {words: [] for words in _PLURAL}
     for state in states:
         groups[_stands(state)].append(state.id)
-    plural = {
-        "holds": "hold",
-        "does not hold": "do not hold",
-        "is open": "are open",
-        "was replaced": "were replaced",
-    }
     for words, names in groups.items():
         if names:
-            verb = words if len(names) == 1 else plural[words]
+            verb = words if len(names) == 1 else _PLURAL[words]
             yield f"{count(len(names), 'experiment')} {verb}: {few(names, _SHOWN)}."
 
 
@@ -132,5 +144,5 @@ def _stands(state: ExperimentState) -> str:
         return "was replaced"
     says = state.assessment.recommendation if state.started else None
     if says is Recommendation.PROCEED:
-        return "holds"
+        return "goes on by a waiver" if state.waived else "holds"
     return "does not hold" if says is Recommendation.PIVOT else "is open"

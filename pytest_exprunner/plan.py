@@ -554,12 +554,9 @@ class Plan(Model):
         unlocking = self._gates_before.get(experiment, ())
         return tuple(dict.fromkeys((*self.experiments[experiment].dependencies, *unlocking)))
 
-    def leading_from(self, experiment: str) -> tuple[str, ...]:
-        """Ids of the experiments that depend on one, and of the gates that it is part of."""
-        return (*self._dependents.get(experiment, ()), *self.gates_of(experiment))
-
     @cached_property
-    def _dependents(self) -> Mapping[str, tuple[str, ...]]:
+    def dependents(self) -> Mapping[str, tuple[str, ...]]:
+        """Which experiments depend on each one."""
         return _by_member({name: e.dependencies for name, e in self.experiments.items()})
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from pytest_exprunner.files import digest
 from pytest_exprunner.records import Artifact
 from pytest_exprunner.values import shown
 
@@ -23,6 +24,8 @@ IMAGE_TYPES = {
     ".webp": "image/webp",
     ".svg": "image/svg+xml",
 }
+_LOOKED_AT = frozenset({*IMAGE_TYPES, ".csv", ".tsv", ".json"})
+_CHANGED = "not what was recorded: it has been changed since"
 _LARGEST_IMAGE = 2_000_000
 _LARGEST_TABLE = 1_000_000
 _READ_OF_TEXT = 64_000
@@ -46,14 +49,24 @@ class Preview:
     note: str = ""
 
 
-def preview(artifact: Artifact, file: Path, *, images_left: int) -> Preview:
-    """Return how an artifact is shown; an image only if it has a place in ``images_left`` bytes."""
+def preview(artifact: Artifact, file: Path | None, *, images_left: int) -> Preview:
+    """Return how an artifact is shown; an image only if it has a place in ``images_left`` bytes.
+
+    What is not what was recorded is not shown, and neither is a file that does not belong to the
+    experiment, for which ``file`` is None.
+    """
     name = artifact.path.rpartition("/")[2]
     plain = Preview(name, artifact.path, artifact.bytes, "file")
+    if file is None:
+        return Preview(
+            name, "", artifact.bytes, "missing", note="its path leads out of the experiment's folder"
+        )
     if not file.is_file():
-        return Preview(name, artifact.path, artifact.bytes, "missing", note="the file is not here")
+        return Preview(name, "", artifact.bytes, "missing", note="the file is not here")
     suffix = file.suffix.lower()
     try:
+        if not _is_as_recorded(artifact, file, looked_at=suffix in _LOOKED_AT):
+            return Preview(name, artifact.path, artifact.bytes, "file", note=_CHANGED)
         if suffix in IMAGE_TYPES:
             return _image(plain, file, IMAGE_TYPES[suffix], images_left)
         if suffix in (".csv", ".tsv"):
@@ -63,6 +76,14 @@ def preview(artifact: Artifact, file: Path, *, images_left: int) -> Preview:
     except (OSError, ValueError, csv.Error):
         pass  # what cannot be read as what its name says is a file like others
     return plain
+
+
+def _is_as_recorded(artifact: Artifact, file: Path, *, looked_at: bool) -> bool:
+    """Compare sizes, and hashes of what is going to be shown."""
+    size = file.stat().st_size
+    if size != artifact.bytes:
+        return False
+    return not looked_at or size > _LARGEST_IMAGE or digest(file) == artifact.sha256
 
 
 def _image(plain: Preview, file: Path, media_type: str, images_left: int) -> Preview:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_exprunner import curves, findings, meaning
@@ -24,7 +24,7 @@ from pytest_exprunner.records import (
     Verdict,
     label,
 )
-from pytest_exprunner.render.scales import Bar, Point, Strip, bar, strip
+from pytest_exprunner.render.scales import Bar, Point, Strip, bar, has_axis, strip
 from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
 from pytest_exprunner.study import Study
 from pytest_exprunner.unexpected import surprises
@@ -34,6 +34,7 @@ from pytest_exprunner.wording import DASH, explain, failure_text, measured_text,
 _IMAGES = 20_000_000
 """Bytes of images in a page."""
 _OVERLAID = 8
+_VALUES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,12 @@ class SubCard:
     finding: str
     """In a few words, for a row."""
     numbers: tuple[tuple[str, str, bool], ...]
-    """Name, value, and whether a criterion looks at it."""
+    """Name, value, and whether a criterion looks at it; of several attempts each value with its label."""
     more_numbers: int
     curves: tuple[Curve, ...]
     more_curves: int
+    more_lines: int
+    """Attempts that count and are not drawn."""
     no_journal: bool
     """An attempt that counts logged something, and its journal is not here."""
     artifacts: tuple[Preview, ...]
@@ -145,6 +148,7 @@ class Card:
     """Show sub-experiments as rows of a table."""
     strips: tuple[Strip, ...]
     attempts: Block | None
+    more_attempts: int
     prose: tuple[Block, ...]
     steps: tuple[str, ...]
     audit: tuple[tuple[str, str], ...]
@@ -199,7 +203,7 @@ def build_card(
         tone=tone(state),
         confidence=str(state.assessment.confidence),
         confidence_notes=state.assessment.confidence_notes,
-        notes=state.assessment.notes,
+        notes="" if results.stub else state.assessment.notes,
         replaced_by=state.replaced_by or "",
         started=state.started,
         measured=tuple(_measured(state, results, detail)),
@@ -212,8 +216,9 @@ def build_card(
         rows=detail.rows,
         strips=tuple(_strips(state)) if detail.attempts else (),
         attempts=_history(state, detail),
+        more_attempts=max(_repeated(state) - detail.attempts, 0),
         prose=tuple(findings.claims(state)),
-        steps=() if detail.rows else tuple(findings.next_steps(state)),
+        steps=() if detail.rows or results.stub else tuple(findings.next_steps(state)),
         audit=tuple((kind, _cut(text, detail)) for kind, text in audit if kind == "moved" or not detail.rows),
         provenance=() if detail.rows else tuple(_provenance(state, detail)),
         links=tuple(_links(layout, plan.id)),
@@ -263,10 +268,12 @@ def _measured(state: ExperimentState, results: Results, detail: Detail) -> Itera
 
 
 def _history(state: ExperimentState, detail: Detail) -> Block | None:
-    table = attempts_table(state)
-    if not table.rows or not detail.attempts:
-        return None
-    return replace(table, rows=table.rows[-detail.attempts :])
+    return attempts_table(state, detail.attempts) if detail.attempts and _repeated(state) else None
+
+
+def _repeated(state: ExperimentState) -> int:
+    """Return how many attempts a history tells of."""
+    return sum(len(sub.history) for sub in state.subs.values() if len(sub.history) > 1)
 
 
 def _strips(state: ExperimentState) -> Iterator[Strip]:
@@ -277,7 +284,7 @@ def _strips(state: ExperimentState) -> Iterator[Strip]:
             for sub, past in _in_time(state)
             if name in past.verdicts and (value := number(past.values.get(criterion.metric_name))) is not None
         ]
-        if len(points) > 1 and criterion.baseline is None:
+        if len(points) > 1 and criterion.baseline is None and has_axis(criterion):
             yield strip(criterion, points)
 
 
@@ -350,11 +357,12 @@ def _sub(
         status=str(sub.status),
         reason=_cut(sub.reason, detail),
         told=() if detail.rows else tuple(_told(current, sub, detail) for current in sub.currents),
-        finding=_cut(next((c.finding for c in sub.currents if c.finding), sub.reason), detail),
+        finding=_cut(sub.reason or next((c.finding for c in sub.currents if c.finding), ""), detail),
         numbers=tuple(numbers[: detail.metrics]),
         more_numbers=max(len(numbers) - detail.metrics, 0),
         curves=tuple(found[: detail.charts]),
         more_curves=max(len(found) - detail.charts, 0),
+        more_lines=max(len(sub.currents) - _OVERLAID, 0) if found else 0,
         no_journal=missing,
         artifacts=() if detail.rows else tuple(pictures.of(state.plan.id, sub)),
     )
@@ -381,13 +389,21 @@ def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, 
     }
     names = dict.fromkeys(name for current in sub.currents for name in current.metrics)
     for name in sorted(names, key=lambda name: name not in judged):
-        values = [number(c.metrics.get(name)) for c in sub.currents]
-        texts = [
-            number_text(value, judged.get(name, ())) for value in values[:_OVERLAID] if value is not None
-        ]
-        if texts:
-            more = " …" if len(values) > _OVERLAID else ""
-            yield name, f"{', '.join(texts)}{more}", name in judged
+        values = [(c, number(c.metrics.get(name))) for c in sub.currents]
+        if any(value is not None for _current, value in values):
+            texts = [
+                f"{_which(current)}{number_text(value, judged.get(name, ()))}"
+                for current, value in values[:_VALUES]
+            ]
+            more = f" and {len(values) - _VALUES} more" if len(values) > _VALUES else ""
+            yield name, f"{'; '.join(texts)}{more}", name in judged
+
+
+def _which(current: Current) -> str:
+    """``lr=0.1, seed 2: ``: which of several attempts a value is of; empty where there is only one."""
+    parts = [current.variant] if current.variant is not None else []
+    parts += [f"seed {current.seed}"] if current.seed is not None else []
+    return f"{', '.join(parts)}: " if parts else ""
 
 
 def _curves(
@@ -438,11 +454,24 @@ class Pictures:
                 self._left -= len(found.image)
                 yield found
 
-    def _file(self, experiment: str, current: Current, path: str) -> Path:
-        """Return the published file, or where there is none the attempt's own."""
-        published = self.layout.experiment(experiment) / path
-        if published.is_file() or current.attempt is None:
-            return published
-        prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
-        key = AttemptKey(experiment, current.sub_experiment, current.attempt)
-        return self.layout.attempt(key) / f"{ARTIFACTS}{path[len(prefix) :]}"
+    def _file(self, experiment: str, current: Current, path: str) -> Path | None:
+        """Return the published file, or the attempt's own; None where that would be somebody else's."""
+        root = self.layout.experiment(experiment)
+        published = root / path
+        if not _is_file(published) and current.attempt is not None:
+            prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
+            key = AttemptKey(experiment, current.sub_experiment, current.attempt)
+            published = self.layout.attempt(key) / f"{ARTIFACTS}{path[len(prefix) :]}"
+        # What a results file or a link says may lead anywhere.
+        try:
+            inside = published.resolve().is_relative_to(root.resolve())
+        except (OSError, ValueError):  # a loop of links, or a path that no file can have
+            return None
+        return published if inside and ".." not in Path(path).parts and not Path(path).is_absolute() else None
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False

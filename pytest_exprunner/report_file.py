@@ -14,6 +14,8 @@ from pytest_exprunner.report_cards import DETAILS
 from pytest_exprunner.reporting import Beside
 from pytest_exprunner.study import Study
 
+_GENERATED = b'<meta name="generator" content="pytest-exprunner '
+_START = 4000
 _IMAGE = re.compile(r'"data:image/[^"]*"')
 
 
@@ -29,15 +31,23 @@ class Written:
 
 
 def check(file: Path) -> None:
-    """Raise `ExprunnerError` where a report cannot be made, or not written there."""
+    """Raise `ExprunnerError` where a report cannot be made, or not written there.
+
+    A file that is no report is refused: it is somebody's.
+    """
     _renderer()
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise ExprunnerError(f"{file.name!r} is not the name of a page; expected one such as report.html")
     folder = next(parent for parent in file.parents if parent.exists())
-    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or (file.exists() and not file.is_file()):
         raise ExprunnerError(f"the report {file} cannot be written; expected a file that this user can write")
+    if file.is_file() and _GENERATED not in file.read_bytes()[:_START]:
+        raise ExprunnerError(f"{file} is there and is no report; it was not touched: name another file")
 
 
 def write(study: Study, file: Path, beside: Beside) -> Written:
     """Write the report of a study. Raises `ExprunnerError` where it cannot be made or written."""
+    check(file)
     render = _renderer()
     results = study.results()
     root = root_from(file, study.layout.base)

@@ -76,7 +76,7 @@ def build(study: Study, results: Results, beside: Beside, detail: Detail = DETAI
         for state in states
         for item in ([] if results.stub else findings.review_items(state))
     ]
-    steps = advise(results, beside.known)
+    steps = [] if results.stub else advise(results, beside.known)
     project = results.plan.project
     return Report(
         title=_title(project.name or "Research study", beside.only),

@@ -148,7 +148,7 @@ class ExperimentState:
     departed: tuple[SubState, ...] = ()
     """Sub-experiments with results that are not in the plan: kept, never judged."""
     leads_to: tuple[str, ...] = ()
-    """Experiments and gates of the plan that wait for this one."""
+    """Experiments of the plan that depend on this one."""
 
     @property
     def id(self) -> str:

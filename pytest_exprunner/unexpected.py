@@ -62,7 +62,8 @@ def far_from(value: float, others: Sequence[float]) -> Others | None:
         return None
     middle = _median(others)
     deviations = [abs(other - middle) for other in others]
-    spread = _MAD * _median(deviations) or _MEAN_AD * math.fsum(deviations) / len(deviations)
+    mean = sum(deviation / len(deviations) for deviation in deviations)
+    spread = _MAD * _median(deviations) or _MEAN_AD * mean
     if not spread or not math.isfinite(spread) or abs(value - middle) <= _FAR * spread:
         return None
     return Others(middle, min(others), max(others), len(others))

@@ -105,11 +105,18 @@ def explain(criterion: Criterion, result: CriterionResult) -> str:
     value = value_text(criterion, result.value)
     if result.verdict is Verdict.INADMISSIBLE:
         return f"{name} = {value} does not count: {result.reason}."
-    sentence = f"{name} of {value}{_sure(result)} {_position(criterion, result)}"
+    sentence = f"{name}{_against(criterion)} of {value}{_sure(result)} {_position(criterion, result)}"
     if result.borderline:
         sentence += _near(criterion, result)
     note = f" No interval: {result.reason}." if result.reason else ""
     return f"{sentence}.{note}"
+
+
+def _against(criterion: Criterion) -> str:
+    """Return what a value was compared with, which makes it another number than the metric of its name."""
+    if criterion.minus is not None:
+        return f" (minus {criterion.minus})"
+    return f" (over {criterion.over})" if criterion.over is not None else ""
 
 
 def _sure(result: CriterionResult) -> str:

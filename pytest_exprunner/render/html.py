@@ -143,6 +143,7 @@ def _ends(line: Line) -> str:
     """``attempt 2: 0.9 → 0.1 (0.08 to 0.9; 5000 values)``: a curve in words."""
     first, last, low, high = line.ends
     odd = f", {line.not_finite} not finite" if line.not_finite else ""
+    odd += ", the rest was not read" if line.cut else ""
     if first is None:
         return f"{line.label}: no finite value ({line.logged} logged)"
     return (

@@ -5,7 +5,6 @@ Lengths are in units of the picture's own width; a template draws them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,8 @@ _FAR = 3.0
 _STRIP_HEIGHT = 96.0
 _STRIP_MARGIN = 10.0
 _MOST_ATTEMPTS = 120
+_LARGEST = 1e300
+"""Beyond, differences are no floats any more; such tiers and values are told in words alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,16 @@ class Point:
     counts: bool
 
 
+def has_axis(criterion: Criterion) -> bool:
+    """Tell whether a criterion's tiers can be drawn."""
+    return all(map(_drawable, _tiers(criterion)))
+
+
 def bar(criterion: Criterion, result: CriterionResult) -> Bar:
     """Return where a criterion's value stands among its tiers."""
     tiers = _tiers(criterion)
+    if not has_axis(criterion):
+        return Bar((), (), None, None, None, "")
     values = [v for v in (result.value, *(result.interval or ())) if v is not None and _drawable(v)]
     low, high = _domain(tiers, [as_float(v) for v in values])
     scale = _Scale(low, high, _MARGIN, WIDTH - _MARGIN)
@@ -143,7 +151,7 @@ def _tiers(criterion: Criterion) -> list[float]:
 
 
 def _drawable(value: float) -> bool:
-    return math.isfinite(as_float(value)) and abs(as_float(value)) < 1e300
+    return abs(as_float(value)) < _LARGEST
 
 
 def _domain(tiers: Sequence[float], values: Iterable[float]) -> tuple[float, float]:

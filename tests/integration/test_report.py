@@ -21,6 +21,13 @@ def e_x1_1(runner):
 """
 
 
+SAVING = """\
+def e_x1_1(runner):
+    table = runner.results.save_artifact("table.csv", "a,b\\n1,2\\n")
+    return {"metrics": {"accuracy": 0.95}, "artifacts": [table]}
+"""
+
+
 class Page(HTMLParser):
     """What a page is made of."""
 
@@ -183,6 +190,61 @@ def test_what_moved_is_on_the_page(study: Study) -> None:
     text = Page(study.root / "r.html").text
     assert "Audit: what moved, and what is kept moved " in text
     assert "accuracy" in text.partition("Audit: what moved")[2]
+
+
+def test_only_files_of_the_experiment_are_shown(study: Study) -> None:
+    """A link, or a path that somebody wrote into results.yaml, cannot bring other files into the page."""
+    study.plan()
+    study.handlers(SAVING)
+    secret = study.write("secret.csv", "key,value\npassword,hunter2\n")
+    study.pytest("experiments/")
+    folder = study.research / "experiments" / "x1-first"
+    shutil.rmtree(folder / "attempts")
+    published = folder / "artifacts" / "e_x1_1" / "table.csv"
+    published.unlink()
+    published.symlink_to(secret)
+    assert study.exprunner("report", "--html", "r.html").code == 0
+    page = Page(study.root / "r.html")
+    assert "its path leads out of the experiment's folder" in page.text
+    results = folder / "results.yaml"
+    for path in (str(secret), "artifacts/../../../../secret.csv"):
+        text = results.read_text(encoding="utf-8").replace("artifacts/e_x1_1/table.csv", path)
+        (study.root / "kept.yaml").write_text(results.read_text(encoding="utf-8"), encoding="utf-8")
+        results.write_text(text, encoding="utf-8")
+        assert study.exprunner("report", "--html", "r.html").code == 0
+        assert "hunter2" not in Page(study.root / "r.html").source
+        results.write_text((study.root / "kept.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def test_what_is_not_what_was_recorded_is_not_shown(study: Study) -> None:
+    """A table that somebody changed after the attempt is no evidence."""
+    study.plan()
+    study.handlers(SAVING)
+    study.pytest("experiments/")
+    for file in study.research.rglob("table.csv"):
+        file.write_text("a,b\n1,9\n", encoding="utf-8")
+    assert study.exprunner("report", "--html", "r.html").code == 0
+    page = Page(study.root / "r.html")
+    assert "table.csv (8 bytes): not what was recorded: it has been changed since" in page.text
+    assert not [row for row in page.text.split() if row == "9"]
+
+
+@pytest.mark.parametrize("name", ["research/FINDINGS.md", "mine.html"])
+def test_a_file_that_is_no_report_is_not_touched(study: Study, name: str) -> None:
+    """Neither by the command nor by the option; a report is written over."""
+    study.plan()
+    study.handlers(HANDLER)
+    study.pytest("experiments/", "--exp-report", "r.html")
+    study.write("mine.html", "<p>mine</p>")
+    before = (study.root / name).read_bytes()
+    for run in (
+        study.exprunner("report", "--html", name),
+        study.pytest("experiments/", "--exp-report", name),
+    ):
+        assert run.code == 4
+        assert "is not the name of a page" in run.text or "is there and is no report; it was not" in run.text
+    assert (study.root / name).read_bytes() == before
+    assert study.exprunner("report", "--html", "r.html").code == 0
 
 
 def test_hostile_text_stays_text(study: Study) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,11 +187,25 @@ def test_nothing_else_is_on_standard_output(
     assert len([fd for fd in open_ones if int(fd) > 2]) <= 1 + ("-n2" in arguments) * 2, open_ones
 
 
+def test_a_file_that_holds_something_else_is_not_touched(study: Study) -> None:
+    """A handler file, the plan, a page: whatever it is, it is somebody's."""
+    study.plan()
+    file = study.handlers(GOOD)
+    run = study.pytest("experiments/", "--exp-json", "experiments/handlers.py")
+    assert run.code == 4
+    assert (
+        "--exp-json: 'experiments/handlers.py' holds something else than events and was not touched; name a new "
+        "file, or delete that one" in run.text
+    )
+    assert "def e_x1_1" in file.read_text(encoding="utf-8")
+
+
 def test_a_file(study: Study) -> None:
     """A file has the same lines, and pytest's report stays where it is."""
     study.plan()
     study.handlers(GOOD)
-    study.write("events.jsonl", "old\n")
+    assert study.pytest("experiments/", "--exp-json", "events.jsonl").code == 0
+    shutil.rmtree(study.research / "experiments")
     run = study.pytest("experiments/", "--exp-json", "events.jsonl")
     assert run.code == 0
     assert "1 passed" in run.out

@@ -57,7 +57,7 @@ def test_an_experiment(first: Study) -> None:
     assert body == (
         "First\n=====\n\n"
         "Answer\n------\n\n"
-        "It holds. Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
+        "It holds. What decides has not moved since the first attempt. Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
         "Key metrics\n-----------\n\n"
         "Criterion  Value  Target  Acceptable  Failure  Verdict  Measured in\n"
         "accuracy   0.950  ≥ 0.90  ≥ 0.80      ≤ 0.50   target   e_x1_1 attempt 1\n\n"
@@ -68,7 +68,7 @@ def test_an_experiment(first: Study) -> None:
         "Confidence\n----------\n\n"
         "Medium. Measured 1 of 1 gating criterion; one run each (n = 1), so the spread over seeds is unknown.\n\n"
         "Next steps\n----------\n\n"
-        "- Go on to gate_1.\n\n"
+        "- Decide what to ask next; no other experiment waits for this one.\n\n"
         "Sub-experiments\n---------------\n\n"
         "e_x1_1 — Accuracy\n\n"
         "Objective: Measure it.\n\n"

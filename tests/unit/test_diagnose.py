@@ -149,7 +149,6 @@ def _numpy_cases() -> list[tuple[str, Callable[[], object]]]:
             "hub-offline",
             raiser(urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))),
         ),
-        ("hub-offline", raiser(socket.gaierror(-2, "Name or service not known"))),
     ]
 
 
@@ -319,6 +318,18 @@ UNRELATED: dict[str, Callable[[], object]] = {
     "an own message about dtypes": raiser(TypeError("dtype must be one of float32, float64")),
     "an own message about a loss": raiser(ValueError("unknown loss 'hinge'; known: mse, mae")),
     "an own message about information": raiser(ValueError("loss of information")),
+    "an own list of losses": raiser(ValueError("config: loss must be one of inf, mse")),
+    "own weights of a loss": raiser(ValueError("loss weights: inf not allowed")),
+    "an own loss by a name": raiser(ValueError("nan loss function unavailable")),
+    "an own comparison of a loss": raiser(ValueError("loss of 0.3 is above 0.2; expected nan-free")),
+    "a host that nobody knows": raiser(socket.gaierror(-2, "Name or service not known")),
+    "a database that nobody knows": raiser(ConnectionError("[Errno -2] Name or service not known: db.local")),
+    "an own memory that is full": raiser(
+        type("OutOfMemoryError", (Exception,), {})("the robot's log is full")
+    ),
+    "a number of files": raiser(ValueError("size mismatch, got 3 files, expected 4")),
+    "an own word about a device": raiser(ValueError("No space left on device reserved in config")),
+    "own scalar types": raiser(TypeError("expected scalar type int but got str")),
     "a recursion": raiser(RecursionError("maximum recursion depth exceeded")),
     "a time-out": raiser(TimeoutError("timed out")),
     "no message": raiser(RuntimeError()),

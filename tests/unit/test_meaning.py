@@ -23,7 +23,7 @@ def _state(value: float | None, plan_more: dict[str, Any] | None = None, **more:
 @pytest.mark.parametrize(
     ("kind", "value", "said"),
     [
-        ("claim", _GOOD, "The claim holds, by criteria that were written down first."),
+        ("claim", _GOOD, "The claim holds."),
         ("claim", _BAD, "The claim does not hold as it was stated."),
         ("question", _GOOD, "The question is answered, and the answer is good enough to go on."),
         ("question", _BAD, "The question is answered, and the answer is not good enough to go on."),
@@ -38,6 +38,20 @@ def _state(value: float | None, plan_more: dict[str, Any] | None = None, **more:
 def test_the_answer_follows_from_the_verdicts(kind: str | None, value: float | None, said: str) -> None:
     """What is open is said to be open."""
     assert answer(_state(value, {"type": kind} if kind else {})) == said
+
+
+def test_what_moved_is_no_answer_of_then() -> None:
+    """A bar that was lowered after the first attempt is told before the success."""
+    records = [make_record({"accuracy": _GOOD}, registered={"accuracy": "another digest"})]
+    said = answer(fold_one(records, plan=make_plan({X1: make_entry(type="claim")})))
+    assert said == "It holds by the plan as it is now; what decides has moved since the first attempt."
+
+
+def test_what_is_measured_in_part_is_said_to_be() -> None:
+    """One criterion is not met, another was never measured."""
+    entry = make_entry({"accuracy": {"target": 0.7}, "f1": {"target": 0.7}}, type="question")
+    state = fold_one([make_record({"accuracy": _BAD})], plan=make_plan({X1: entry}))
+    assert answer(state) == "Not everything was measured, and what was is not good enough."
 
 
 def test_a_waived_miss_is_no_success() -> None:

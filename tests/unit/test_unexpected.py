@@ -56,6 +56,12 @@ def test_a_seed_far_from_the_others_is_named() -> None:
     ]
 
 
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=12), value=st.floats())
+def test_any_numbers_are_taken(values: list[float], value: float) -> None:
+    """The largest floats do not add up to an error."""
+    far_from(value, values)
+
+
 @given(values=_VALUES)
 def test_what_lies_among_the_others_is_never_far(values: list[float]) -> None:
     """The median of the others is as near as can be."""

@@ -137,9 +137,11 @@
   document.getElementById("controls").hidden = false;
 
   window.addEventListener("beforeprint", () => {
+    for (const entry of entries) entry.hidden = false;  // paper shows everything, whatever is filtered
     for (const details of document.querySelectorAll("details")) details.open = true;
     for (const figure of figures) if (!drawn.has(figure)) draw(figure);
   });
+  window.addEventListener("afterprint", filter);
   window.addEventListener("hashchange", () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     const closed = target && target.closest("details");

@@ -25,6 +25,8 @@ _CHAINED = re.compile(
 _RAISED = re.compile(r"^E {3,20}(?P<type>[A-Za-z_][\w.]{0,200})(?:: (?P<message>.*))?$", re.MULTILINE)
 _MORE = re.compile(r"^E {3,20}(?P<line>.*)$", re.MULTILINE)
 _PLACE = re.compile(r"^(?:  File \")?(?P<path>[^\s:\"][^:\"\n]{0,400}\.pyx?)(?:\", line |:)\d", re.MULTILINE)
+_LOCATED = re.compile(r"^(?![E>] )(?P<path>[^\s:\"][^:\"\n]{0,400}\.py):(?P<line>\d{1,7}):", re.MULTILINE)
+_ELSEWHERE = re.compile(r"^(?:/|\.\.|\w:)|[/\\](?:site|dist)-packages[/\\]")
 _CODE = re.compile(r"^> (?P<line>.{0,400})", re.MULTILINE)
 
 
@@ -50,6 +52,20 @@ def diagnose(failure: Failure, rules: Sequence[Rule] = RULES) -> tuple[Hint, ...
         if hint is not None:
             found.setdefault(hint.rule, hint)
     return tuple(found.values())[:MOST]
+
+
+def place_of(failure: Failure) -> str:
+    """Return ``file:line`` of the project's own code that is nearest to where it was raised, if told.
+
+    As the traceback names it: relative to where pytest was started. Code outside of that folder, such as
+    Python's own and what is installed, is not the project's.
+    """
+    own = [
+        f"{found['path']}:{found['line']}"
+        for found in _LOCATED.finditer(failure.traceback[-_MAX_TRACEBACK:])
+        if not _ELSEWHERE.search(found["path"])
+    ]
+    return own[-1] if own else ""
 
 
 def hint_of(rule: Rule) -> Hint:

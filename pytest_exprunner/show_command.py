@@ -14,7 +14,9 @@ import click
 from pytest_exprunner import attempt_history, findings, findings_project
 from pytest_exprunner.blocks import Block, Bullets, Code, Findings, Heading, Paragraph, Strong
 from pytest_exprunner.command_line import Opened, common, gate_json, print_json, say
+from pytest_exprunner.diagnose import place_of
 from pytest_exprunner.errors import ExprunnerError
+from pytest_exprunner.records import Failure
 from pytest_exprunner.render import console, terminal
 from pytest_exprunner.render.terminal import Line
 from pytest_exprunner.results import document
@@ -35,7 +37,9 @@ def show(name: str, plan: str | None, results: str | None, *, as_json: bool) -> 
     study = opened.study()
     stored = study.results()
     if as_json:
-        print_json("show", {"id": name, "kind": kind, **_as_json(stored, name, kind), "notes": _notes(study)})
+        print_json(
+            "show", {"id": name, "kind": kind, **_as_json(opened, stored, name, kind), "notes": _notes(study)}
+        )
         return
     owner = opened.loaded.plan.owner(name).id if kind == "sub_experiment" else name
     base = os.path.relpath(study.layout.experiment(owner))
@@ -69,12 +73,14 @@ def _gate(stored: Results, name: str) -> Iterator[Block]:
     yield Paragraph((findings_project.unlocks(gate),))
 
 
-def _as_json(stored: Results, name: str, kind: str) -> dict[str, Any]:
+def _as_json(opened: Opened, stored: Results, name: str, kind: str) -> dict[str, Any]:
     if kind == "gate":
         return {"gate": gate_json(stored.gates[name])}
+    owner = name if kind == "experiment" else stored.plan.owner(name).id
+    where = {"findings": opened.settings.shown(opened.study().layout.findings_of(owner))}
+    state = stored.experiments[owner]
     if kind == "experiment":
-        return {"experiment": document(stored.experiments[name])}
-    state = stored.experiments[stored.plan.owner(name).id]
+        return {"experiment": document(state), **where}
     sub, planned = state.subs[name], state.plan.sub_experiments[name]
     told = {
         "experiment": state.id,
@@ -83,7 +89,7 @@ def _as_json(stored: Results, name: str, kind: str) -> dict[str, Any]:
         "status": str(sub.status),
         "attempts": [_current_json(current) for current in sub.currents],
     }
-    return {"sub_experiment": told}
+    return {"sub_experiment": told, **where}
 
 
 def _current_json(current: Current) -> dict[str, Any]:
@@ -99,11 +105,16 @@ def _current_json(current: Current) -> dict[str, Any]:
         "artifacts": [asdict(artifact) for artifact in current.artifacts],
         "missing_artifacts": list(current.missing),
         "evidence": [asdict(evidence) for evidence in current.evidence],
-        "error": asdict(current.error) if current.error else None,
+        "error": _error_json(current.error) if current.error else None,
+        "hints": [asdict(hint) for hint in current.hints],
         "started_at": current.started_at,
         "finished_at": current.finished_at,
         "duration_s": current.duration_s,
     }
+
+
+def _error_json(error: Failure) -> dict[str, Any]:
+    return {**asdict(error), "place": place_of(error)}
 
 
 @click.command()

@@ -275,8 +275,9 @@ class StreamHooks:
                 apart = Layout(self._session.settings.results_root, EXPLORATORY)
                 self._told_at_once(parse_record(getattr(report, RECORD)), apart)
         elif item is not None and sequence is not None:
-            words = words or text(getattr(report, "wasxfail", ""))
-            self._stream.tell("replayed", events.replayed(item, sequence, report.outcome, words))
+            expected = text(getattr(report, "wasxfail", "")).removeprefix("reason: ")
+            outcome = "xfailed" if expected else report.outcome
+            self._stream.tell("replayed", events.replayed(item, sequence, outcome, words or expected))
         elif item is not None and hasattr(report, BLOCKED):
             self._stream.tell("blocked", events.blocked(item, getattr(report, BLOCKED)))
         elif report.failed:
@@ -306,7 +307,9 @@ class StreamHooks:
         states = [summary.results.experiments[name] for name in summary.touched] if summary else []
         stub = session.settings.stub
         for state in states:
-            self._stream.tell("experiment", events.experiment(state, session.settings.level, stub=stub))
+            findings = session.settings.shown(session.layout.findings_of(state.id))
+            told = events.experiment(state, session.settings.level, findings, stub=stub)
+            self._stream.tell("experiment", told)
         for gate in gates_to_show(summary) if summary else ():
             self._stream.tell("gate", events.gate(gate))
         self._stream.totals = events.summary(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pytest_exprunner.criteria import evaluate_alone
+from pytest_exprunner.diagnose import place_of
 from pytest_exprunner.errors import PlanError
 from pytest_exprunner.findings import next_steps
 from pytest_exprunner.fold import current_of
@@ -277,6 +278,7 @@ def attempt_finished(
             "type": error.type,
             "message": clipped(error.message, _LONG_TEXT),
             "traceback": error.traceback[-_LONG_TEXT:],
+            "place": place_of(error),
         },
         "hints": hints(record),
         "folder": folder,
@@ -355,7 +357,7 @@ def judged(subject: str, words: str, *, gate: bool) -> dict[str, Any]:
 # --- the end ------------------------------------------------------------------------------------
 
 
-def experiment(state: ExperimentState, level: Level, *, stub: bool) -> dict[str, Any]:
+def experiment(state: ExperimentState, level: Level, findings: str, *, stub: bool) -> dict[str, Any]:
     """Where an experiment stands after the run."""
     said = state.assessment
     criteria = () if stub else state.plan.success_criteria.values()
@@ -375,6 +377,7 @@ def experiment(state: ExperimentState, level: Level, *, stub: bool) -> dict[str,
         ],
         "issues": list(state.issues),
         "next_steps": [] if stub else next_steps(state),
+        "findings": findings,
     }
 
 

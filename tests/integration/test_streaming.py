@@ -242,6 +242,19 @@ def test_resume(study: Study) -> None:
     assert found[-1]["counts"]["not_run_again"] == 1
 
 
+def test_resume_of_what_was_replaced(study: Study) -> None:
+    """A miss that is expected is told as such: nothing was skipped."""
+    study.plan(f"{PLAN}  x2-second:\n    replaces: [x1-first]\n    sub_experiments: [e_x2_1]\n")
+    study.handlers(GOOD.replace("0.95", "0.7"))
+    study.pytest()
+    _run, found = streamed(study, "--exp-resume")
+    [again] = of(found, "replayed")
+    assert (again["outcome"], again["text"]) == (
+        "xfailed",
+        "accuracy of 0.700 is below the 0.80 acceptable threshold by 0.100. x1-first was replaced by x2-second.",
+    )
+
+
 @pytest.mark.parametrize(("arguments", "plugins"), MODES[1:])
 def test_a_crash(study: Study, arguments: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """A process that dies ends its attempt, and the stream goes on."""

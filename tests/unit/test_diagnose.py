@@ -20,7 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import pytest_exprunner
-from pytest_exprunner.diagnose import MOST, diagnose, hint_of, more_of
+from pytest_exprunner.diagnose import MOST, diagnose, hint_of, more_of, place_of
 from pytest_exprunner.diagnosis_rules import RULES, Rule, Sign
 from pytest_exprunner.records import Failure, Hint
 from pytest_exprunner.render.hints import hint_lines, page
@@ -495,3 +495,23 @@ def test_how_hints_are_shown() -> None:
         "  Only this.",
     ]
     assert [more_of(hint) for hint in hints] == ["exprunner hints a", "https://example.org/b", ""]
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (["experiments/a.py:3: ", "experiments/b.py:49: ValueError"], "experiments/b.py:49"),
+        (
+            ["experiments/a.py:3: ", "../../usr/lib/python3.11/json/encoder.py:180: TypeError"],
+            "experiments/a.py:3",
+        ),
+        (["a.py:3: ", ".venv/lib/python3.11/site-packages/torch/x.py:1: RuntimeError"], "a.py:3"),
+        (["a.py:3: ", "/usr/lib/python3.11/json/encoder.py:180: TypeError"], "a.py:3"),
+        (["C:/python/json.py:1: TypeError"], ""),
+        (["E   a.py:3: no place", "> x = 'a.py:3: '"], ""),
+        ([], ""),
+    ],
+)
+def test_where_the_projects_own_code_broke(lines: list[str], place: str) -> None:
+    """The last place of the traceback that is neither Python's nor installed; nothing where there is none."""
+    assert place_of(Failure("ValueError", "x", "\n".join(lines))) == place

@@ -20,6 +20,7 @@ from pytest_exprunner.next_command import next_
 from pytest_exprunner.render import terminal
 from pytest_exprunner.schema_command import schema
 from pytest_exprunner.show_command import history, show
+from pytest_exprunner.skill_command import skill
 from pytest_exprunner.standing_commands import gates, status
 from pytest_exprunner.sync_command import sync
 from pytest_exprunner.trust_commands import audit, verify
@@ -55,7 +56,7 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(init, new, check, status, next_, report, verify, audit, gates, collect),
-    *(show, history, diff, watch, sync, hints, schema),
+    *(show, history, diff, watch, sync, hints, schema, skill),
 ):
     cli.add_command(_command)
 

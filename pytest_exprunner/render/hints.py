@@ -41,6 +41,14 @@ def pytest_exprunner_diagnose(failure):
 `failure` has `type`, `message` and `traceback`, all text.
 """
 
+_SHORT_HEAD = """\
+# Common errors
+
+The failures that pytest-exprunner knows: what one sees, why, and what to do. A failed attempt names the rule
+in its hints. `exprunner hints RULE --json` has the same with more of what one sees and a few lines of Python.
+Of an error that is not here there are no hints: read its traceback.
+"""
+
 
 def hint_lines(hints: Sequence[Hint]) -> list[str]:
     """Return what is shown of hints below a failure."""
@@ -101,6 +109,16 @@ def page(rules: Sequence[Rule]) -> str:
     """Return the document of common errors; each rule's heading is its anchor."""
     contents = "\n".join(f"- [{rule.title}](#{rule.id})" for rule in rules)
     return "\n".join([_HEAD, contents, "", *(_section(rule) for rule in rules)])
+
+
+def short_page(rules: Sequence[Rule]) -> str:
+    """Return the common errors as the agent skill has them: without code, one example each."""
+    return "\n".join([_SHORT_HEAD, *(_short_section(rule) for rule in rules)])
+
+
+def _short_section(rule: Rule) -> str:
+    hint = hint_of(rule)
+    return f"## {rule.id}\n\n```text\n{rule.examples[0]}\n```\n\n{hint.cause} **Do:** {hint.fix}\n"
 
 
 def _section(rule: Rule) -> str:

@@ -77,6 +77,8 @@ def test_the_wheel_works_alone(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "x1-first" in done.stdout
+    subprocess.run([str(python), "-m", "pytest_exprunner", "skill"], cwd=study.root, check=True)
+    assert len(list((study.root / ".claude" / "skills" / "exprunner").rglob("*.*"))) == 9
     shipped = "import importlib.resources as r; p = r.files('pytest_exprunner')"
     check = f"{shipped}; assert (p / 'py.typed').is_file() and (p / 'research_plan.schema.json').is_file()"
     subprocess.run([str(python), "-c", check], check=True)

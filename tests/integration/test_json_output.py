@@ -86,6 +86,7 @@ COMMANDS = (
     ("hints",),
     ("hints", "numpy-in-json"),
     ("schema", "--list"),
+    ("skill", "--list"),
 )
 
 

@@ -144,13 +144,14 @@ def test_the_package_has_what_init_writes() -> None:
     package = Path(pytest_exprunner.__file__).parent
     ignored = (package.parent / ".gitignore").read_text(encoding="utf-8").split()
     kept = [*(package / "starter").iterdir(), *(package / "json_schemas").iterdir()]
-    assert len(kept) > 10
+    kept += (package / "skill").rglob("*")
+    assert len(kept) > 20
     assert not any(file.match(pattern) for file in kept for pattern in ignored)
 
 
 @pytest.mark.slow
 def test_the_wheel_has_what_init_writes(tmp_path: Path) -> None:
-    """The built wheel has the starter and the schemas."""
+    """The built wheel has the starter, the schemas and the agent skill."""
     pytest.importorskip("hatchling")
     root = Path(pytest_exprunner.__file__).parent.parent
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
@@ -159,6 +160,10 @@ def test_the_wheel_has_what_init_writes(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "pytest_exprunner/starter/centroids.py.template" in names
     assert "pytest_exprunner/json_schemas/status.json" in names
+    skill = Path(pytest_exprunner.__file__).parent / "skill"
+    shipped = {file.relative_to(root).as_posix() for file in skill.rglob("*") if file.is_file()}
+    assert len(shipped) == 8
+    assert shipped <= {*names}
 
 
 # --- new ----------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ ONLY_IN = {
     "click": {
         *("cli", "command_line", "init_command", "new_command", "check_command", "next_command"),
         *("standing_commands", "writing_commands", "trust_commands", "show_command", "diff_command"),
-        *("watch_command", "sync_command", "schema_command", "hint_command"),
+        *("watch_command", "sync_command", "schema_command", "hint_command", "skill_command"),
     },
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},

@@ -26,6 +26,7 @@ _ORDER: tuple[Kind, ...] = (
 )
 _READY = (Status.NOT_STARTED, Status.SKIPPED, Status.BLOCKED)
 _A_FEW_SEEDS = 5
+_ENOUGH_SEEDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,9 @@ def _more_seeds(criterion: Criterion, result: CriterionResult, sub: str, known: 
         command = _marked(known, sub, more=f" --exp-seeds {_A_FEW_SEEDS}")
         return Action("seeds", sub, command, f"{where}, in one run; several seeds give it an interval")
     more = seeds_to_settle(estimate, criterion.deciding)
+    if more is None and result.n < _ENOUGH_SEEDS:
+        command = _marked(known, sub, more=f" --exp-seeds {_ENOUGH_SEEDS}")
+        return Action("seeds", sub, command, f"{where}; with {result.n} seeds the mean itself is uncertain")
     if more is None:
         return Action("decide", sub, None, f"{where}; more seeds would hardly settle it, a person has to")
     command = _marked(known, sub, more=f" --exp-seeds {result.n + more}")

@@ -58,7 +58,10 @@ def assess(
 
 def doubted(assessment: Assessment) -> Assessment:
     """Return an assessment that a reader should take with the notes beside it."""
-    notes = f"{assessment.confidence_notes.rstrip('.')}; there are notes to read."
+    said = "there are notes to read."
+    if assessment.confidence_notes.endswith(said):
+        return assessment
+    notes = f"{assessment.confidence_notes.rstrip('.')}; {said}"
     return replace(assessment, confidence=Confidence.LOW, confidence_notes=notes)
 
 

@@ -57,6 +57,7 @@ class Opened:
             results_root=file.parent if name is None else absolute(start, name),
             folders=self._folders(file, found),
             root=self.root,
+            project=self.root if ini.has_settings(self.root) else study_root(file),
         )
         self.loaded: LoadedPlan = plan_file.load(file, self.settings.shown(file))
 

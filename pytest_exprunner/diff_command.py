@@ -54,7 +54,7 @@ def diff(
     experiment = opened.loaded.plan.owner(name)
     sub, attempts = study.state(experiment.id).subs[name], study.attempts(experiment.id).get(name, [])
     first, second = _chosen(sub, attempts, before, after)
-    layout, root = study.layout, opened.settings.root
+    layout, root = study.layout, opened.settings.project_root
     sources = Sources(root, study_root(opened.settings.plan_file), layout.state / "sources")
     params = (_params(layout, first), _params(layout, second))
     found = differences.compare(first, second, params, sources.text)

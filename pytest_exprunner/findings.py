@@ -263,8 +263,8 @@ def claims(state: ExperimentState) -> Iterator[Block]:
 
 def next_steps(state: ExperimentState) -> list[str]:
     """What to do next: the plan's words for this recommendation, and what the data asks for."""
-    planned = getattr(state.plan.next_steps, str(state.assessment.recommendation))
-    steps = list(planned)
+    planned: tuple[str, ...] = getattr(state.plan.next_steps, str(state.assessment.recommendation))
+    steps = [] if state.replaced_by is not None else list(planned)  # what replaced it has taken them
     for sub in state.subs.values():
         if sub.status is Status.FAILED:
             steps.append(f"Repair {sub.id}: {sub.reason}")

@@ -25,6 +25,7 @@ from pytest_exprunner.state import ExperimentState, GateResult, Results
 from pytest_exprunner.wording import DASH, measured_text, sentence_list, verdict_text
 
 _SHOWN_ISSUES = 5
+_SHOWN_TEXT = 400
 
 
 def build_project(results: Results) -> Findings:
@@ -42,6 +43,10 @@ def _project(results: Results) -> Iterator[Block]:
         yield Paragraph((project.hypothesis.strip(),))
         if not results.stub:
             yield Bullets(tuple((line,) for line in meaning.standing(list(results.experiments.values()))))
+    found = [] if results.stub else [line for s in results.experiments.values() for line in _found(s)]
+    if found:
+        yield Heading(2, ("What was found",))
+        yield Bullets(tuple(found))
     yield Heading(2, ("Experiments",))
     yield Paragraph((_overview(results.experiments.values()),))
     yield from _phases(list(results.experiments.values()))
@@ -67,6 +72,20 @@ def _phases(states: Sequence[ExperimentState]) -> Iterator[Block]:
             ("Experiment", "Status", "Recommendation", "Confidence", "Key metrics"),
             tuple(_experiment_row(state) for state in states if state.plan.phase == phase),
         )
+
+
+def _found(state: ExperimentState) -> Iterator[Spans]:
+    """What handlers say that they found, in an experiment's own words; of several seeds the first's."""
+    if not state.started:
+        return
+    yield (Code(state.id), f": {meaning.answer(state)}")
+    for sub in state.subs.values():
+        said = next(
+            (c.finding.strip() for c in sub.currents if c.status is Status.COMPLETED and c.finding), ""
+        )
+        if said:
+            first = said.splitlines()[0]
+            yield (Code(sub.id), f": {first[:_SHOWN_TEXT]}{'…' if len(first) > _SHOWN_TEXT else ''}")
 
 
 def _review_lines(state: ExperimentState) -> Iterator[Spans]:

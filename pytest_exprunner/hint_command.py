@@ -32,6 +32,9 @@ def hints(rule: str | None, *, as_json: bool, markdown: bool) -> None:
 def _named(name: str) -> Rule:
     known = {rule.id: rule for rule in RULES}
     if name not in known:
+        near = [rule.id for rule in RULES if name.lower() in f"{rule.id} {rule.title}".lower()]
+        if near and not did_you_mean(name, known):
+            raise ExprunnerError(f"no hint is called {name!r}; about it are: {', '.join(near)}")
         raise ExprunnerError(
             f"unknown hint {name!r}{did_you_mean(name, known)}; 'exprunner hints' shows all of them"
         )

@@ -32,6 +32,11 @@ def read(start: Path) -> tuple[Path, dict[str, str]]:
     return start, {}
 
 
+def has_settings(folder: Path) -> bool:
+    """Tell whether a folder has a file with settings for pytest, which makes it pytest's root."""
+    return any(_section(folder / name) is not None for name in _FILES)
+
+
 def _text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 

@@ -18,10 +18,15 @@ _NOTHING = digest_of({})
 class Inputs:
     """Knows the handlers, the project's files and the declared data."""
 
-    def __init__(self, root: Path, study_root: Path, store: Path, handlers: Mapping[str, Handler]) -> None:
-        """``root`` is the project's folder; texts and hashes are kept under ``store``."""
+    def __init__(
+        self, root: Path, project: Path, study_root: Path, store: Path, handlers: Mapping[str, Handler]
+    ) -> None:
+        """Files of handlers are relative to ``root``, those that are recorded to ``project``.
+
+        Texts and hashes are kept under ``store``.
+        """
         self._root = root
-        self._sources = Sources(root, study_root, store / "sources")
+        self._sources = Sources(project, study_root, store / "sources")
         self._data = DataFiles(study_root, store / "hashes")
         self._handlers = handlers
         self.folders = (store / "sources", store / "hashes")

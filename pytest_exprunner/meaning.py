@@ -36,7 +36,7 @@ def answer(state: ExperimentState) -> str:
     if not state.started:
         return "There is no answer yet: nothing has been run."
     if state.replaced_by is not None:
-        return f"{state.replaced_by} has replaced it, and its own answer decides nothing any more."
+        return _of_a_replaced_one(state)
     says = state.assessment.recommendation
     if says is Recommendation.BLOCK:
         return "There is no answer yet: something is in the way."
@@ -51,6 +51,15 @@ def answer(state: ExperimentState) -> str:
     if says is Recommendation.PROCEED and state.registered:
         return f"{_ANSWERS[state.plan.type or '', says]} What decides has not moved since the first attempt."
     return _ANSWERS[state.plan.type or "", says]
+
+
+def _of_a_replaced_one(state: ExperimentState) -> str:
+    says = state.assessment.recommendation
+    if says is Recommendation.PROCEED:
+        return f"It meets its criteria, and cannot count as met: {state.replaced_by} has replaced it."
+    if says is Recommendation.PIVOT:
+        return f"{_ANSWERS[state.plan.type or '', says]} {state.replaced_by} has replaced it."
+    return f"There is no answer; {state.replaced_by} has replaced it."
 
 
 def implications(state: ExperimentState, plan: Plan) -> Iterator[str]:

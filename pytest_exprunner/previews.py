@@ -47,6 +47,8 @@ class Preview:
     more: bool = False
     """The table goes on."""
     note: str = ""
+    whose: str = ""
+    """Which of several attempts it belongs to."""
 
 
 def preview(artifact: Artifact, file: Path | None, *, images_left: int) -> Preview:

@@ -109,14 +109,16 @@ class _SeedOnImport(importlib.abc.MetaPathFinder):
 _SEEDING = _SeedOnImport()
 
 
-def capture(root: Path) -> dict[str, Plain]:
+def capture(root: Path, written: Path | None = None) -> dict[str, Plain]:
     """Return what produced the results of this run: commit, versions, machine, command.
+
+    What runs write under ``written`` themselves makes no code dirty.
 
     Of the environment only what is known to change results and holds no secrets; secrets in the command
     are taken out.
     """
     return {
-        **_git(root),
+        **_git(root, written),
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "machine": platform.machine(),
@@ -174,12 +176,30 @@ def _packages() -> dict[str, Plain]:
     return versions
 
 
-def _git(root: Path) -> dict[str, Plain]:
+def _git(root: Path, written: Path | None) -> dict[str, Plain]:
     commit = git.ask_text(root, "rev-parse", "--verify", "HEAD")
     if not commit:
         return {"commit": None, "dirty": None}
-    changes = git.ask_text(root, "status", "--porcelain", "--untracked-files=no")
+    arguments = ["status", "--porcelain", "--untracked-files=no"]
+    if written is not None and _is_inside(root, written):
+        arguments += ["--", ":/", *(f":(exclude,glob){written.resolve() / name}" for name in _WRITTEN)]
+    changes = git.ask_text(root, *arguments)
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+_WRITTEN = (
+    "FINDINGS.md",
+    "experiments/*/FINDINGS.md",
+    "experiments/*/results.yaml",
+    "experiments/*/artifacts/**",
+)
+"""Of a results folder: what follows from attempts, and changes whenever there are new ones."""
+
+
+def _is_inside(root: Path, written: Path) -> bool:
+    """Tell whether git can be asked about a results folder together with the project."""
+    top = git.ask_text(root, "rev-parse", "--show-toplevel")
+    return bool(top) and written.resolve().is_relative_to(Path(top or "").resolve())
 
 
 def diff(root: Path) -> str:

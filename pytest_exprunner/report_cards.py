@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_exprunner import curves, findings, meaning
 from pytest_exprunner.blocks import Block, Paragraph
 from pytest_exprunner.curves import Curve
 from pytest_exprunner.diagnose import more_of
-from pytest_exprunner.findings_attempts import attempts_table, declared, ended
+from pytest_exprunner.findings_attempts import attempts_table, declared, ended, mean_text
 from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.previews import Preview, preview
@@ -35,6 +35,7 @@ _IMAGES = 20_000_000
 """Bytes of images in a page."""
 _OVERLAID = 8
 _VALUES = 12
+_WORD = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +397,16 @@ def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, 
                 for current, value in values[:_VALUES]
             ]
             more = f" and {len(values) - _VALUES} more" if len(values) > _VALUES else ""
-            yield name, f"{'; '.join(texts)}{more}", name in judged
+            yield name, f"{_mean_of(sub, values)}{'; '.join(texts)}{more}", name in judged
+        elif len(sub.currents) == 1 and isinstance(word := sub.currents[0].metrics[name], str | bool):
+            yield name, str(word)[:_WORD], name in judged
+
+
+def _mean_of(sub: SubState, values: Sequence[tuple[Current, float | int | None]]) -> str:
+    """``mean 0.942 (SD 0.008): ``: of the seeds of one variant."""
+    numbers = [as_float(value) for _current, value in values if value is not None]
+    one = len({current.variant for current in sub.currents}) == 1 and sub.currents[0].seed is not None
+    return f"mean {mean_text(numbers)}: " if one and len(numbers) > 1 else ""
 
 
 def _which(current: Current) -> str:
@@ -452,7 +462,7 @@ class Pictures:
                     artifact, self._file(experiment, current, artifact.path), images_left=self._left
                 )
                 self._left -= len(found.image)
-                yield found
+                yield replace(found, whose=current.label if len(sub.currents) > 1 else "")
 
     def _file(self, experiment: str, current: Current, path: str) -> Path | None:
         """Return the published file, or the attempt's own; None where that would be somebody else's."""

@@ -76,6 +76,13 @@ def build(study: Study, results: Results, beside: Beside, detail: Detail = DETAI
         for state in states
         for item in ([] if results.stub else findings.review_items(state))
     ]
+    moved = [
+        (name, f"moved after there was a result: {text}")
+        for name, entries in beside.audit.items()
+        for kind, text in entries
+        if kind == "moved" and (not beside.only or name in beside.only)
+    ]
+    review += moved
     steps = [] if results.stub else advise(results, beside.known)
     project = results.plan.project
     return Report(

@@ -222,6 +222,8 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
         results_root=options.results_root(config, plan_path),
         folders=folders,
         root=config.rootpath,
+        # Without an ini file pytest's root is where it was started, and nothing to record paths by.
+        project=config.rootpath if config.inipath is not None else study_root(plan_path),
         level=Level(config.getoption("exp_level")),
         stub=config.getoption("exp_stub"),
         gates=tuple(dict.fromkeys(gates)),

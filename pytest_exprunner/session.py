@@ -95,7 +95,8 @@ class ExperimentSession:
         self._reader = Reader()
         self.study = Study(plan, self.layout, self.run, self._reader)
         self.without_handler = without_handler
-        self._inputs = Inputs(settings.root, study_root(settings.plan_file), self.layout.state, handlers)
+        study = study_root(settings.plan_file)
+        self._inputs = Inputs(settings.root, settings.project_root, study, self.layout.state, handlers)
         self._publication = Publication(Publisher(self.layout, self._reader))
         self._lock = RunLock(self.layout.lock_folder)
         self.trackers = Trackers(settings.trackers, settings.plan_file, settings.root, self.layout)
@@ -217,13 +218,13 @@ class ExperimentSession:
     def share(self) -> SharedRun:
         """Return what workers have to know of this run."""
         if not self._provenance:
-            self._provenance = provenance.capture(self.settings.root)
+            self._provenance = provenance.capture(self.settings.project_root, self.layout.root)
             self._keep_diff()
         return SharedRun(self.run, self._provenance)
 
     def _keep_diff(self) -> None:
         """Keep what the code differs in from its commit; attempts name it."""
-        text = provenance.diff(self.settings.root) if self._provenance.get("dirty") else ""
+        text = provenance.diff(self.settings.project_root) if self._provenance.get("dirty") else ""
         if text:
             data = text.encode("utf-8", "surrogateescape")
             name = hashlib.sha256(data).hexdigest()[:16]
@@ -233,6 +234,12 @@ class ExperimentSession:
             self._provenance = {**self._provenance, "diff": name}
 
     def _mark_pending(self) -> None:
+        pending = self._pending()
+        self.study.set_pending(self.run, pending)
+        manifest.write(self.layout.runs, self.run, pending)
+
+    def _pending(self) -> dict[str, list[Pending]]:
+        """Return what was selected and has not ended, with why it cannot begin where that is known."""
         pending: dict[str, list[Pending]] = {}
         for item in self._progress.selected:
             after = self.study.last_sequence(item.experiment, item.sub_experiment)
@@ -244,8 +251,7 @@ class ExperimentSession:
             )
             if not self._progress.is_recorded(self.study, item):
                 pending.setdefault(item.experiment, []).append(record)
-        self.study.set_pending(self.run, pending)
-        manifest.write(self.layout.runs, self.run, pending)
+        return pending
 
     # --- one item -----------------------------------------------------------------------------
 
@@ -360,7 +366,7 @@ class ExperimentSession:
         layout = Layout(self.settings.results_root, EXPLORATORY)
         if not self._provenance:
             self._publication.publisher.prepare()
-            self._provenance = provenance.capture(self.settings.root)
+            self._provenance = provenance.capture(self.settings.project_root, self.layout.root)
         sub = SubExperiment.model_validate({KEY_ALIAS: item.sub_experiment})
         experiment = Experiment.model_construct(
             id=EXPLORATORY, sub_experiments={sub.id: sub}, success_criteria={}, replaces=()
@@ -574,6 +580,7 @@ class ExperimentSession:
             if text:
                 found.append(Judgement(experiment, text))
         if not self.settings.stub:
+            self.study.set_pending(self.run, self._pending())  # what was blocked is known by now
             found += self._moved() if self.settings.strict else []
             results = self.study.results()
             for gate in self.settings.gates:
@@ -595,7 +602,7 @@ class ExperimentSession:
         """Return what moved after there was a result."""
         from pytest_exprunner.auditing import audit  # noqa: PLC0415 - asked for seldom, and reads git
 
-        return audit(self.study, self.settings.plan_file, self.settings.root)
+        return audit(self.study, self.settings.plan_file, self.settings.project_root)
 
     def is_whole(self) -> bool:
         """Tell whether everything selected has ended, was judged, and is on disk."""

@@ -19,6 +19,8 @@ class Settings:
     """Folders in which handlers are looked for."""
     root: Path
     """Paths in messages are relative to this folder."""
+    project: Path | None = None
+    """Code is recorded relative to this folder, wherever a run was started: by default ``root``."""
     level: Level = Level.ACCEPTABLE
     stub: bool = False
     gates: tuple[str, ...] = ()
@@ -47,6 +49,11 @@ class Settings:
     """Seconds that they get after the run to be told the rest."""
     lock_timeout: float = 0.0
     """Seconds to wait for another run on the same results folder."""
+
+    @property
+    def project_root(self) -> Path:
+        """The folder that the project's code is recorded relative to."""
+        return self.project or self.root
 
     def shown(self, path: Path) -> str:
         """Return a path as messages show it: relative to the root where it is inside."""

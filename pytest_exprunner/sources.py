@@ -36,6 +36,9 @@ _SEES_EVERYTHING = frozenset({"globals", "exec", "eval", "vars"})
 _DIGITS = 16
 _DIGEST = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 
+_THIS_TOOL = Path(__file__).parent
+"""Its version is recorded; its files are nobody's experiment, also where it is developed."""
+
 
 class Sources:
     """Reads project files once; remembers their texts by hash."""
@@ -157,9 +160,9 @@ class Sources:
                 yield folder
 
     def _is_ours(self, path: Path) -> bool:
-        return path.is_relative_to(self._root) and not _NOT_OURS.intersection(
-            path.relative_to(self._root).parts
-        )
+        if not path.is_relative_to(self._root) or path.is_relative_to(_THIS_TOOL):
+            return False
+        return not _NOT_OURS.intersection(path.relative_to(self._root).parts)
 
     def _modules(self, base: Path, parts: Sequence[str], names: Sequence[str]) -> Iterator[Path]:
         """The files of ``a.b`` under a folder: packages on the way, the module, submodules by name."""

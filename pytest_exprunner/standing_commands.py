@@ -115,7 +115,7 @@ def _cut_short(study: Study) -> Iterator[str]:
             label = begun.job.key.label
             yield f"{label} was begun on Modal ({begun.run}); 'exprunner collect' brings it home"
     for run, pending in study.runs.items():
-        left = sum(len(items) for items in pending.values())
+        left = len({p.sub_experiment for items in pending.values() for p in items if not p.blocked})
         if left and run != going_on:
             yield (
                 f"run {run} ended before it was done with {count(left, 'sub-experiment')}; "

@@ -24,7 +24,7 @@ def audit(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Tell what moved after there were results: thresholds, membership, records; exit 1 if anything did."""
     opened = Opened(plan, results)
     study = opened.study()
-    found = auditing.audit(study, opened.settings.plan_file, opened.root)
+    found = auditing.audit(study, opened.settings.plan_file, opened.settings.project_root)
     notes = [*found.notes, *study.problems, *study.edits]
     if as_json:
         entries = [asdict(entry) for entry in found.entries]

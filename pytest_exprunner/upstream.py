@@ -82,6 +82,7 @@ class Needs(Mapping[str, Upstream]):
 
     def __getitem__(self, name: str) -> Upstream:
         """Return what a needed sub-experiment left. Raises `NeedsError` if there is nothing."""
+        __tracebackhide__ = True
         bare, seed = _without_seed(name) if isinstance(name, str) else ("", None)
         sub, variant = split_source(bare)
         if sub not in self._needed:

@@ -55,7 +55,7 @@ def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: b
     study, found = opened.study(), opened.scan()
     handlers = {sub: handler.place for sub, handler in found.planned().items()}
     without = found.without_handler(opened.loaded.plan)
-    moved = auditing.audit(study, opened.settings.plan_file, opened.root).by_experiment()
+    moved = auditing.audit(study, opened.settings.plan_file, opened.settings.project_root).by_experiment()
     page = report_file.write(study, file, Beside(Known(handlers, without), moved, only))
     name, notes = opened.settings.shown(file), [*study.problems, *study.edits]
     if as_json:

@@ -139,4 +139,5 @@ def _gate_line(name: str, state: str, lines: Sequence[str]) -> Spans:
 
 
 def _told(text: str) -> str:
-    return clipped(redacted(text), _LONGEST)
+    """Return a text on one line, its own lines told apart."""
+    return clipped(redacted("; ".join(line.strip() for line in text.splitlines() if line.strip())), _LONGEST)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_exprunner.errors import count
-from pytest_exprunner.findings import verdict_words
+from pytest_exprunner.findings import review_items, verdict_words
 from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import (
     Confidence,
@@ -97,7 +97,9 @@ def _one_line(summary: Summary) -> Line:
     more = f" and {len(states) - 5} more" if len(states) > 5 else ""
     if summary.results.stub:
         said, more = "nothing measured", ""
-    return Line(f"{heading(summary.results)}: {said}{more}. {_counts(summary.counts)}", "bold")
+    look = 0 if summary.results.stub else sum(len(review_items(state)) for state in states)
+    review = f" {count(look, 'thing')} for a person to look at." if look else ""
+    return Line(f"{heading(summary.results)}: {said}{more}.{review} {_counts(summary.counts)}", "bold")
 
 
 def _full(summary: Summary, verbosity: int) -> Iterator[Line]:

@@ -158,8 +158,11 @@ def test_more_seeds() -> None:
 
 
 def test_seeds_that_would_not_help() -> None:
-    """Where hundreds of seeds would be needed, a person decides."""
+    """Where hundreds of seeds would be needed, a person decides; of few seeds that cannot be known."""
     [action] = advice(*seeded(0.4, 0.8, 0.6001))
+    assert (action.kind, action.command) == ("seeds", "pytest experiments/ --exp-seeds 10 -m e_x1_1")
+    assert action.why.endswith("; with 3 seeds the mean itself is uncertain")
+    [action] = advice(*seeded(*([0.4, 0.8] * 5), 0.6001))
     assert (action.kind, action.command) == ("decide", None)
     assert action.why.endswith("more seeds would hardly settle it, a person has to")
 

@@ -97,6 +97,20 @@ def test_what_replaces_and_what_was_replaced_say_so() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (_GOOD, "It meets its criteria, and cannot count as met: x2 has replaced it."),
+        (_BAD, "The claim does not hold as it was stated. x2 has replaced it."),
+        (float("nan"), "There is no answer; x2 has replaced it."),
+    ],
+)
+def test_the_answer_of_what_was_replaced(value: float, said: str) -> None:
+    """It is told, and that it decides nothing any more."""
+    plan = make_plan({X1: make_entry(type="claim"), "x2": make_entry(subs=["e_2"], replaces=[X1])})
+    assert answer(fold_one([make_record({"accuracy": value})], plan=plan)) == said
+
+
 def test_caveats_name_what_limits_a_result() -> None:
     """Uncommitted code, numbers that were not measured, runs that came before."""
     records = [

@@ -93,7 +93,7 @@ def test_a_study_that_is_complete() -> None:
 def test_quiet() -> None:
     """One line with ``-q``."""
     assert lines(summary(example()), -1) == [
-        "research plan: Foresight: p2-hybrid-encoder investigate. "
+        "research plan: Foresight: p2-hybrid-encoder investigate. 1 thing for a person to look at. "
         "Completed: 1  Failed: 0  Skipped: 0  Blocked: 0  No handler: 1"
     ]
 

@@ -8,7 +8,7 @@
   function lines(curve) {
     return curve.lines.map((line, place) => ({
       label: line.label,
-      stroke: colour(`--line-${(place % 8) + 1}`),
+      stroke: line.counts ? colour(`--line-${(place % 8) + 1}`) : colour("--idle"),
       width: line.counts ? 1.75 : 1,
       dash: line.counts ? undefined : [5, 4],
       spanGaps: false,

@@ -9,23 +9,23 @@ from collections.abc import Mapping, Sequence
 import click
 
 from pytest_exprunner import __version__
-from pytest_exprunner.check_command import check
-from pytest_exprunner.command_line import EXIT_USAGE, print_json, problem_json
-from pytest_exprunner.diff_command import diff
+from pytest_exprunner.commands.base import EXIT_USAGE, print_json, problem_json
+from pytest_exprunner.commands.check import check
+from pytest_exprunner.commands.diff import diff
+from pytest_exprunner.commands.hints import hints
+from pytest_exprunner.commands.init import init
+from pytest_exprunner.commands.new import new
+from pytest_exprunner.commands.next import next_
+from pytest_exprunner.commands.schema import schema
+from pytest_exprunner.commands.show import history, show
+from pytest_exprunner.commands.skill import skill
+from pytest_exprunner.commands.standing import gates, status
+from pytest_exprunner.commands.sync import sync
+from pytest_exprunner.commands.trust import audit, verify
+from pytest_exprunner.commands.watch import watch
+from pytest_exprunner.commands.writing import collect, report
 from pytest_exprunner.errors import ExprunnerError, PlanError, Problem
-from pytest_exprunner.hint_command import hints
-from pytest_exprunner.init_command import init
-from pytest_exprunner.new_command import new
-from pytest_exprunner.next_command import next_
 from pytest_exprunner.render import terminal
-from pytest_exprunner.schema_command import schema
-from pytest_exprunner.show_command import history, show
-from pytest_exprunner.skill_command import skill
-from pytest_exprunner.standing_commands import gates, status
-from pytest_exprunner.sync_command import sync
-from pytest_exprunner.trust_commands import audit, verify
-from pytest_exprunner.watch_command import watch
-from pytest_exprunner.writing_commands import collect, report
 
 
 class _InOrder(click.Group):

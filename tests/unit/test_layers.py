@@ -51,9 +51,9 @@ ONLY_IN = {
     },
     "yaml": {"yaml_nodes"},
     "click": {
-        *("cli", "command_line", "init_command", "new_command", "check_command", "next_command"),
-        *("standing_commands", "writing_commands", "trust_commands", "show_command", "diff_command"),
-        *("watch_command", "sync_command", "schema_command", "hint_command", "skill_command"),
+        *("cli", "commands.base", "commands.init", "commands.new", "commands.check", "commands.next"),
+        *("commands.standing", "commands.writing", "commands.trust", "commands.show", "commands.diff"),
+        *("commands.watch", "commands.sync", "commands.schema", "commands.hints", "commands.skill"),
     },
     "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pytest_exprunner import __version__, ini, skill_files
-from pytest_exprunner.command_line import json_option, print_json, say
+from pytest_exprunner.commands.base import json_option, print_json, say
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.location import find_plan, study_root
 from pytest_exprunner.render import terminal

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pytest_exprunner.command_line import json_option, print_json, say
+from pytest_exprunner.commands.base import json_option, print_json, say
 from pytest_exprunner.errors import ExprunnerError, count
 from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pytest_exprunner.command_line import EXIT_USAGE, Opened, common, print_json, problem_json, say
+from pytest_exprunner.commands.base import EXIT_USAGE, Opened, common, print_json, problem_json, say
 from pytest_exprunner.errors import PlanError, count
 from pytest_exprunner.render.terminal import Line
 from pytest_exprunner.scan import Scan

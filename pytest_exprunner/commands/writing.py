@@ -12,7 +12,7 @@ import click
 
 from pytest_exprunner import auditing, report_file
 from pytest_exprunner.advice import Known
-from pytest_exprunner.command_line import EXIT_FAILED, Opened, common, print_json, say
+from pytest_exprunner.commands.base import EXIT_FAILED, Opened, common, print_json, say
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.executors.away import Away, Collected, Source
 from pytest_exprunner.layout import Layout

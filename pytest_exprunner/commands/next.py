@@ -13,7 +13,8 @@ from dataclasses import asdict
 import click
 
 from pytest_exprunner.advice import Action, Known, advise
-from pytest_exprunner.command_line import Opened, common, print_json, say
+from pytest_exprunner.commands.base import Opened, common, print_json, say
+from pytest_exprunner.commands.watch import is_led
 from pytest_exprunner.data_files import DataFiles
 from pytest_exprunner.executors.away import Away
 from pytest_exprunner.layout import Layout
@@ -21,7 +22,6 @@ from pytest_exprunner.location import study_root
 from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line, Style
 from pytest_exprunner.resume import files_missing
-from pytest_exprunner.watch_command import is_led
 from pytest_exprunner.watching import current_run
 
 _LONG = 1000

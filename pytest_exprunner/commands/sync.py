@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from pytest_exprunner.command_line import EXIT_FAILED, EXIT_PENDING, Opened, common, print_json, say
+from pytest_exprunner.commands.base import EXIT_FAILED, EXIT_PENDING, Opened, common, print_json, say
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.layout import Layout
 from pytest_exprunner.lock import RunLock

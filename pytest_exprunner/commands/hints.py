@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pytest_exprunner.command_line import print_json, say
+from pytest_exprunner.commands.base import print_json, say
 from pytest_exprunner.diagnose import hint_of
 from pytest_exprunner.diagnosis_rules import RULES, Rule
 from pytest_exprunner.errors import ExprunnerError, did_you_mean

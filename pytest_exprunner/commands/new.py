@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from pytest_exprunner import files, handler_text
-from pytest_exprunner.command_line import Opened, common, print_json, say
+from pytest_exprunner.commands.base import Opened, common, print_json, say
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.plan import Experiment, SubExperiment
 from pytest_exprunner.render import terminal

@@ -13,7 +13,7 @@ import click
 
 from pytest_exprunner import attempt_history, findings, findings_project
 from pytest_exprunner.blocks import Block, Bullets, Code, Findings, Heading, Paragraph, Strong
-from pytest_exprunner.command_line import Opened, common, gate_json, print_json, say
+from pytest_exprunner.commands.base import Opened, common, gate_json, print_json, say
 from pytest_exprunner.diagnose import place_of
 from pytest_exprunner.errors import ExprunnerError
 from pytest_exprunner.records import Failure

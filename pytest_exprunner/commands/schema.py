@@ -8,7 +8,7 @@ from importlib import resources
 
 import click
 
-from pytest_exprunner.command_line import json_option, print_json, say
+from pytest_exprunner.commands.base import json_option, print_json, say
 from pytest_exprunner.errors import ExprunnerError, did_you_mean
 from pytest_exprunner.plan import json_schema
 from pytest_exprunner.render.terminal import Line

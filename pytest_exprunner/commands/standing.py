@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pytest_exprunner.command_line import (
+from pytest_exprunner.commands.base import (
     EXIT_FAILED,
     EXIT_PENDING,
     Opened,
@@ -17,6 +17,7 @@ from pytest_exprunner.command_line import (
     print_json,
     say,
 )
+from pytest_exprunner.commands.watch import is_led
 from pytest_exprunner.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner.executors.away import Away
 from pytest_exprunner.findings import review_items
@@ -26,7 +27,6 @@ from pytest_exprunner.render.terminal import Line, Summary
 from pytest_exprunner.results import document
 from pytest_exprunner.state import Results
 from pytest_exprunner.study import Study
-from pytest_exprunner.watch_command import is_led
 from pytest_exprunner.watching import current_run
 
 _ALWAYS_COUNTED = (Status.COMPLETED, Status.FAILED, Status.IN_PROGRESS, Status.NOT_STARTED)

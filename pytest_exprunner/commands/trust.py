@@ -9,7 +9,7 @@ import click
 
 from pytest_exprunner import auditing, verification
 from pytest_exprunner.auditing import Audit
-from pytest_exprunner.command_line import EXIT_FAILED, Opened, common, print_json, say
+from pytest_exprunner.commands.base import EXIT_FAILED, Opened, common, print_json, say
 from pytest_exprunner.errors import count
 from pytest_exprunner.render import terminal
 from pytest_exprunner.render.terminal import Line

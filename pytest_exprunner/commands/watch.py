@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 import click
 
-from pytest_exprunner.command_line import EXIT_FAILED, Opened, common, print_json, say
+from pytest_exprunner.commands.base import EXIT_FAILED, Opened, common, print_json, say
 from pytest_exprunner.following import Follower, Seen
 from pytest_exprunner.journal import read_attempt
 from pytest_exprunner.layout import Layout

@@ -10,7 +10,7 @@ import click
 
 from pytest_exprunner import differences
 from pytest_exprunner.blocks import Code, Paragraph
-from pytest_exprunner.command_line import Opened, common, print_json
+from pytest_exprunner.commands.base import Opened, common, print_json
 from pytest_exprunner.errors import ExprunnerError
 from pytest_exprunner.journal import read_events
 from pytest_exprunner.layout import EVENTS, Layout

@@ -9,6 +9,8 @@ import pytest
 from agent_client import CLOSING, Agent
 from study_folder import Study
 
+pytestmark = pytest.mark.slow
+
 PLAN = """\
 project: {name: Probes, hypothesis: A probe reads the class off the last layer.}
 experiments:

@@ -122,6 +122,7 @@ def test_what_the_step_has_said_before_stays(study: Study) -> None:
     assert summary_of(study).startswith("# Mine\n\n## Research plan\n\n**Passed** — completed 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [0, 1024 * 1024 - 3000, 1024 * 1024 - 20, 2 * 1024 * 1024])
 def test_the_summary_stays_within_what_github_takes(study: Study, before: int) -> None:
     """It is cut at a line, and says so; where nothing fits nothing is added."""

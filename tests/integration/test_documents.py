@@ -215,6 +215,7 @@ def steady(text: str) -> str:
     return re.sub(r" +", " ", text)
 
 
+@pytest.mark.slow
 def test_the_session_on_the_page_about_commands(study: Study) -> None:
     """Every command on the page prints what the page shows, and no command is left out."""
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")

@@ -242,6 +242,7 @@ PATTERNS = [
 INADMISSIBLE = "Failing honestly"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "plan", "handlers"), PATTERNS)
 def test_the_patterns(study: Study, title: str, plan: str, handlers: str) -> None:
     """Each is a study that runs: checked, stubbed, run, and nothing in it for a person to look at."""
@@ -291,6 +292,7 @@ def test_a_checkpoint_is_taken_up(study: Study) -> None:
 SESSIONS = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in SESSIONS if p.stem != "wandb-guide"], ids=lambda page: page.stem)
 def test_the_sessions(study: Study, page: Path) -> None:
     """Every command of a page prints what the page shows."""
@@ -299,6 +301,7 @@ def test_the_sessions(study: Study, page: Path) -> None:
         assert shows(printed, shown), f"{command}\n{printed}"
 
 
+@pytest.mark.slow
 def test_the_page_about_wandb(study: Study) -> None:
     """Its plan, its handler and its commands work with the real wandb, offline; its messages are real."""
     pytest.importorskip("wandb")
@@ -394,6 +397,7 @@ def test_the_filled_in_templates(study: Study) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_notes_of_the_findings_survive(study: Study) -> None:
     """The sections of the template, and the example of the guide, are those that a new file offers."""
     typed(study, "exprunner init")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,21 @@ def _open(browser: Any, file: Path, **options: Any) -> tuple[Any, Seen]:
 def _dismiss(dialog: Any, seen: Seen) -> None:
     seen.dialogs.append(dialog.message)
     dialog.dismiss()
+
+
+def _drawn(figure: Any) -> str:
+    """Return the picture of a curve as text."""
+    found: str = figure.query_selector("canvas").evaluate("canvas => canvas.toDataURL()")
+    return found
+
+
+def _until(page: Any, holds: Callable[[], bool]) -> None:
+    """Wait until something holds, as long as a page may take."""
+    for _look in range(_PATIENCE // 50):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("it did not come to hold")
 
 
 def _report(folder: Path, name: str) -> Path:
@@ -130,19 +145,16 @@ def test_a_curve_can_be_zoomed_with_the_keyboard(browser: Any, everything: Path)
     figure.wait_for_selector("canvas")
     values = page.evaluate("JSON.parse(document.getElementById('curves').textContent)[0].lines[0].y")
     assert max(value for value in values if value is not None) == 7.5
-    picture = figure.query_selector("canvas").screenshot()
+    whole = _drawn(figure)
     figure.focus()
     page.keyboard.press("+")
-    page.wait_for_timeout(100)
-    zoomed = figure.query_selector("canvas").screenshot()
-    assert zoomed != picture
+    _until(page, lambda: _drawn(figure) != whole)
+    zoomed = _drawn(figure)
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(100)
-    assert figure.query_selector("canvas").screenshot() != zoomed
+    _until(page, lambda: _drawn(figure) not in (whole, zoomed))
     figure.query_selector("button[data-key='0']").click()
     page.mouse.move(0, 0)
-    page.wait_for_timeout(100)
-    assert figure.query_selector("canvas").screenshot() == picture
+    _until(page, lambda: _drawn(figure) == whole)
     figure.query_selector("button[data-key='l']").click()
     assert not seen.messages
 
@@ -234,7 +246,7 @@ def test_an_image_that_is_a_program_stays_an_image(browser: Any, everything: Pat
     page, _seen = _open(browser, everything)
     image = page.query_selector("img[alt='picture.svg']")
     image.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector(\"img[alt='picture.svg']\").naturalWidth > 0")
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 120
     assert page.title() == "Everything at once"
 
 
@@ -263,8 +275,9 @@ def test_a_large_study_opens_and_scrolls_without_lag(browser: Any, tmp_path: Pat
         " || !s.querySelector('p').checkVisibility({contentVisibilityAuto: true})).length"
     )
     assert skipped > 80
-    page.keyboard.press("End")
-    page.wait_for_function("scrollY > 5000")
+    scrolled = "scrollTo(0, document.documentElement.scrollHeight); new Promise(requestAnimationFrame)"
+    page.evaluate(scrolled)
+    assert page.evaluate("scrollY") > 5000
     page.fill("#filter", "e_999")
     assert page.text_content("#count") == "1 shown"
     assert _quiet(seen, file)

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from study_folder import Run, Study
 
+pytestmark = pytest.mark.slow
+
 PLAN = """\
 project: {name: Shapes}
 tracking: {recording_tracker:Recording: {colour: blue}}

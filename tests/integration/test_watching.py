@@ -19,6 +19,8 @@ from pytest_exprunner import watching
 from pytest_exprunner.following import Seen
 from pytest_exprunner.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 PLAN = """\
 experiments:
   x1-first:

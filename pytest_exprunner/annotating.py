@@ -43,6 +43,8 @@ class AnnotateHooks:
         self._failed: list[Failed] = []
         self._annotations: list[Annotation] = []
         self._problem = ""
+        self._ours: dict[str, bool] = {}
+        """Which files have experiments in them: asked for three times an item."""
 
     # --- reports ------------------------------------------------------------------------------
 
@@ -68,10 +70,11 @@ class AnnotateHooks:
 
     def _is_experiment(self, nodeid: str) -> bool:
         file = nodeid.partition("::")[0]
-        if file == self._plan_name:
-            return True
-        path = self._config.rootpath / file
-        return any(path.is_relative_to(folder) for folder in self._session.settings.folders)
+        if file not in self._ours:
+            path = self._config.rootpath / file
+            inside = any(path.is_relative_to(folder) for folder in self._session.settings.folders)
+            self._ours[file] = inside or file == self._plan_name
+        return self._ours[file]
 
     def _disarm(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if self._on_github:

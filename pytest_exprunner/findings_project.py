@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_exprunner import meaning
@@ -26,6 +27,7 @@ from pytest_exprunner.wording import DASH, measured_text, sentence_list, verdict
 
 _SHOWN_ISSUES = 5
 _SHOWN_TEXT = 400
+_SHOWN_FINDINGS = 60
 
 
 def build_project(results: Results) -> Findings:
@@ -43,10 +45,13 @@ def _project(results: Results) -> Iterator[Block]:
         yield Paragraph((project.hypothesis.strip(),))
         if not results.stub:
             yield Bullets(tuple((line,) for line in meaning.standing(list(results.experiments.values()))))
-    found = [] if results.stub else [line for s in results.experiments.values() for line in _found(s)]
+    lines = () if results.stub else (line for s in results.experiments.values() for line in _found(s))
+    found = list(itertools.islice(lines, _SHOWN_FINDINGS + 1))
     if found:
         yield Heading(2, ("What was found",))
-        yield Bullets(tuple(found))
+        yield Bullets(tuple(found[:_SHOWN_FINDINGS]))
+    if len(found) > _SHOWN_FINDINGS:
+        yield Paragraph(("More is in the findings of the experiments.",))
     yield Heading(2, ("Experiments",))
     yield Paragraph((_overview(results.experiments.values()),))
     yield from _phases(list(results.experiments.values()))

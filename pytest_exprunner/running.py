@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_exprunner import calling, devices, options, plan_file, processes, report_file, showing
-from pytest_exprunner.advice import Known
+from pytest_exprunner import calling, devices, options, plan_file, processes, showing
 from pytest_exprunner.annotating import AnnotateHooks
 from pytest_exprunner.collecting import EXPLORATORY, LINK, SELECTED, Collecting, only_setup, params_of
 from pytest_exprunner.errors import ExprunnerError, LockedError, count, did_you_mean
@@ -23,7 +22,6 @@ from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.replaying import ReplayHooks
-from pytest_exprunner.reporting import Beside
 from pytest_exprunner.scan import scan
 from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.selecting import Selection
@@ -248,6 +246,8 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
 def _report(config: pytest.Config) -> Path | None:
     file = options.report(config)
     if file is not None:
+        from pytest_exprunner import report_file  # noqa: PLC0415 - not needed as a rule
+
         try:
             report_file.check(file)
         except ExprunnerError as error:
@@ -401,6 +401,10 @@ class RunHooks:
         file = self._session.settings.report
         if file is None or not self._session.started:
             return
+        from pytest_exprunner import report_file  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.advice import Known  # noqa: PLC0415
+        from pytest_exprunner.reporting import Beside  # noqa: PLC0415
+
         try:
             handlers = {sub: handler.place for sub, handler in self._collecting.scan.planned().items()}
             known = Known(handlers, self._session.without_handler)

@@ -10,6 +10,8 @@ import pytest
 from modal_server import ModalServer
 from study_folder import Run, Study
 
+pytestmark = pytest.mark.slow
+
 PLAN = """\
 experiments:
   x1-first:

@@ -13,6 +13,8 @@ import pytest
 from faults import CONFTEST, Runs, check_end, check_files, killed_by, prepare, steps
 from study_folder import Study
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("SIGKILL", "ENOSPC", "EIO")
 
 

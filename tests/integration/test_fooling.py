@@ -12,6 +12,8 @@ import time
 import pytest
 from study_folder import Study
 
+pytestmark = pytest.mark.slow
+
 PLAN = """\
 experiments:
   x1-first:

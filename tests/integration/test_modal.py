@@ -19,6 +19,8 @@ from grpclib import Status
 from modal_server import ModalServer
 from study_folder import Run, Study
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PLAN = """\
 modal: {{retries: {retries}}}

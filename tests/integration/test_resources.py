@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from study_folder import Run, Study
 
+pytestmark = pytest.mark.slow
+
 PLAN = """\
 experiments:
   x1-first:

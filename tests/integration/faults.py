@@ -228,6 +228,17 @@ def _lines(file: Path) -> list[bytes]:
     return file.read_bytes().splitlines() if file.exists() else []
 
 
+def _is_run_again(study: Study, attempt: Path) -> bool:
+    """Tell whether an attempt that completed is rightly made anew.
+
+    Its process died in the moment after that, so that the item failed; or that of one that it needs did,
+    which is then another attempt.
+    """
+    needed = orjson.loads((attempt / "record.json").read_bytes())["upstream"]
+    behind = (study.attempt(sub, number, COMPLETED[sub]) for sub, number in needed.items())
+    return any((folder / "item-failed.txt").exists() for folder in (attempt, *behind))
+
+
 def check_end(study: Study) -> None:
     """Assert that the study stands as an undisturbed run would have left it, and nothing ran twice."""
     for sub, experiment in COMPLETED.items():
@@ -235,9 +246,7 @@ def check_end(study: Study) -> None:
         statuses = [
             orjson.loads((attempt / "record.json").read_bytes())["status"]
             for attempt in sorted(attempts.iterdir())
-            if (attempt / "record.json").exists()
-            # Its process died in the moment after that: the item failed, and is run again.
-            and not (attempt / "item-failed.txt").exists()
+            if (attempt / "record.json").exists() and not _is_run_again(study, attempt)
         ]
         assert statuses.count("completed") == 1, (sub, statuses)
     assert {e: summary(study, e) for e in ("x1-first", "x2-second")} == EXPECTED

@@ -34,14 +34,15 @@ def check(plan: str | None, results: str | None, *, as_json: bool) -> None:
     loaded = opened.loaded
     subs = sum(1 for _ in loaded.plan.sub_experiments())
     name = opened.settings.shown(loaded.file)
+    warnings = [*loaded.warnings, *found.problems()]
+    wrong = f"no errors, {count(len(warnings), 'warning')}" if warnings else "no problems"
     lines = [
         Line(
             f"{name}: {count(len(loaded.plan.experiments), 'experiment')}, "
-            f"{count(subs, 'sub-experiment')}, {count(len(loaded.plan.gates), 'gate')}: no problems",
-            "good",
+            f"{count(subs, 'sub-experiment')}, {count(len(loaded.plan.gates), 'gate')}: {wrong}",
+            "warn" if warnings else "good",
         ),
-        *(Line(f"warning: {warning}", "warn") for warning in loaded.warnings),
-        *(Line(f"warning: {problem}", "warn") for problem in found.problems()),
+        *(Line(f"warning: {warning}", "warn") for warning in warnings),
         Line(f"{count(len(found.planned()), 'handler')} for {count(subs, 'sub-experiment')}"),
         *(
             Line(f"  no handler: {sub}{f' ({hint})' if hint else ''}", "warn")

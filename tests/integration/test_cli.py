@@ -42,6 +42,16 @@ def test_check(study: Study) -> None:
     assert study.files() == before
 
 
+def test_check_of_a_plan_with_a_misspelt_key(study: Study) -> None:
+    """A key that nobody reads is no error, and no clean plan either."""
+    study.plan(GATED.replace("success_criteria", "succes_criteria"))
+    study.handlers(MET)
+    first, second, *_rest = study.exprunner("check").out.splitlines()
+    assert first.endswith(", 1 gate: no errors, 1 warning")
+    assert second.startswith("warning: ")
+    assert "did you mean 'success_criteria'?" in second
+
+
 def test_check_in_json(study: Study) -> None:
     """``check --json`` says the same as one object."""
     study.plan(GATED)

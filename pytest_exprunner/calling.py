@@ -76,11 +76,18 @@ def plain_report(item: pytest.Item, when: Any, outcome: Any) -> pytest.TestRepor
 
 
 def representation(message: str) -> Any:
-    """Return what a report shows of a failure that has a message alone."""
+    """Return what a report shows of a failure that has a message alone.
+
+    Its first line goes into the summary of failures, where a CI service would show all of them.
+    """
     try:
         fail(message)
     except pytest.fail.Exception as error:
-        return pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+        shown = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    crash = getattr(shown, "reprcrash", None)
+    if crash is not None:
+        crash.message = message.partition("\n")[0]
+    return shown
 
 
 def call(item: pytest.Function) -> object:

@@ -290,7 +290,7 @@ def _not_begun(item: pytest.Item, error: OSError) -> str:
 
 def _reports_of_failure(item: pytest.Item, text: str) -> list[pytest.TestReport]:
     report = calling.plain_report(item, "call", "failed")
-    report.longrepr = text
+    report.longrepr = calling.representation(text)
     before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))
     return [before, report, after]
 

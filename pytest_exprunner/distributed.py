@@ -390,7 +390,7 @@ class ControllerHooks:
         del sched
         record, words = self._lost.pop(crashitem, ("", ""))
         if record:
-            report.longrepr = redacted(words)
+            report.longrepr = calling.representation(redacted(words))
             report.location = (report.location[0], None, crashitem.partition("::")[2])
             setattr(report, RECORD, record)
 

@@ -80,7 +80,8 @@ def reports_of_lost(
     words = "\n".join([words, *hints.remarks()]) if words else ""
     words = words or f"{selected.label} failed before its attempt started, or in it: {cause}."
     report = calling.plain_report(item, "call", "failed")
-    report.longrepr = redacted(f"{words}\n\nWhere it was:\n{stacks}" if stacks else words)
+    told = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
+    report.longrepr = calling.representation(redacted(told))
     if record:
         setattr(report, RECORD, record)
     before, after = (calling.plain_report(item, when, "passed") for when in ("setup", "teardown"))

@@ -24,6 +24,9 @@ experiments:
 """
 
 
+# What would change a run: of this project, of the pytest around it, of the CI service it runs on.
+_NOT_INHERITED = ("EXPRUNNER_", "PYTEST_", "GITHUB_", "BUILD_NUMBER", "CI")
+
 _PLUGIN_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p exprunner"}
 
 
@@ -100,7 +103,7 @@ class Study:
         self, *arguments: str, env: dict[str, str] | None = None, output: str = os.devnull
     ) -> subprocess.Popen[bytes]:
         """Start a run of the experiments that goes on; what it prints goes into a file of the folder."""
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EXPRUNNER_", "PYTEST_"))}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
         only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         with (self.root / output).open("wb") as stream:
             return subprocess.Popen(
@@ -126,7 +129,7 @@ class Study:
         return self._run([str(script), *arguments], {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, ".", 60)
 
     def _run(self, command: list[str], env: dict[str, str] | None, cwd: str, timeout: float) -> Run:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EXPRUNNER_", "PYTEST_"))}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
         done = subprocess.run(
             command,
             cwd=self.root / cwd,

@@ -119,7 +119,10 @@ Attempt 1 of e_x1_1; its files are in research/experiments/x1-first/attempts/e_x
 )
 def test_a_process_that_is_gone(study: Study, arguments: tuple[str, ...], body: str, rule: str) -> None:
     """How it ended is diagnosed where that was noticed."""
-    run = run_of(study, *arguments, handlers=f"import os\n\ndef e_x1_1(runner):\n    {body}\n")
+    study.plan(PLAN)
+    study.handlers(f"import os\n\ndef e_x1_1(runner):\n    {body}\n")
+    env = {"CI": "true"}  # where pytest shows whole messages in its summary
+    run = study.pytest("experiments", *arguments, env=env, plugins=("exprunner", "xdist"))
     assert run.out.count("Hint: ") == 1
     assert f"  More: exprunner hints {rule}\nIts files are in research/" in run.out
     assert rules(study.record()["hints"]) == [rule]

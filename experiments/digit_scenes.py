@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 CANVAS = 32  # side of a scene, pixels
 SIZE_RANGE = (8.0, 16.0)  # side of a digit on the canvas, pixels
-SCENES_PER_DIGIT = 4
+SCENES_PER_DIGIT = 3
 STUDY_SPLIT_SEED = 20
 HELD_OUT = 0.25  # part of the digit images that only the registered study may test on
 

@@ -1,29 +1,36 @@
-"""The encoder under study, how it and everything on top of it is trained, and its features.
+"""The semantic encoder under study, its features, and how everything here is trained.
 
-One trunk is trained on digit classes through global average pooling. Its features are then frozen
-and read in two ways: pooled (what the classifier sees) or as a grid of patches (before pooling).
+One trunk is trained to name digits through global average pooling, then frozen. Its features are
+read in two ways: pooled (what the classifier sees) or as a grid of patches (before pooling).
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
-from digit_scenes import Scenes, SceneSplits, study_scenes
+from digit_scenes import SceneSplits
 from torch import nn
 
-CHANNELS = 64
+CHANNELS = 48
 GRID = 8  # the trunk turns a canvas into GRID x GRID patches
-STUDY_ENCODER_SEED = 21
+LAYERS = 4
+
+# Sums of floats depend on how many threads share them, and on two cores the models here train no
+# slower with one.
+torch.set_num_threads(1)
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Pair = tuple[torch.Tensor, torch.Tensor]  # inputs, targets
 Curve = list[tuple[float, float]]  # per epoch: training loss, validation loss
 Padding = Literal["zeros", "circular"]
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class Progress(Protocol):
@@ -57,6 +64,7 @@ class Encoder(nn.Module):
 
     def __init__(self, padding: Padding = "zeros") -> None:
         super().__init__()
+        self.padding = padding
         self.trunk = nn.Sequential(
             _convolution(1, 16, 2, padding),
             _convolution(16, 32, 2, padding),
@@ -67,8 +75,20 @@ class Encoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class logits (n, 10) of images (n, 1, CANVAS, CANVAS)."""
-        logits: torch.Tensor = self.classify(self.trunk(images).mean((2, 3)))
+        logits: torch.Tensor = self.classify(self.pooled(images))
         return logits
+
+    def patches(self, images: torch.Tensor, layer: int = LAYERS) -> torch.Tensor:
+        """The feature map after a layer of the trunk, (n, channels, GRID, GRID).
+
+        The first layer's grid is twice as fine; it is averaged to the same size.
+        """
+        features: torch.Tensor = self.trunk[:layer](images)
+        return F.adaptive_avg_pool2d(features, GRID)
+
+    def pooled(self, images: torch.Tensor, layer: int = LAYERS) -> torch.Tensor:
+        """The globally average-pooled feature map after a layer, (n, channels)."""
+        return self.patches(images, layer).mean((2, 3))
 
     def fingerprint(self) -> str:
         """Short hash of all weights: equal where two measurements used the same encoder."""
@@ -86,7 +106,7 @@ def _convolution(inputs: int, outputs: int, stride: int, padding: Padding) -> nn
 def fit(
     name: str, model: nn.Module, loss: Loss, train: Pair, val: Pair, budget: Budget, to: Progress
 ) -> Curve:
-    """Train ``model`` for exactly ``budget`` and leave it in evaluation mode."""
+    """Train ``model`` for exactly ``budget`` and leave it frozen, in evaluation mode."""
     inputs, targets = train
     batches = -(-len(inputs) // budget.batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=budget.learning_rate)
@@ -109,41 +129,36 @@ def fit(
             curve.append((total / len(inputs), loss(model(val[0]), val[1]).item()))
         losses = {f"{name}_train_loss": curve[-1][0], f"{name}_val_loss": curve[-1][1]}
         to.log_metrics(losses, step=epoch)
+    model.requires_grad_(requires_grad=False)
     return curve
 
 
-def train_encoder(scenes: SceneSplits, seed: int, to: Progress, padding: Padding = "zeros") -> Encoder:
-    """Train an encoder on digit classes and freeze it.
-
-    The random state is put back afterwards, so what follows does not depend on this.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        encoder = Encoder(padding).to(scenes.train.images.device)
-        train = scenes.train.images, scenes.train.labels
-        val = scenes.val.images, scenes.val.labels
-        fit("encoder", encoder, F.cross_entropy, train, val, ENCODER_BUDGET, to)
-    return encoder.requires_grad_(requires_grad=False)
+def train_encoder(scenes: SceneSplits, to: Progress, padding: Padding = "zeros") -> tuple[Encoder, Curve]:
+    """Train an encoder on digit classes, from weights that torch's random state decides."""
+    encoder = Encoder(padding).to(scenes.train.images.device)
+    train = scenes.train.images, scenes.train.labels
+    val = scenes.val.images, scenes.val.labels
+    curve = fit("encoder", encoder, F.cross_entropy, train, val, ENCODER_BUDGET, to)
+    return encoder, curve
 
 
-_study_encoders: dict[torch.device, Encoder] = {}
-
-
-def study_encoder(to: Progress, device: torch.device) -> Encoder:
-    """The one encoder that all registered measurements read, trained once per process.
-
-    It depends on the study's own seed alone, not on who asks for it first.
-    """
-    if device not in _study_encoders:
-        scenes = study_scenes().to(device)
-        _study_encoders[device] = train_encoder(scenes, STUDY_ENCODER_SEED, to)
-    return _study_encoders[device]
-
-
-def accuracy(encoder: Encoder, scenes: Scenes) -> float:
-    """Fraction of scenes whose digit class the encoder names."""
-    hits: torch.Tensor = encoder(scenes.images).argmax(1) == scenes.labels
+def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Fraction of scenes whose class has the largest of its logits (n, 10)."""
+    hits: torch.Tensor = logits.argmax(1) == labels
     return float(hits.float().mean())
+
+
+def weights(model: nn.Module) -> bytes:
+    """What ``load_weights`` reads."""
+    stream = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, stream)
+    return stream.getvalue()
+
+
+def load_weights(model: ModelT, file: Path, device: torch.device | str) -> ModelT:
+    """Read a model's weights from a file; it comes back frozen, in evaluation mode."""
+    model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return model.to(device).eval().requires_grad_(requires_grad=False)
 
 
 @dataclass(frozen=True)
@@ -155,18 +170,10 @@ class Features:
     test: torch.Tensor
 
 
-def pooled_features(encoder: Encoder, scenes: SceneSplits) -> Features:
-    """The globally average-pooled latent, (n, CHANNELS)."""
-    return _standardised(scenes, lambda images: encoder.trunk(images).mean((2, 3)))
-
-
-def patch_features(encoder: Encoder, scenes: SceneSplits) -> Features:
-    """The feature map before pooling, (n, CHANNELS, GRID, GRID)."""
-    return _standardised(scenes, encoder.trunk)
-
-
-def _standardised(scenes: SceneSplits, encode: Callable[[torch.Tensor], torch.Tensor]) -> Features:
-    train, val, test = (encode(part.images) for part in (scenes.train, scenes.val, scenes.test))
+def features_of(scenes: SceneSplits, encode: Callable[[torch.Tensor], torch.Tensor]) -> Features:
+    """What ``encode`` makes of the images of every split, standardised per channel (axis 1)."""
+    with torch.no_grad():
+        train, val, test = (encode(part.images) for part in (scenes.train, scenes.val, scenes.test))
     others = [axis for axis in range(train.ndim) if axis != 1]
     mean, deviation = train.mean(others, keepdim=True), train.std(others, keepdim=True)
     deviation = deviation.clamp(min=1e-6)  # a channel that never fires

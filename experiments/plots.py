@@ -26,6 +26,46 @@ def curve_figure(curve: Curve, title: str, loss: str) -> Figure:
     return figure
 
 
+def scatter_figure(latents: torch.Tensor, labels: torch.Tensor, title: str) -> Figure:
+    """Latents (n, channels) on their two principal components, coloured by class (n,)."""
+    centred = latents.cpu() - latents.cpu().mean(0)
+    plane = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
+    figure = Figure(figsize=(5.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for digit in range(10):
+        chosen = labels.cpu() == digit
+        axes.scatter(plane[chosen, 0], plane[chosen, 1], s=7, alpha=0.6, label=str(digit))
+    axes.set(title=title, xlabel="first principal component", ylabel="second")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, markerscale=2)
+    return figure
+
+
+def bars_figure(values: dict[str, dict[str, float]], title: str) -> Figure:
+    """Groups of bars: a panel for each measure, a bar for each source, in the order given."""
+    figure = Figure(figsize=(2.6 * len(values), 3.2), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(1, len(values), squeeze=False)[0]
+    for axes, (measure, by_source) in zip(panels, values.items(), strict=True):
+        bars = axes.bar(list(by_source), list(by_source.values()), color=PREDICTED)
+        axes.bar_label(bars, fmt="%.2f", fontsize=8)
+        axes.set_title(measure, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def times_figure(times: dict[str, list[float]], title: str) -> Figure:
+    """How often each time, in milliseconds, was measured; the slowest hundredth is left out."""
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, values in times.items():
+        axes.hist(sorted(values)[: len(values) * 99 // 100], bins=40, alpha=0.6, label=name)
+    axes.set(title=title, xlabel="milliseconds per batch", ylabel="batches")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
 def rebuilt_figure(truth: torch.Tensor, rebuilt: torch.Tensor, title: str) -> Figure:
     """Test scenes (n, 1, height, width) above what was rebuilt from their features."""
     figure = Figure(figsize=(SHOWN, 2.7), layout="constrained")

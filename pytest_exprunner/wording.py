@@ -69,8 +69,13 @@ def measured_text(criterion: Criterion, result: CriterionResult) -> str:
     low, high = result.interval
     below, above = result.value - low, high - result.value
     if math.isclose(below, above, rel_tol=1e-6, abs_tol=1e-12):
-        return f"{text} ± {_short(above)}"
+        return f"{text} ± {_half(above)}"
     return f"{text} [{_short(low)}, {_short(high)}]"
+
+
+def _half(width: float) -> str:
+    """Return half an interval with two significant digits: nobody knows more of how sure one is."""
+    return f"{width:.2g}" if width and math.isfinite(width) else number_text(width)
 
 
 def _short(value: float) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from pytest_exprunner import criteria, plan_file, results
-from pytest_exprunner.errors import PlanError
+from pytest_exprunner import criteria, results
+from pytest_exprunner.audit_entry import Entry, Kind
+from pytest_exprunner.auditing_records import touched_records, uncommitted_records
+from pytest_exprunner.auditing_retired import retired_plans
 from pytest_exprunner.goalposts import Change, changes
 from pytest_exprunner.history import Commit, History, Touched
+from pytest_exprunner.lives import Life, lives, results_of, stored
 from pytest_exprunner.plan import Plan
 from pytest_exprunner.records import AttemptRecord, Status, Verdict, label
 from pytest_exprunner.registering import added_later
@@ -26,20 +28,7 @@ from pytest_exprunner.values import number
 from pytest_exprunner.wording import number_text
 
 _MET = frozenset({Verdict.TARGET, Verdict.ACCEPTABLE})
-_RECORD = re.compile(r"(?:^|/)experiments/([^/]+)/attempts/([^/]+)/(\d+)/record\.json$")
 _SUCCESS = re.compile(r"\s*(?:met|proceed|success(?:ful)?|passed|achieved)\b", re.IGNORECASE)
-
-Kind = Literal["moved", "told"]
-"""``moved``: what decides, or a record, is not what it was. ``told``: kept, signed or claimed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing that a reader should know."""
-
-    experiment: str
-    kind: Kind
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +114,39 @@ def audit(study: Study, plan_path: Path, root: Path) -> Audit:
     if history.top is None or below is None:
         what = "git tells nothing of the results (no repository there, or git refuses it or is missing)"
         return Audit(tuple(found), (f"{what}, so only the attempt records were looked at",))
-    touched = [file for file in history.touched(below) if _experiment_of(file.path, below)]
-    for file in touched:
-        if file.path.endswith("/results.yaml"):
-            _note(first.committed, _experiment_of(file.path, below), file.commit.time)
-    planned, notes = _from_plan(history, plan_path, study.plan, first)
-    found += planned
+    known, notes = lives(history, plan_path, below)
+    life, earlier = known[-1], known[:-1]
+    touched = _touched(history, life, below)
+    for file, result in results_of(touched, below):
+        if not result.attempt:
+            _note(first.committed, result.experiment, file.commit.time)
+    versions, unread = life.plans(history, plan_path.name)
+    notes += unread if versions else [*unread, "git has no version of the plan"]
+    found += _from_plan(versions, study.plan, first)
     if history.is_shallow:
         notes.append("the repository is a shallow clone, so only its last commits were looked at")
     else:
-        found += _with_its_result(history, plan_path, touched, first, below)
-    found += _edited_records(touched)
-    found += _uncommitted_records(history, below)
-    order = {name: index for index, name in enumerate(study.plan.experiments)}
-    known = dict.fromkeys(sorted(found, key=lambda e: order.get(e.experiment, len(order))))
-    return Audit(tuple(known), tuple(notes))
+        found += _with_its_result(history, versions, touched, first, below)
+    found += touched_records(history, touched, below)
+    found += uncommitted_records(history, below)
+    of_earlier, unread = retired_plans(history, earlier, study.plan, plan_path.name, below)
+    entries = _in_order([*found, *of_earlier], study.plan)
+    return Audit(entries, (*notes, *unread))
+
+
+def _in_order(found: Sequence[Entry], plan: Plan) -> tuple[Entry, ...]:
+    order = {name: index for index, name in enumerate(plan.experiments)}
+    return tuple(dict.fromkeys(sorted(found, key=lambda entry: order.get(entry.experiment, len(order)))))
+
+
+def _touched(history: History, life: Life, below: str) -> list[Touched]:
+    """Return how files of this study were touched.
+
+    A branch from before its plan may be merged later: against that, files of the earlier study are missing.
+    """
+    past = history.touched(below, until=life.since) if life.since else []
+    old = {(file.path, file.after) for file in past}
+    return [file for file in history.touched(below, life.since) if (file.path, file.before) not in old]
 
 
 def _parsed(time: str | None) -> datetime | None:
@@ -224,23 +231,11 @@ def _said(past: Past) -> str:
 # --- from the plan's history ------------------------------------------------------------------
 
 
-def _from_plan(history: History, plan_path: Path, now: Plan, first: _First) -> tuple[list[Entry], list[str]]:
-    versions, notes = [], []
-    for commit, source in history.versions(plan_path):
-        if not source:
-            continue  # it was deleted there
-        try:
-            versions.append((commit, plan_file.parse(source, plan_path.name)[0]))
-        except PlanError:
-            notes.append(f"the plan of {commit.text} cannot be read; it was passed over")
-    if not versions:
-        return [], [*notes, "git has no version of the plan"]
-    found: list[Entry] = []
+def _from_plan(versions: Sequence[tuple[Commit, Plan]], now: Plan, first: _First) -> Iterator[Entry]:
     for (_before, old), (commit, new) in itertools.pairwise(versions):
-        found += _late(changes(old, new), new, first, _parsed(commit.time), f"in {commit.text}")
-    differing = changes(versions[-1][1], now)
-    found += _late(differing, now, first, datetime.now(UTC), "and is not committed yet")
-    return found, notes
+        yield from _late(changes(old, new), new, first, commit.when, f"in {commit.text}")
+    for _commit, last in versions[-1:]:
+        yield from _late(changes(last, now), now, first, datetime.now(UTC), "and is not committed yet")
 
 
 def _late(
@@ -257,19 +252,19 @@ def _late(
 
 
 def _with_its_result(
-    history: History, plan_path: Path, touched: Sequence[Touched], first: _First, below: str
+    history: History,
+    versions: Sequence[tuple[Commit, Plan]],
+    touched: Sequence[Touched],
+    first: _First,
+    below: str,
 ) -> Iterator[Entry]:
     """Criteria that first appear in the very commit that says that they are met."""
     by_commit: dict[str, list[Touched]] = {}
-    for file in touched:
-        if file.path.endswith("/results.yaml") and file.how != "D":
+    for file, what in results_of(touched, below):
+        if not what.attempt:
             by_commit.setdefault(file.commit.id, []).append(file)
     old: Plan | None = None
-    for commit, source in history.versions(plan_path):
-        try:
-            new = plan_file.parse(source, plan_path.name)[0]
-        except PlanError:
-            continue
+    for commit, new in versions:
         yield from _born_met(history, commit, old, new, by_commit.get(commit.id, []), first, below)
         old = new
 
@@ -283,9 +278,9 @@ def _born_met(
     first: _First,
     below: str,
 ) -> Iterator[Entry]:
-    contents = history.contents([f"{commit.id}:{file.path}" for file in files])
-    names = (_experiment_of(file.path, below) for file in files)
-    declared = {name: _declared(source) for name, source in zip(names, contents, strict=True)}
+    contents = history.contents([file.after for file in files])
+    whose = (stored(file.path, below) for file in files)
+    declared = {what.experiment: _declared(text) for what, text in zip(whose, contents, strict=True) if what}
     for name, experiment in new.experiments.items():
         known = old.experiments.get(name) if old else None
         claims = any(_SUCCESS.match(str(said)) for said in (experiment.status, experiment.outcome))
@@ -316,29 +311,3 @@ def _declared(source: bytes) -> set[str]:
     if isinstance(assessment, dict) and assessment.get("success_criteria_met") is True:
         met |= {str(key).removesuffix("_achieved") for key in assessment if str(key).endswith("_achieved")}
     return met
-
-
-def _experiment_of(path: str, below: str) -> str:
-    """Return whose file something below the folder of all experiments is; empty for none."""
-    inner = path.removeprefix(f"{below}/")
-    return inner.partition("/")[0] if inner != path and "/" in inner else ""
-
-
-def _edited_records(touched: Sequence[Touched]) -> Iterator[Entry]:
-    """Records that git saw change or go: they are written once."""
-    words = {"M": "changed", "D": "deleted"}
-    for file in touched:
-        found = _RECORD.search(file.path)
-        if found and file.how in words:
-            what = f"the record of attempt {int(found[3])} of {found[2]} was {words[file.how]}"
-            yield Entry(found[1], "moved", f"{what} in {file.commit.text}")
-
-
-def _uncommitted_records(history: History, below: str) -> Iterator[Entry]:
-    """Records that are not what the last commit has."""
-    words = {"M": "has been changed", "D": "is gone"}
-    for how, path in history.uncommitted(below):
-        found = _RECORD.search(path)
-        if found and how in words:
-            what = f"the record of attempt {int(found[3])} of {found[2]} {words[how]}"
-            yield Entry(found[1], "moved", f"{what} since the last commit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pytest_exprunner import git
@@ -26,18 +27,36 @@ class Commit:
     subject: str
 
     @property
+    def short(self) -> str:
+        """``3f9a2c41e``."""
+        return self.id[:_ABBREVIATED]
+
+    @property
+    def when(self) -> datetime | None:
+        """The time, where that is one."""
+        try:
+            return datetime.fromisoformat(self.time)
+        except ValueError:
+            return None
+
+    @property
     def text(self) -> str:
         """``3f9a2c41e (2026-01-20, A. Person: Relax the threshold)``."""
-        return f"{self.id[:_ABBREVIATED]} ({self.time[:10]}, {self.author}: {self.subject})"
+        return f"{self.short} ({self.time[:10]}, {self.author}: {self.subject})"
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A file as a commit touched it: ``how`` is git's letter, A, M or D."""
+    """A file as a commit touched it."""
 
     commit: Commit
     how: str
+    """Git's letter: A, M or D; R or C where it came from another name, which is gone or still there."""
     path: str
+    before: str
+    """The id of its content before; zeros where it was not there."""
+    after: str
+    """The id of its content since then; zeros where it is not there any more."""
 
 
 class History:
@@ -58,9 +77,14 @@ class History:
             return None
         return file.resolve().relative_to(self.top.resolve()).as_posix()
 
-    def touched(self, below: str) -> Iterator[Touched]:
-        """Yield, oldest first, how files below a folder were touched, by merges against each parent, too."""
-        yield from self._touched("-m", "--full-history", "--no-renames", "--", _literal(below))
+    def touched(self, below: str, since: str = "", until: str = "HEAD") -> list[Touched]:
+        """Return, oldest first, how files below a folder were touched, by merges against each parent, too.
+
+        Only by commits behind ``until`` that are not behind ``since``.
+        """
+        span = [until, *([f"^{since}"] if since else [])]
+        how = ("-m", "--full-history", "--topo-order", "--no-renames")
+        return list(self._touched(*how, *span, "--", _literal(below)))[::-1]
 
     def uncommitted(self, below: str) -> Iterator[tuple[str, str]]:
         """Yield how, and where, tracked files below a folder differ from the last commit."""
@@ -68,35 +92,42 @@ class History:
         fields = output.split("\0")
         yield from zip((how[:1] for how in fields[::2]), fields[1::2], strict=False)
 
-    def versions(self, file: Path) -> list[tuple[Commit, bytes]]:
-        """Return every version of a file on the way to HEAD, oldest first, also under earlier names.
+    def followed(self, name: str, tip: str) -> Iterator[Touched]:
+        """Yield, newest first, how a file was touched on the main line to ``tip``, also under earlier names.
 
-        What a merge brought is a version of the merge. Where the file was deleted it is empty.
+        What a merge brought was touched by the merge.
         """
-        name = self.inside(file)
-        if name is None:
-            return []
-        found = list(
-            self._touched("-m", "--first-parent", "--follow", "--find-renames", "--", _literal(name))
-        )
-        places = [f"{touched.commit.id}:{touched.path}" for touched in found]
-        return list(zip((touched.commit for touched in found), self.contents(places), strict=True))
+        how = ("-m", "--first-parent", "--follow", "--find-renames")
+        yield from self._touched(*how, tip, "--", _literal(name))
+
+    def deleted(self, name: str, tip: str) -> Touched | None:
+        """Return the last commit on the main line to ``tip`` that took a file away from where it stood."""
+        how = ("-m", "--first-parent", "--no-renames", "--diff-filter=D", "--max-count=1")
+        return next(self._touched(*how, tip, "--", _literal(name)), None)
 
     def _touched(self, *arguments: str) -> Iterator[Touched]:
-        # Turned around here: together with --follow, git's own --reverse stops at the first rename.
-        output = self._ask("log", "--name-status", "-z", f"--format={_FORMAT}", *arguments)
-        for block in reversed(_COMMIT.split(output)[1:]):
+        output = self._ask("log", "--raw", "--no-abbrev", "-z", f"--format={_FORMAT}", *arguments)
+        for block in _COMMIT.split(output)[1:]:
             head, _, rest = block.partition("\0")
             commit = _commit(head)
             fields = iter([field for field in rest.lstrip("\n").split("\0") if field])
-            for how in fields:
+            for field in fields:
+                _old_mode, _new_mode, before, after, how = (*field.split(), "", "", "", "", "")[:5]
                 path = next(fields, "")
-                if how.strip()[:1] in {"R", "C"}:
+                if how[:1] in {"R", "C"}:
                     path = next(fields, "")  # the name that it has now
-                yield Touched(commit, how.strip()[:1], path)
+                yield Touched(commit, how[:1], path, before, after)
+
+    def tree(self, commit: str, below: str = "") -> dict[str, str]:
+        """Return the id of the content of each file that a commit has, by its path."""
+        output = self._ask(
+            "ls-tree", "-r", "-z", "--full-tree", commit, *(["--", _literal(below)] if below else [])
+        )
+        lines = (line.partition("\t") for line in output.split("\0"))
+        return {path: head.split()[-1] for head, _, path in lines if path}
 
     def contents(self, names: list[str]) -> list[bytes]:
-        """Return what stands under names such as ``COMMIT:PATH``; nothing where there is nothing."""
+        """Return what stands under ids, or names such as ``COMMIT:PATH``; nothing where there is nothing."""
         asked = [name if "\n" not in name else "" for name in names]  # git reads a name per line
         given = "".join(f"{name}\n" for name in asked).encode("utf-8", "surrogateescape")
         output = git.ask(self._root, "cat-file", "--batch", seconds=_SECONDS, given=given) or b""

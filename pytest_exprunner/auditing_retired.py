@@ -1,0 +1,82 @@
+"""What became of the results of a plan that was retired before the plan of now was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_exprunner.audit_entry import Entry
+from pytest_exprunner.goalposts import changes
+from pytest_exprunner.history import Commit, History, Touched
+from pytest_exprunner.lives import Life, Stored, results_of
+from pytest_exprunner.plan import Plan
+
+Kept = Mapping[str, Sequence[str]]
+"""The places that the last commit has a content at, by its id."""
+
+
+def retired_plans(
+    history: History, earlier: Sequence[Life], now: Plan, name: str, below: str
+) -> tuple[list[Entry], list[str]]:
+    """Return what earlier plans had results of: where those are kept, what differs now, what is lost."""
+    kept: dict[str, list[str]] = {}
+    for path, content in history.tree("HEAD").items() if earlier else ():
+        kept.setdefault(content, []).append(path)
+    found: list[Entry] = []
+    notes: list[str] = []
+    for life in earlier:
+        versions, unread = life.plans(history, name)
+        notes += unread
+        by_experiment: dict[str, list[tuple[Touched, Stored]]] = {}
+        for file, what in results_of(history.touched(below, life.since, life.until), below):
+            by_experiment.setdefault(what.experiment, []).append((file, what))
+        for experiment, files in by_experiment.items():
+            in_force = _in_force(versions, files[0][0].commit)
+            if life.retired is not None:
+                found += _of_experiment(experiment, _evidence(files), kept, life.retired)
+                found += _differing(experiment, in_force, now, life.retired)
+    return found, notes
+
+
+def _evidence(files: Sequence[tuple[Touched, Stored]]) -> list[tuple[Touched, Stored]]:
+    """Return what must not be lost: every version of every record; without any, the last results file."""
+    records = [(file, what) for file, what in files if what.attempt]
+    return records or list(files[-1:])
+
+
+def _of_experiment(
+    experiment: str, evidence: Sequence[tuple[Touched, Stored]], kept: Kept, retired: Commit
+) -> Iterator[Entry]:
+    places = sorted({_folder(path) for file, _what in evidence for path in kept.get(file.after, ())[:1]})
+    where = f"they are kept in {' and '.join(places)}" if places else "they are kept nowhere"
+    text = f"it has results of an earlier plan, which was retired in {retired.text}; {where}"
+    yield Entry(experiment, "told", text)
+    for file, what in evidence:
+        if file.after not in kept:
+            text = f"{what.text}, of the plan that was retired in {retired.short}, is kept nowhere"
+            yield Entry(experiment, "moved", f"{text}; {file.commit.text} has it")
+
+
+def _folder(path: str) -> str:
+    """Return the folder of an experiment, for a record that is kept as it was stored; else its own."""
+    before, found, _after = path.rpartition("/attempts/")
+    return before if found else path.rpartition("/")[0] or "."
+
+
+def _in_force(versions: Sequence[tuple[Commit, Plan]], first: Commit) -> list[Plan]:
+    """Return the versions of a plan that results were judged by: not its drafts before the first result."""
+
+    def is_draft(after: Commit) -> bool:
+        return after.when is not None and first.when is not None and after.when <= first.when
+
+    newer = [commit for commit, _plan in versions[1:]]
+    return [plan for (_commit, plan), after in zip(versions, newer, strict=False) if not is_draft(after)] + [
+        plan for _commit, plan in versions[-1:]
+    ]
+
+
+def _differing(experiment: str, plans: Sequence[Plan], now: Plan, retired: Commit) -> Iterator[Entry]:
+    for old in plans:
+        for change in changes(old, now):
+            if experiment in change.experiments and not change.is_open:
+                text = f"{change.text} since the plan that was retired in {retired.short}"
+                yield Entry(experiment, "told", text)

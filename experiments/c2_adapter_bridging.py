@@ -14,8 +14,9 @@ from plots import curve_figure, rebuilt_figure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_exprunner import ExperimentRunner
     from torch import nn
+
+    from pytest_exprunner import ExperimentRunner
 
 
 def e2_1_full_adapter(runner: ExperimentRunner) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from plots import curve_figure, rebuilt_figure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
-
     from pytest_exprunner import ExperimentRunner
+    from torch import nn
 
 
 def e2_1_full_adapter(runner: ExperimentRunner) -> dict[str, Any]:

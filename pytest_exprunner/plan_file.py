@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from pytest_exprunner import plan_references, yaml_nodes
+from pytest_exprunner import plan_keys, plan_references, yaml_nodes
 from pytest_exprunner.errors import PlanError, Problem, closest, quoted
 from pytest_exprunner.plan import (
     Criterion,
@@ -89,12 +89,6 @@ def parse(source: bytes, name: str) -> tuple[Plan, tuple[Problem, ...]]:
     return plan, tuple(sorted(report.warnings, key=lambda problem: (problem.line, problem.column)))
 
 
-def known_keys(model: type[BaseModel]) -> frozenset[str]:
-    """Return the keys that a model gives a meaning to, as they are written in a plan."""
-    names = (field.alias or name for name, field in model.model_fields.items())
-    return frozenset(name for name in names if name != KEY_ALIAS)
-
-
 # Which model describes what stands under a key: one entry, or a mapping of entries by id.
 _ONE: dict[tuple[type[Model], str], type[Model]] = {
     (Plan, "project"): Project,
@@ -110,13 +104,6 @@ _MANY: dict[tuple[type[Model], str], type[Model]] = {
     (Plan, "gates"): Gate,
     (Experiment, "sub_experiments"): SubExperiment,
     (Experiment, "success_criteria"): Criterion,
-}
-_KNOWN: dict[type[Model], frozenset[str]] = {
-    model: known_keys(model)
-    for model in (
-        *(Plan, Project, Experiment, SubExperiment, Resources, Criterion, NextSteps, Gate),
-        *(Tracking, Wandb, Container, Modal),
-    )
 }
 
 
@@ -141,17 +128,28 @@ class _Reader:
             here = (*path, str(key) if not isinstance(key, str) else key)
             if not isinstance(key, str) or key == KEY_ALIAS:
                 self.fit(Criterion, key, here, at_key=True)
-            elif key not in _KNOWN[model]:
+            elif key not in plan_keys.KNOWN[model]:
                 result[key] = item
-                hint = self.report.suggest(key, _KNOWN[model], _SIMILAR_KEYS)
-                if hint:
-                    self.report.warn(here, f"unknown key {quoted(key)}, kept", hint)
-                elif key in _ELSEWHERE:
-                    text = f"{quoted(key)} has no meaning here, kept"
-                    self.report.warn(here, text, f"; it belongs to a {_ELSEWHERE[key]}")
+                self.unknown(model, key, value, here)
             elif item is not None:
                 result[key] = self.inner(model, key, item, here)
         return result
+
+    def unknown(self, model: type[Model], key: str, beside: Mapping[Any, Any], path: yaml_nodes.Path) -> None:
+        """Report an unknown key where it looks like a known one; what its authors invented is theirs."""
+        meant = plan_keys.meant(model, key)
+        # Where a required key is missing, that is said, with the key beside it that was meant to be it.
+        if meant is not None and (meant in beside or not plan_keys.is_required(model, meant)):
+            hint = f" (did you mean {meant!r}?); a key of your own needs a name less like it"
+            self.report.add(path, f"unknown key {quoted(key)}", hint, at_key=True)
+        elif plan_keys.belongs_to_experiment(model, key):
+            text = f"{quoted(key)} has no meaning here"
+            self.report.add(path, text, "; it belongs to an experiment", at_key=True)
+        elif hint := self.report.suggest(key, plan_keys.KNOWN[model], _SIMILAR_KEYS):
+            self.report.warn(path, f"unknown key {quoted(key)}, kept", hint)
+        elif key in _ELSEWHERE:
+            text = f"{quoted(key)} has no meaning here, kept"
+            self.report.warn(path, text, f"; it belongs to a {_ELSEWHERE[key]}")
 
     def drop(self, path: yaml_nodes.Path) -> None:
         """Remember that something at a path was reported and left out."""
@@ -251,12 +249,9 @@ class _Reader:
     def misspelt(self, path: yaml_nodes.Path, beside: object) -> str:
         """Name the key beside a missing one that was probably meant to be it."""
         others = [key for key in beside if isinstance(key, str)] if isinstance(beside, dict) else []
-        unknown = [key for key in others if key not in _ALL_KEYS]
+        unknown = [key for key in others if key not in plan_keys.ALL]
         meant = closest(path[-1], unknown)
         return f"; {quoted(meant)} is no known key" if meant is not None else ""
-
-
-_ALL_KEYS = frozenset(key for keys in _KNOWN.values() for key in keys)
 
 
 def _words(detail: Any, path: yaml_nodes.Path) -> tuple[str, str]:

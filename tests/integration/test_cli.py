@@ -44,12 +44,22 @@ def test_check(study: Study) -> None:
 
 def test_check_of_a_plan_with_a_misspelt_key(study: Study) -> None:
     """A key that nobody reads is no error, and no clean plan either."""
-    study.plan(GATED.replace("success_criteria", "succes_criteria"))
+    study.plan(GATED.replace("success_criteria", "descripton: x\n    success_criteria"))
     study.handlers(MET)
     first, second, *_rest = study.exprunner("check").out.splitlines()
     assert first.endswith(", 1 gate: no errors, 1 warning")
     assert second.startswith("warning: ")
-    assert "did you mean 'success_criteria'?" in second
+    assert "did you mean 'description'?" in second
+
+
+def test_misspelt_success_criteria(study: Study) -> None:
+    """Criteria under a misspelt key are refused before anything runs, not left unjudged."""
+    study.plan(GATED.replace("success_criteria", "sucess_criteria"))
+    study.handlers(MET)
+    for run in (study.exprunner("check"), study.pytest()):
+        assert run.code == 4
+        assert "unknown key 'sucess_criteria' (did you mean 'success_criteria'?)" in run.text
+    assert not (study.research / "experiments").exists()
 
 
 def test_check_in_json(study: Study) -> None:

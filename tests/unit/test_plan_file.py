@@ -165,6 +165,11 @@ def with_criterion(keys: str) -> str:
     return with_experiment(f"success_criteria:\n  iou: {{{keys}}}")
 
 
+def with_sub_experiment(keys: str) -> str:
+    """A plan with a sub-experiment of these keys, which start at column 44 of line 1."""
+    return f"experiments: {{x1: {{sub_experiments: {{e_1: {{{keys}}}}}}}}}"
+
+
 # --- plans that load -------------------------------------------------------------------------
 
 
@@ -1106,19 +1111,8 @@ def test_a_gpu_that_modal_does_not_have() -> None:
     ("source", "message"),
     [
         (
-            with_experiment("dependancies: [y]"),
-            (
-                "4:5: experiments.x1.dependancies: unknown key 'dependancies', kept "
-                "(did you mean 'dependencies'?)"
-            ),
-        ),
-        (
-            with_criterion("target: 1, acceptible: 0.5"),
-            (f"5:24: {_CRITERION}.acceptible: unknown key 'acceptible', kept (did you mean 'acceptable'?)"),
-        ),
-        (
-            with_criterion("target: 1, from_: e_1"),
-            f"5:24: {_CRITERION}.from_: unknown key 'from_', kept (did you mean 'from'?)",
+            with_criterion("target: 1, borderlin: 0.5"),
+            (f"5:24: {_CRITERION}.borderlin: unknown key 'borderlin', kept (did you mean 'borderline'?)"),
         ),
         (
             "experiments: {x1: {sub_experiments: {e_1: {objectve: x}}}}",
@@ -1126,11 +1120,6 @@ def test_a_gpu_that_modal_does_not_have() -> None:
                 "1:44: experiments.x1.sub_experiments.e_1.objectve: unknown key 'objectve', kept "
                 "(did you mean 'objective'?)"
             ),
-        ),
-        (SMALLEST + "gate: {}", "6:1: gate: unknown key 'gate', kept (did you mean 'gates'?)"),
-        (
-            SOUND + "    unlock: x\n",
-            "11:5: gates.gate_1.unlock: unknown key 'unlock', kept (did you mean 'unlocks'?)",
         ),
         (
             SMALLEST + "project: {hypotesis: x}",
@@ -1140,11 +1129,81 @@ def test_a_gpu_that_modal_does_not_have() -> None:
             with_experiment("next_steps: {proced: x}"),
             ("4:18: experiments.x1.next_steps.proced: unknown key 'proced', kept (did you mean 'proceed'?)"),
         ),
+        (
+            with_experiment("seeds: [1]"),
+            "4:5: experiments.x1.seeds: 'seeds' has no meaning here, kept; it belongs to a sub-experiment",
+        ),
     ],
 )
 def test_misspelt_key(source: str, message: str) -> None:
-    """A key close to a known one is pointed out, and the plan loads."""
+    """A key close to a known one that decides nothing is pointed out, and the plan loads."""
     assert warned(source) == [f"{FILE}:{message}"]
+
+
+_OTHERS = "a key of your own needs a name less like it"
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "key"),
+    [
+        (with_experiment("sucess_criteria: {iou: {target: 1}}"), "4:5: experiments.x1.", "success_criteria"),
+        (with_experiment("criteria: {iou: {target: 1}}"), "4:5: experiments.x1.", "success_criteria"),
+        (with_experiment("success_criterion: 1"), "4:5: experiments.x1.", "success_criteria"),
+        (with_experiment("success-criteria: 1"), "4:5: experiments.x1.", "success_criteria"),
+        (with_experiment("successCriteria: 1"), "4:5: experiments.x1.", "success_criteria"),
+        (with_experiment("dependancies: [y]"), "4:5: experiments.x1.", "dependencies"),
+        (with_experiment("depends_on: [y]"), "4:5: experiments.x1.", "dependencies"),
+        (with_experiment("blocker: a person"), "4:5: experiments.x1.", "blockers"),
+        (with_experiment("replace: [y]"), "4:5: experiments.x1.", "replaces"),
+        (with_experiment("togehter: true"), "4:5: experiments.x1.", "together"),
+        (with_experiment("sub_experiment: [e_9]"), "4:5: experiments.x1.", "sub_experiments"),
+        (with_criterion("target: 1, acceptible: 0.5"), f"5:24: {_CRITERION}.", "acceptable"),
+        (with_criterion("target: 1, from_: e_1"), f"5:24: {_CRITERION}.", "from"),
+        (with_criterion("target: 1, frm: e_1"), f"5:24: {_CRITERION}.", "from"),
+        (with_criterion("target: 1, Minus: copy"), f"5:24: {_CRITERION}.", "minus"),
+        (with_criterion("target: 1, evidance: real"), f"5:24: {_CRITERION}.", "evidence"),
+        (with_sub_experiment("seed: [1]"), "1:44: experiments.x1.sub_experiments.e_1.", "seeds"),
+        (with_sub_experiment("need: [e_2]"), "1:44: experiments.x1.sub_experiments.e_1.", "needs"),
+        (with_sub_experiment("depends_on: [e_2]"), "1:44: experiments.x1.sub_experiments.e_1.", "needs"),
+        (SMALLEST + "gate: {}", "6:1: ", "gates"),
+        (SMALLEST + "experiment: {}", "6:1: ", "experiments"),
+        (SMALLEST + "wavers: []", "6:1: ", "waivers"),
+        (SOUND + "    unlock: x\n", "11:5: gates.gate_1.", "unlocks"),
+        (SOUND + "    experiment: [x1-first]\n", "11:5: gates.gate_1.", "experiments"),
+    ],
+)
+def test_misspelt_key_that_decides(source: str, place: str, key: str) -> None:
+    """A near miss of a key whose loss could let a run pass is an error, where it stands."""
+    first, last = said(source).splitlines()
+    assert first.startswith(place)
+    assert first.endswith(f" (did you mean {key!r}?); a key of your own needs a name less like it")
+    assert last == "1 problem; run 'exprunner check' after editing."
+
+
+def test_message_about_a_misspelt_key_that_decides() -> None:
+    """It says what is unknown and what was probably meant, and what to do if it was not."""
+    source = with_experiment("sucess_criteria: {iou: {target: 1}}")
+    assert said(source).splitlines()[0] == (
+        "4:5: experiments.x1.sucess_criteria: unknown key 'sucess_criteria' (did you mean 'success_criteria'?); "
+        "a key of your own needs a name less like it"
+    )
+
+
+def test_many_misspelt_keys_that_decide() -> None:
+    """None of them is let through because there are many."""
+    source = "experiments:\n" + "".join(
+        f"  x{i}: {{sub_experiments: [e_{i}], sucess_criteria: {{a: {{target: 1}}}}}}\n" for i in range(60)
+    )
+    assert len(refused(source)) == 60
+
+
+@pytest.mark.parametrize("key", ["success_criteria", "together", "dependencies", "blockers"])
+def test_key_of_an_experiment_in_a_sub_experiment(key: str) -> None:
+    """What decides about an experiment is refused where it would decide nothing."""
+    assert said(with_sub_experiment(f"{key}: x")).splitlines()[0] == (
+        f"1:44: experiments.x1.sub_experiments.e_1.{key}: {key!r} has no meaning here; "
+        "it belongs to an experiment"
+    )
 
 
 @pytest.mark.parametrize("key", ["owner", "tags", "paper", "budget", "author", "created", "links", "todo"])
@@ -1154,7 +1213,7 @@ def test_key_of_its_authors(key: str) -> None:
         f"{SMALLEST}{key}: x\n",
         with_experiment(f"{key}: x"),
         with_criterion(f"target: 1, {key}: x"),
-        f"experiments: {{x1: {{sub_experiments: {{e_1: {{{key}: x}}}}}}}}",
+        with_sub_experiment(f"{key}: x"),
     ):
         assert warned(source) == []
 
@@ -1162,7 +1221,7 @@ def test_key_of_its_authors(key: str) -> None:
 def test_warnings_stand_in_line_order() -> None:
     """Warnings come in the order of the file."""
     keys = "descripton: x\nsuccess_criteria: {iou: {target: 1, unt: x}}"
-    warnings = warned(with_experiment(keys) + "gate: x\n")
+    warnings = warned(with_experiment(keys) + "projekt: x\n")
     assert [warning.partition(": ")[0] for warning in warnings] == [
         f"{FILE}:{place}" for place in ("4:5", "5:41", "6:1")
     ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,30 +53,3 @@ def test_the_study_finds_what_it_says(example: Study) -> None:
     patches = hybrid["results"]["experiments"]["e_p2_1"]["metrics"]
     assert probe["mean_box_iou"] < probe["spatial_iou"] < patches["spatial_iou"]
     assert probe["encoder"] == patches["encoder"]
-
-
-@pytest.mark.slow
-def test_the_wheel_works_alone(tmp_path: Path) -> None:
-    """Built, and installed into an empty environment, the package runs a study and its command."""
-    wheels = tmp_path / "wheels"
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, text=True)
-    (wheel,) = wheels.glob("pytest_exprunner-*.whl")
-    environment = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    python = environment / "bin" / "python"
-    subprocess.run([str(python), "-m", "pip", "install", "-q", str(wheel)], check=True)
-    study = Study(tmp_path / "study")
-    study.plan()
-    study.handlers("def e_x1_1(runner):\n    return {'metrics': {'accuracy': 0.95}}\n")
-    for command in (["-m", "pytest", "experiments/"], ["-m", "pytest_exprunner", "status"]):
-        done = subprocess.run(
-            [str(python), *command], cwd=study.root, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "x1-first" in done.stdout
-    subprocess.run([str(python), "-m", "pytest_exprunner", "skill"], cwd=study.root, check=True)
-    assert len(list((study.root / ".claude" / "skills" / "exprunner").rglob("*.*"))) == 9
-    shipped = "import importlib.resources as r; p = r.files('pytest_exprunner')"
-    check = f"{shipped}; assert (p / 'py.typed').is_file() and (p / 'research_plan.schema.json').is_file()"
-    subprocess.run([str(python), "-c", check], check=True)

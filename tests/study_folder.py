@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
+from forked import Nursery
 
 PLAN = """\
 experiments:
@@ -28,6 +30,12 @@ experiments:
 _NOT_INHERITED = ("EXPRUNNER_", "PYTEST_", "GITHUB_", "BUILD_NUMBER", "CI")
 
 _PLUGIN_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p exprunner"}
+
+
+@functools.cache
+def nursery() -> Nursery:
+    """Return what forks the processes of this one's tests."""
+    return Nursery()
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,10 @@ class Run:
 class Study:
     """A study in an empty folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, forked: bool = sys.platform == "linux") -> None:
+        """Use a folder; ``forked`` tells whether its processes may have their imports done already."""
         self.root = root
+        self.forked = forked
         self.research = root / "research"
 
     def write(self, path: str, text: str) -> Path:
@@ -130,10 +140,14 @@ class Study:
 
     def _run(self, command: list[str], env: dict[str, str] | None, cwd: str, timeout: float) -> Run:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
+        environment = {**inherited, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "100", **(env or {})}
+        if self.forked and nursery().fits(command, environment):
+            done = nursery().run(command, self.root / cwd, environment, timeout)
+            return Run(done.returncode, done.stdout, done.stderr)
         done = subprocess.run(
             command,
             cwd=self.root / cwd,
-            env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "100", **(env or {})},
+            env=environment,
             capture_output=True,
             text=True,
             encoding="utf-8",

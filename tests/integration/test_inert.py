@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from study_folder import Run, Study
@@ -27,6 +28,12 @@ def e_x1_1_probe(runner): raise SystemExit
 def runner(): return 7
 def test_own_runner(runner): assert runner == 7
 """
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """A study whose processes import what they need, and nothing is imported before."""
+    return Study(tmp_path, forked=False)
 
 
 def _timeless(run: Run) -> str:

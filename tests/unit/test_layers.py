@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -67,6 +68,7 @@ ONLY_IN = {
 }
 
 
+@functools.cache
 def rooms() -> dict[str, tuple[int, int]]:
     """Return the layer and the place in the table of every room."""
     rows = re.findall(r"^\| (\d) \| `([\w.]+)` \|", STRUCTURE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -82,8 +84,13 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield name, file
 
 
-def imports(file: Path) -> Iterator[str]:
+@functools.cache
+def imports(file: Path) -> frozenset[str]:
     """Full names of what a file imports, at any depth."""
+    return frozenset(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

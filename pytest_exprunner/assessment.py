@@ -107,12 +107,8 @@ def _recommend(
         )
     if excused:
         return Recommendation.PROCEED, _with_waivers(gating, in_effect, level)
-    met = (
-        "The success criterion is met."
-        if len(gating) == 1
-        else f"All {len(gating)} success criteria are met."
-    )
-    return Recommendation.PROCEED, met
+    few = {1: "The success criterion is met.", 2: "Both success criteria are met."}
+    return Recommendation.PROCEED, few.get(len(gating), f"All {len(gating)} success criteria are met.")
 
 
 def _with_waivers(

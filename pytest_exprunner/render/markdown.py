@@ -23,7 +23,7 @@ from pytest_exprunner.blocks import (
 _HARMLESS = re.compile(r" ?(?:[A-Za-z0-9.,:;()%/'\"≥≤–-]+(?: [A-Za-z0-9.,:;()%/'\"≥≤–-]+)*)? ?")
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~$])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_LINE_START = re.compile(r"^(\s*)([#+=-]|\d+[.)])")
+_LINE_START = re.compile(r"^(\s*)([#=]|[+-](?!\.?\d)|\d{1,9}[.)](?=\s|$))")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u0080-\u009f\u202a-\u202e\u2066-\u2069\ufeff]")
 _ENTITY = re.compile(r"&(?=[#\w])")
 

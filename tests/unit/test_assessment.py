@@ -125,7 +125,7 @@ def test_all_met_means_proceed() -> None:
     """Everything measured and met: go on."""
     met_b = make_result(Verdict.ACCEPTABLE, 0.65, name="b")
     assert said(MET) == (Recommendation.PROCEED, "The success criterion is met.")
-    assert said(MET, met_b) == (Recommendation.PROCEED, "All 2 success criteria are met.")
+    assert said(MET, met_b) == (Recommendation.PROCEED, "Both success criteria are met.")
 
 
 # --- zero of zero -----------------------------------------------------------------------------

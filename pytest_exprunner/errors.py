@@ -77,6 +77,14 @@ class NeedsError(ExprunnerError, LookupError):
     """What another sub-experiment should have left is not there, or not what it was."""
 
 
+class MissingMetricError(NeedsError, KeyError):
+    """Another sub-experiment returned no metric of such a name."""
+
+    def __str__(self) -> str:
+        """Return the message; a `KeyError` would quote it."""
+        return str(self.args[0])
+
+
 class ResultsError(ExprunnerError):
     """A stored results file cannot be read; nothing in it is used and nothing in it is lost."""
 

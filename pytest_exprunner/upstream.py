@@ -8,13 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_exprunner import files
-from pytest_exprunner.errors import NeedsError, did_you_mean
+from pytest_exprunner.errors import MissingMetricError, NeedsError, did_you_mean
 from pytest_exprunner.layout import ARTIFACTS, RECORD, Layout, artifact_prefix
 from pytest_exprunner.plan import Plan, split_source
 from pytest_exprunner.records import AttemptKey, Status
 from pytest_exprunner.state import Current
 from pytest_exprunner.values import Plain, shown
 from pytest_exprunner.wording import few
+
+
+class Metrics(dict[str, Plain]):
+    """What an attempt returned, by name; asked for another name, it says which there are."""
+
+    def __init__(self, label: str, metrics: Mapping[str, Plain]) -> None:
+        """Keep the metrics that the attempt called ``label`` returned."""
+        super().__init__(metrics)
+        self._label = label
+
+    def __missing__(self, name: str) -> Plain:
+        """Raise `MissingMetricError`, which is a `KeyError`."""
+        __tracebackhide__ = True
+        returned = f"it returned {few(list(self), 10)}" if self else "it returned none"
+        hint = did_you_mean(name, self)
+        raise MissingMetricError(f"{self._label} returned no metric {shown(name, 60)}{hint}; {returned}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +167,7 @@ class Needs(Mapping[str, Upstream]):
             label=current.label,
             attempt=current.attempt,
             finding=current.finding,
-            metrics=current.metrics,
+            metrics=Metrics(current.label, current.metrics),
             artifacts=tuple(a.path.removeprefix(prefix) for a in current.artifacts),
             _locate=lambda name: self._locate(current, prefix, name),
         )

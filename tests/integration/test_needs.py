@@ -118,6 +118,10 @@ def test_variants(study: Study) -> None:
             "Add it there: e_x1_2: {needs: [e_x1_1, e_x1_3]}",
         ),
         (
+            "runner.needs['e_x1_1'].metrics['los']",
+            "e_x1_1 returned no metric 'los' (did you mean 'loss'?); it returned loss",
+        ),
+        (
             "runner.needs['e_x1_1'].artifact('encoder.pt')",
             "e_x1_1 saved no artifact 'encoder.pt' (did you mean 'deep/encoder.pt'?); it saved deep/encoder.pt",
         ),

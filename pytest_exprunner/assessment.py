@@ -108,7 +108,15 @@ def _recommend(
     if excused:
         return Recommendation.PROCEED, _with_waivers(gating, in_effect, level)
     few = {1: "The success criterion is met.", 2: "Both success criteria are met."}
-    return Recommendation.PROCEED, few.get(len(gating), f"All {len(gating)} success criteria are met.")
+    met = few.get(len(gating), f"All {len(gating)} success criteria are met.")
+    return Recommendation.PROCEED, met + _warned(plan, criteria, level)
+
+
+def _warned(plan: Experiment, criteria: Mapping[str, CriterionResult], level: Level) -> str:
+    """Return what is not met and decides nothing, so that "all are met" is not read as more than it says."""
+    warnings = [(c, criteria[c.name]) for c in plan.success_criteria.values() if c.severity == "warn"]
+    missed = [_miss(c, r, level) for c, r in warnings if r.measured and not level.met_by(r.verdict)]
+    return f" Not met, a warning only: {sentence_list(missed)}." if missed else ""
 
 
 def _with_waivers(

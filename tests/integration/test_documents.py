@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+import sessions
 import yaml
 from study_folder import PLAN, Study
 
@@ -181,48 +181,29 @@ def test_the_page_on_modal(study: Study) -> None:
         assert line in explained.out.splitlines()
 
 
-def session(page: str) -> list[tuple[str, str]]:
-    """The commands of a page's console blocks, in order, with the output that the page shows."""
-    shown = "\n".join(re.findall(r"^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE))
-    parts = re.split(r"^\$ (.*)\n?", shown, flags=re.MULTILINE)[1:]
-    return [(command, output.strip("\n")) for command, output in zip(parts[::2], parts[1::2], strict=True)]
+def shows_what_is_printed(page: str, study: Study) -> None:
+    """Do everything that a page has one do; each command prints what the page shows."""
+    for step in sessions.steps(page):
+        printed = sessions.done(study, step)
+        if isinstance(step, sessions.Typed) and not sessions.fits(step.shown, printed):
+            assert printed == step.shown, f"{step.command}: refresh the page with docs/refresh.py"
 
 
-def typed(study: Study, command: str) -> str:
-    """Do what a command of a session does; return what it printed."""
-    program, *arguments = shlex.split(command)
-    if program == "sed":
-        _in_place, change, name = arguments
-        _s, old, new, _end = change.split("/")
-        file = study.root / name
-        pattern = f"^{re.escape(old[1:])}" if old.startswith("^") else re.escape(old)
-        text = file.read_text(encoding="utf-8")
-        changed = re.sub(pattern, new, text, flags=re.MULTILINE)
-        assert changed != text
-        file.write_text(changed, encoding="utf-8")
-        return ""
-    run = study.pytest(*arguments) if program == "pytest" else study.exprunner(*arguments)
-    assert "Traceback" not in run.text
-    return run.text.strip("\n")
-
-
-def steady(text: str) -> str:
-    """What was printed without times, run ids and the width of a terminal."""
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
-    text = re.sub(r"\d{8}-\d{6}-[0-9a-f]{6}", "RUN", text)
-    text = re.sub(r"\b\d+\.\d+ ?s\b", "SECONDS", text)
-    text = re.sub(r"\(\d+ kB\)", "(SIZE)", text)
-    return re.sub(r" +", " ", text)
+@pytest.mark.slow
+def test_the_first_study(study: Study) -> None:
+    """The tutorial goes as it is told, from an empty folder to the end."""
+    page = (ROOT / "docs" / "first-study.md").read_text(encoding="utf-8")
+    shows_what_is_printed(page, study)
+    assert (study.root / "report.html").is_file()
 
 
 @pytest.mark.slow
 def test_the_session_on_the_page_about_commands(study: Study) -> None:
     """Every command on the page prints what the page shows, and no command is left out."""
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    commands = session(page)
-    for command, shown in commands:
-        assert steady(typed(study, command)) == steady(shown), command
-    used = {command.split()[1] for command, _shown in commands if command.startswith("exprunner")}
+    shows_what_is_printed(page, study)
+    commands = [step.command for step in sessions.steps(page) if isinstance(step, sessions.Typed)]
+    used = {command.split()[1] for command in commands if command.startswith("exprunner")}
     assert used == {*cli.commands}
     for code, meaning in re.findall(r"^\| (\d) \| ([\w ]+)", page, re.MULTILINE):
         assert f"{code} {meaning.split(':')[0].strip()}" in " ".join(study.exprunner("--help").out.split())

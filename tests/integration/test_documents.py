@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -150,6 +151,38 @@ def test_the_options_of_the_readme_exist(study: Study) -> None:
         assert f"\n  {command} " in commands
 
 
+def test_the_page_about_commands_has_every_option(study: Study) -> None:
+    """Each option of pytest that the plugin adds is explained, and no other."""
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    table = page.partition("## Options of pytest")[2].partition("\n## ")[0]
+    rows = "".join(line for line in table.splitlines() if line.startswith("|"))
+    known = re.findall(r"^ +(--exp-[a-z-]+)", study.pytest("--help").out, re.MULTILINE)
+    assert set(re.findall(r"--exp-[a-z-]+", rows)) == set(known)
+
+
+@pytest.mark.slow
+def test_the_answer_about_deleted_attempts(study: Study) -> None:
+    """What stands in for an attempt whose folder was deleted, and how to begin an experiment from nothing."""
+    study.plan()
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.7}}\n")
+    assert study.pytest().code == 1
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
+    assert study.pytest().code == 0
+    shutil.rmtree(study.attempt(sequence=1))
+    assert study.exprunner("report").code == 0
+    assert "accuracy was not met in attempt 1" in study.exprunner("status").out
+    shutil.rmtree(study.research / "experiments" / "x1-first")
+    assert "not started: x1-first" in study.exprunner("status").out
+
+
+def test_the_paths_on_the_page_about_contributing() -> None:
+    """Each file and folder of the project that the page names is there."""
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests|pytest_exprunner|\.ci)/[\w./]*)`", page))
+    assert len(named) > 8
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_schema_command_prints_the_shipped_schema(study: Study) -> None:
     """``exprunner schema`` prints what is shipped beside the package."""
     shipped = Path(pytest_exprunner.__file__).parent / "research_plan.schema.json"
@@ -234,7 +267,7 @@ def test_the_page_about_ci(study: Study) -> None:
     [job] = whole["jobs"].values()
     install, run, post = (step["run"] for step in job["steps"] if "run" in step)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
-    assert install == f"python -m pip install '{project}[report]'"
+    assert install == f"python -m pip install './{project}[report]'"
     study.plan(f"{PLAN}gates:\n  g1: {{experiments: [x1-first]}}\n")
     study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
     step = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(study.root / "summary.md")}

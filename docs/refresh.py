@@ -6,6 +6,8 @@ from the commands that print them. Where a page shows already what is printed, i
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +18,19 @@ sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS.parent / "tests" / "integra
 import sessions  # noqa: E402  # found by the line above
 from study_folder import Study  # noqa: E402
 
+from pytest_exprunner.diagnosis_rules import RULES  # noqa: E402
+from pytest_exprunner.plan import json_schema  # noqa: E402
+from pytest_exprunner.render import hints, keys  # noqa: E402
+
 SESSIONS = ("first-study.md", "commands.md")
+SCHEMA = DOCS.parent / "pytest_exprunner" / "research_plan.schema.json"
+_KEYS = re.compile(r"(?<=<!-- keys: written by docs/refresh.py -->\n).*?(?=<!-- end of keys -->)", re.DOTALL)
+
+
+def with_keys(page: str) -> str:
+    """Return the page about the plan with the tables of its keys as they are now."""
+    tables = keys.tables(json_schema())
+    return _KEYS.sub(lambda _old: f"\n{tables}\n", page)
 
 
 def write(page: Path, text: str) -> None:
@@ -28,6 +42,11 @@ def write(page: Path, text: str) -> None:
 
 def main(names: list[str]) -> None:
     """Refresh the named sessions, or everything."""
+    if not names:
+        write(SCHEMA, json.dumps(json_schema(), indent=2) + "\n")
+        write(DOCS / "common-errors.md", hints.page(RULES))
+        plan = DOCS / "plan-format.md"
+        write(plan, with_keys(plan.read_text(encoding="utf-8")))
     for name in names or SESSIONS:
         page = DOCS / name
         with tempfile.TemporaryDirectory() as folder:

@@ -334,10 +334,12 @@ def _sub_experiments(value: object) -> object:
 class NextSteps(Model):
     """What to do after each recommendation."""
 
-    proceed: Texts = ()
-    pivot: Texts = ()
-    investigate: Texts = ()
-    block: Texts = ()
+    proceed: Texts = Field((), description="What to do where its criteria are met.")
+    pivot: Texts = Field((), description="What to do where one is not met.")
+    investigate: Texts = Field(
+        (), description="What to do where something failed, is unfinished or was not measured."
+    )
+    block: Texts = Field((), description="What to do where blockers are named.")
 
 
 class Experiment(Model):
@@ -345,7 +347,9 @@ class Experiment(Model):
 
     id: str = KEY
     name: str | None = Field(None, description="Title for people.")
-    type: Literal["claim", "question", "pivot"] | None = Field(None, description="claim, question or pivot.")
+    type: Literal["claim", "question", "pivot"] | None = Field(
+        None, description="What kind of step it is; usable in -m."
+    )
     phase: Annotated[int | str, BeforeValidator(_phase)] | None = Field(
         None, description="Shown, and usable in -m as phase_1."
     )
@@ -364,7 +368,8 @@ class Experiment(Model):
         FREEZE,
     ] = Field(description="A list of ids, or a mapping with details.", min_length=1)
     success_criteria: Annotated[Mapping[str, Criterion], FREEZE] = Field(
-        default_factory=lambda: MappingProxyType({}), description="By metric name."
+        default_factory=lambda: MappingProxyType({}),
+        description="What would be success, by metric.",
     )
     next_steps: NextSteps = Field(
         default_factory=NextSteps, description="What to do after each recommendation."
@@ -395,7 +400,7 @@ class Gate(Model):
 
     id: str = KEY
     name: str | None = Field(None, description="Title for people.")
-    description: str | None = None
+    description: str | None = Field(None, description="What is decided, in a sentence or two.")
     experiments: Annotated[
         tuple[str, ...],
         Field(min_length=1),
@@ -406,7 +411,7 @@ class Gate(Model):
         | None
     ) = Field(None, description="Text, or experiment ids that wait for the gate.")
     status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
-    note: str | None = None
+    note: str | None = Field(None, description="A person's note; nothing follows from it.")
 
     @property
     def unlocked(self) -> tuple[str, ...]:
@@ -432,8 +437,8 @@ class Waiver(Model):
 class Project(Model):
     """What the study is about."""
 
-    name: str | None = None
-    hypothesis: str | None = None
+    name: str | None = Field(None, description="Title of the study.")
+    hypothesis: str | None = Field(None, description="What the study is about to find out, in a sentence.")
 
 
 class Wandb(Model):
@@ -464,7 +469,7 @@ class Plan(Model):
 
     project: Project = Field(default_factory=Project, description="Name and hypothesis of the study.")
     experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), FREEZE] = Field(
-        description="By id."
+        description="What is asked, by id."
     )
     gates: Annotated[Mapping[ExperimentId, Gate], FREEZE] = Field(
         default_factory=lambda: MappingProxyType({}), description="Go/no-go decisions, by id."

@@ -11,6 +11,7 @@ import click
 from pytest_exprunner.commands.base import json_option, print_json, say
 from pytest_exprunner.errors import ExprunnerError, did_you_mean
 from pytest_exprunner.plan import json_schema
+from pytest_exprunner.render.keys import tables
 from pytest_exprunner.render.terminal import Line
 
 _PLAN = "plan"
@@ -19,14 +20,23 @@ _PLAN = "plan"
 @click.command()
 @click.argument("kind", metavar="[KIND]", default=_PLAN)
 @click.option("--list", "listed", is_flag=True, help="List the kinds that there are.")
+@click.option(
+    "--markdown", is_flag=True, help="Print the keys of the plan as tables, for docs/plan-format.md."
+)
 @json_option
-def schema(kind: str, *, listed: bool, as_json: bool) -> None:
+def schema(kind: str, *, listed: bool, markdown: bool, as_json: bool) -> None:
     """Print the JSON Schema of the plan, or of a command's output.
 
     KIND is the name of a command, for what it prints with --json; without it, the plan's is printed.
     """
     if listed:
         _say_kinds(_kinds(), as_json=as_json)
+    elif markdown and kind != _PLAN:
+        raise ExprunnerError(
+            f"--markdown tells the keys of the plan; for {kind!r} there is only the JSON Schema"
+        )
+    elif markdown:
+        click.echo(tables(json_schema()), nl=False)
     elif kind == _PLAN:
         click.echo(json.dumps(json_schema(), indent=2))
     elif kind in _kinds():

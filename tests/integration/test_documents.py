@@ -63,13 +63,26 @@ def test_the_plans_in_the_documents_load() -> None:
 
 
 def test_the_whole_plan_uses_every_key() -> None:
-    """The page on the plan format shows every key that a plan may have in this version."""
-    page = (ROOT / "docs" / "plan-format.md").read_text(encoding="utf-8")
+    """The page on the plan format has an example with every key that a plan may have in this version."""
+    page = "".join(blocks(ROOT / "docs" / "plan-format.md", "yaml"))
     definitions = json_schema()["$defs"]
-    del definitions["Waiver"]  # waivers as a whole are for a later version
     for definition in definitions.values():
-        for key in definition["properties"]:
+        for key in definition["properties"].keys() - {"status", "outcome", "achieved"}:  # claims of a person
             assert re.search(rf"\b{key}\b", page), key
+
+
+def test_the_page_about_the_plan_has_the_tables_of_its_keys(study: Study) -> None:
+    """They are what ``exprunner schema --markdown`` prints, with a meaning for each key."""
+    page = (ROOT / "docs" / "plan-format.md").read_text(encoding="utf-8")
+    tables = study.exprunner("schema", "--markdown").out
+    assert f"docs/refresh.py -->\n\n{tables}\n<!-- end of keys -->" in page
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$", tables, re.MULTILINE)
+    known = [name for d in (json_schema(), *json_schema()["$defs"].values()) for name in d["properties"]]
+    assert sorted(name for name, *_cells in rows) == sorted(known)
+    assert all(kind.strip() and meaning.strip() for _name, kind, _default, meaning in rows)
+    refused = study.exprunner("schema", "gates", "--markdown")
+    assert refused.code == 4
+    assert "--markdown tells the keys of the plan; for 'gates' there is only the JSON Schema" in refused.err
 
 
 def test_the_problems_that_the_page_quotes(study: Study) -> None:

@@ -372,7 +372,8 @@ class Experiment(Model):
         description="What would be success, by metric.",
     )
     next_steps: NextSteps = Field(
-        default_factory=NextSteps, description="What to do after each recommendation."
+        default_factory=lambda: NextSteps.model_validate({}),
+        description="What to do after each recommendation.",
     )
     together: bool | None = Field(None, description="All criteria must hold for one and the same attempt.")
     status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
@@ -467,7 +468,9 @@ class Tracking(Model):
 class Plan(Model):
     """The whole research plan, frozen."""
 
-    project: Project = Field(default_factory=Project, description="Name and hypothesis of the study.")
+    project: Project = Field(
+        default_factory=lambda: Project.model_validate({}), description="Name and hypothesis of the study."
+    )
     experiments: Annotated[Mapping[ExperimentId, Experiment], Field(min_length=1), FREEZE] = Field(
         description="What is asked, by id."
     )

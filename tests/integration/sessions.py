@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from study_folder import Study
 
@@ -17,16 +17,14 @@ _COMMAND = re.compile(r"^\$ (.*)\n?", re.MULTILINE)
 _FILE = re.compile(r"# (\S+/\S+)\n")
 
 
-@dataclass(frozen=True)
-class Typed:
+class Typed(NamedTuple):
     """A command, and what the page shows below it."""
 
     command: str
     shown: str
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """A file that is written, or whose end is written; its path is the comment in the block's first line."""
 
     path: str
@@ -42,6 +40,11 @@ def steps(page: str) -> Iterator[Typed | Written]:
                 yield Typed(command, output.strip("\n"))
         elif path := _FILE.match(block):
             yield Written(path[1], block)
+
+
+def session(page: str) -> list[Typed]:
+    """The commands of a page, in order, each with the output that the page shows."""
+    return [step for step in steps(page) if isinstance(step, Typed)]
 
 
 def done(study: Study, step: Typed | Written) -> str:
@@ -67,7 +70,7 @@ def typed(study: Study, command: str) -> str:
     else:
         assert program == "exprunner", command
         run = study.exprunner(*arguments)
-    assert "INTERNALERROR" not in run.text
+    assert "Traceback" not in run.text
     return run.text.strip("\n")
 
 

@@ -173,6 +173,14 @@ def test_the_page_about_commands_has_every_option(study: Study) -> None:
     assert set(re.findall(r"--exp-[a-z-]+", rows)) == set(known)
 
 
+def test_the_projects_own_hint(study: Study) -> None:
+    """The hook on the page about common errors is called, and what it returns stands below the failure."""
+    study.plan()
+    study.write("conftest.py", blocks(ROOT / "docs" / "common-errors.md", "python")[0])
+    study.handlers("def e_x1_1(runner): raise OSError('no simulator licence left')\n")
+    assert "Hint: All seats of the simulator are taken." in study.pytest().out
+
+
 @pytest.mark.slow
 def test_the_answer_about_deleted_attempts(study: Study) -> None:
     """What stands in for an attempt whose folder was deleted, and how to begin an experiment from nothing."""
@@ -186,6 +194,55 @@ def test_the_answer_about_deleted_attempts(study: Study) -> None:
     assert "accuracy was not met in attempt 1" in study.exprunner("status").out
     shutil.rmtree(study.research / "experiments" / "x1-first")
     assert "not started: x1-first" in study.exprunner("status").out
+
+
+@pytest.mark.slow
+def test_what_the_readme_says_to_type(study: Study) -> None:
+    """Each command of its table runs; those that go to a service elsewhere have tests of their own."""
+    study.plan(f"{PLAN}gates:\n  g1: {{experiments: [x1-first]}}\n")
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
+    assert study.pytest().code == 0
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\| [^|]+ \| `((?:pytest|exprunner) [^`]+)` \|$", readme, re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        if not re.search("wandb|modal", command):
+            program, *arguments = command.split()
+            plugins = ("exprunner", "xdist") if "-n" in arguments else ("exprunner",)
+            run = (
+                study.exprunner(*arguments)
+                if program == "exprunner"
+                else study.pytest(*arguments, plugins=plugins)
+            )
+            assert run.code == 0, (command, run.text)
+
+
+def test_the_waiver_on_the_page_about_trust(study: Study) -> None:
+    """It signs for a miss: the test is expected to fail, and the summary tells who decided."""
+    [waiver] = [block for block in blocks(ROOT / "docs" / "trust.md", "yaml") if "waivers:" in block]
+    study.plan(
+        "experiments:\n"
+        "  q3-temporal: {sub_experiments: [e_q3_1], success_criteria: {consistency: {target: 0.9}}}\n"
+        + waiver
+    )
+    study.handlers("def e_q3_1(runner): return {'metrics': {'consistency': 0.8}}\n")
+    run = study.pytest()
+    assert run.code == 0, run.text
+    assert run.counts(xfailed=1)
+    assert "waived by A. Person on 2026-01-22 because The demo is offline" in run.out
+
+
+def test_the_commands_on_the_page_about_contributing() -> None:
+    """It sets up as the README does, and its site is built as a test builds it."""
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^\$ (.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    set_up, tests, *_checks = re.findall(r"^\$ (.*)$", page, re.MULTILINE)
+    assert first.startswith(set_up)
+    assert second == tests
+    assert "sphinx-build -W --keep-going -n docs site" in page
+    assert "sphinx-build -W --keep-going -n docs site" in (ROOT / "docs" / "conf.py").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_paths_on_the_page_about_contributing() -> None:
@@ -248,7 +305,7 @@ def test_the_session_on_the_page_about_commands(study: Study) -> None:
     """Every command on the page prints what the page shows, and no command is left out."""
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     shows_what_is_printed(page, study)
-    commands = [step.command for step in sessions.steps(page) if isinstance(step, sessions.Typed)]
+    commands = [command for command, _shown in sessions.session(page)]
     used = {command.split()[1] for command in commands if command.startswith("exprunner")}
     assert used == {*cli.commands}
     for code, meaning in re.findall(r"^\| (\d) \| ([\w ]+)", page, re.MULTILINE):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sessions import session, steady, typed
 from study_folder import Study
-from test_documents import blocks, session, steady, typed
+from test_documents import blocks
 from test_json_output import validated
 
 import pytest_exprunner

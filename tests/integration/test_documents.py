@@ -17,7 +17,7 @@ import pytest_exprunner
 from pytest_exprunner import plan_file
 from pytest_exprunner.cli import cli
 from pytest_exprunner.plan import json_schema
-from pytest_exprunner.render import events
+from pytest_exprunner.render import events, keys
 
 ROOT = Path(pytest_exprunner.__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,15 +71,21 @@ def test_the_whole_plan_uses_every_key() -> None:
             assert re.search(rf"\b{key}\b", page), key
 
 
-def test_the_page_about_the_plan_has_the_tables_of_its_keys(study: Study) -> None:
-    """They are what ``exprunner schema --markdown`` prints, with a meaning for each key."""
+def test_the_page_about_the_plan_has_the_tables_of_its_keys() -> None:
+    """They are up to date, with a meaning for each key."""
     page = (ROOT / "docs" / "plan-format.md").read_text(encoding="utf-8")
-    tables = study.exprunner("schema", "--markdown").out
+    tables = keys.tables(json_schema())
     assert f"docs/refresh.py -->\n\n{tables}\n<!-- end of keys -->" in page
     rows = re.findall(r"^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$", tables, re.MULTILINE)
     known = [name for d in (json_schema(), *json_schema()["$defs"].values()) for name in d["properties"]]
     assert sorted(name for name, *_cells in rows) == sorted(known)
     assert all(kind.strip() and meaning.strip() for _name, kind, _default, meaning in rows)
+
+
+@pytest.mark.slow
+def test_the_schema_command_prints_the_tables(study: Study) -> None:
+    """``exprunner schema --markdown`` prints the keys of the plan, and of nothing else."""
+    assert study.exprunner("schema", "--markdown").out == keys.tables(json_schema())
     refused = study.exprunner("schema", "gates", "--markdown")
     assert refused.code == 4
     assert "--markdown tells the keys of the plan; for 'gates' there is only the JSON Schema" in refused.err
@@ -164,6 +170,7 @@ def test_the_options_of_the_readme_exist(study: Study) -> None:
         assert f"\n  {command} " in commands
 
 
+@pytest.mark.slow
 def test_the_page_about_commands_has_every_option(study: Study) -> None:
     """Each option of pytest that the plugin adds is explained, and no other."""
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -173,6 +180,7 @@ def test_the_page_about_commands_has_every_option(study: Study) -> None:
     assert set(re.findall(r"--exp-[a-z-]+", rows)) == set(known)
 
 
+@pytest.mark.slow
 def test_the_projects_own_hint(study: Study) -> None:
     """The hook on the page about common errors is called, and what it returns stands below the failure."""
     study.plan()
@@ -217,6 +225,7 @@ def test_what_the_readme_says_to_type(study: Study) -> None:
             assert run.code == 0, (command, run.text)
 
 
+@pytest.mark.slow
 def test_the_waiver_on_the_page_about_trust(study: Study) -> None:
     """It signs for a miss: the test is expected to fail, and the summary tells who decided."""
     [waiver] = [block for block in blocks(ROOT / "docs" / "trust.md", "yaml") if "waivers:" in block]

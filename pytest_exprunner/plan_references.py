@@ -188,9 +188,19 @@ _SUB = "\0"  # in front of an id of a sub-experiment, which may also be an exper
 
 
 def _sub_waits(experiments: Table, waits: Mapping[str, dict[str, Path]]) -> dict[str, dict[str, Path]]:
-    """Return what waits for what down to sub-experiments; empty where none needs another."""
+    """Return what waits for what down to sub-experiments; empty where none needs another, or compares."""
     found: dict[str, dict[str, Path]] = {name: dict(edges) for name, edges in waits.items()}
     needed = False
+    for name, experiment in experiments.items():
+        for criterion, entry in entries(experiment.get("success_criteria")).items():
+            for field in ("minus", "over"):
+                named = entry.get(field)
+                sub = split_source(named.partition("/")[0])[0] if isinstance(named, str) else ""
+                if isinstance(named, str) and "/" in named and sub not in _subs(experiment):
+                    needed = True  # its verdict is known when that one is done
+                    found[name].setdefault(
+                        _SUB + sub, ("experiments", name, "success_criteria", criterion, field)
+                    )
     for name, experiment in experiments.items():
         inside: Path = ("experiments", name, "sub_experiments")
         for sub, entry in entries(experiment.get("sub_experiments")).items():

@@ -168,7 +168,8 @@ def of_plan(
     """Return the schedule of ``count`` things of which some are (experiment, sub-experiment).
 
     A sub-experiment waits for everything selected of the experiments and gates that its experiment
-    requires, over several steps too, and for the sub-experiments that it needs. The rest is free.
+    requires, over several steps too, and for the sub-experiments that it needs. An experiment is done
+    when what its criteria compare with is done, too. The rest is free.
     """
     waits: dict[Node, list[Node]] = {}
     for index, (experiment, sub) in items.items():
@@ -183,7 +184,8 @@ def of_plan(
         ]
         waits[("before", experiment)] = required
         # One that is not selected itself hands on what it waits for.
-        waits.setdefault(("experiment", experiment), []).append(("before", experiment))
+        decided_by = waits.setdefault(("experiment", experiment), [])
+        decided_by += [("before", experiment), *(("sub", sub) for sub in sorted(plan.compared[experiment]))]
     for gate in plan.gates.values():
         waits[("gate", gate.id)] = [("experiment", member) for member in gate.experiments]
     for _experiment, sub_experiment in plan.sub_experiments():

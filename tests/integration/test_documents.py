@@ -7,6 +7,7 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import pytest
 import sessions
@@ -51,6 +52,17 @@ def test_the_readmes_first_study(study: Study) -> None:
     assert run.code == 1
     again = without_numbers(run.out).replace("Attempt 2", "Attempt 1").replace("/0002", "/0001")
     assert missed in again
+
+
+def test_what_the_readme_shows_of_the_example_study(study: Study) -> None:
+    """Line by line, the committed results say what the README quotes, numbers and all but the width of tables."""
+    shown = blocks(ROOT / "README.md", "console")[1]
+    assert "gate_2_bridging: passed" in shown
+    copytree(ROOT / "research", study.research, ignore=ignore_patterns(".exprunner"))
+    printed = [" ".join(line.split()) for line in study.exprunner("status").out.splitlines()]
+    for line in shown.splitlines():
+        words = " ".join(line.split())
+        assert words == "…" or without_numbers(words) in map(without_numbers, printed), line
 
 
 def test_the_plans_in_the_documents_load() -> None:

@@ -986,6 +986,17 @@ def test_cycle_through_a_gate(source: str, path: str, line: int, column: int) ->
     assert problem.text in {"cycle: x1 → g → x1", "cycle: g → x1 → g"}
 
 
+def test_cycle_through_a_baseline() -> None:
+    """An experiment cannot be judged by what waits for its verdict."""
+    [problem] = refused(
+        "experiments:\n  x1:\n    sub_experiments: [e_1]\n"
+        "    success_criteria: {gain: {metric: m, minus: e_2/m, target: 0}}\n"
+        "  x2: {sub_experiments: [e_2], dependencies: [x1]}\n"
+    )
+    assert problem.path == "experiments.x1.success_criteria.gain.minus"
+    assert problem.text == "cycle: x1 → e_2 → x1"
+
+
 def test_every_cycle_is_reported() -> None:
     """Two cycles are two problems."""
     assert said(chained(("a", "b"), ("b", "a"), ("c", "d"), ("d", "c"))) == (

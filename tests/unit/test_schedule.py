@@ -111,10 +111,10 @@ def plan_from(text: str) -> Plan:
     return Plan.model_validate(yaml.safe_load(text))
 
 
-def starts(selected: Mapping[str, str]) -> list[list[str]]:
+def starts(selected: Mapping[str, str], plan: str = PLAN) -> list[list[str]]:
     """Return in rounds what may start, where each round ends before the next."""
     subs = list(selected)
-    schedule = of_plan(plan_from(PLAN), {i: (selected[sub], sub) for i, sub in enumerate(subs)}, len(subs))
+    schedule = of_plan(plan_from(plan), {i: (selected[sub], sub) for i, sub in enumerate(subs)}, len(subs))
     rounds = []
     while not schedule.finished:
         round_ = []
@@ -130,6 +130,23 @@ def test_order_of_a_plan() -> None:
     """Dependencies, gates, what gates unlock, and needs."""
     everything = {"e_d1": "d", "e_c1": "c", "e_b2": "b", "e_b1": "b", "e_a2": "a", "e_a1": "a"}
     assert starts(everything) == [["e_a2", "e_a1"], ["e_b1"], ["e_b2"], ["e_d1", "e_c1"]]
+
+
+def test_a_verdict_waits_for_what_it_is_compared_with() -> None:
+    """What depends on an experiment starts when its baselines in other experiments are there, too."""
+    plan = """\
+experiments:
+  a: {sub_experiments: {e_a1: {}, e_a2: {needs: [e_a1]}}}
+  b: {sub_experiments: [e_b1], success_criteria: {gain: {metric: m, minus: e_a2/m, target: 0}}}
+  c: {sub_experiments: [e_c1], dependencies: [g]}
+gates:
+  g: {experiments: [b]}
+"""
+    assert starts({"e_c1": "c", "e_b1": "b", "e_a2": "a", "e_a1": "a"}, plan) == [
+        ["e_b1", "e_a1"],
+        ["e_a2"],
+        ["e_c1"],
+    ]
 
 
 def test_order_over_what_is_not_selected() -> None:

@@ -66,8 +66,10 @@ class FarHooks:
 def main() -> int:
     """Collect, and take jobs from the pipes whose descriptors are the arguments."""
     link = Link(*map(int, sys.argv[1:3]))
-    # By its module: the package need not be installed here, only importable.
+    # By its module: the package need not be installed here, only importable. Where it is installed, too,
+    # pytest warns that it is imported already, which would be an error where a project makes all of them so.
     own = ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin"]
+    own += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     config = Config.fromdictargs(dict(link.setup.options), [*own, *link.setup.arguments])
     config.stash[LINK] = link
     code: int = config.hook.pytest_cmdline_main(config=config)

@@ -276,7 +276,8 @@ class ExperimentSession:
         if not (needed or needs or experiment.blockers):
             return Decision(Action.RUN)
         if not self._leads:
-            self.study.reread(needed - self._settled, needs)
+            open_ = needed - self._settled
+            self.study.reread(open_, {*needs, *(sub for name in open_ for sub in self.plan.compared[name])})
         states = {experiment: self.study.state(experiment) for experiment in needed}
         self._settled |= {name for name, state in states.items() if _is_settled(state)}
         subs = [of_seed(self.study.sub(sub), item.seed) for sub in needs]

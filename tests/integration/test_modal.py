@@ -111,6 +111,16 @@ def test_metrics_arrive_while_a_handler_runs(study: Study, server: ModalServer) 
 
 
 @pytest.mark.slow
+def test_where_warnings_are_errors(study: Study, server: ModalServer) -> None:
+    """An installed package is imported there before pytest could rewrite it: that is no error of the project."""
+    study.write("pytest.ini", "[pytest]\nfilterwarnings = error::pytest.PytestAssertRewriteWarning\n")
+    fill(study, steps=1)
+    env = {**server.environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
+    done = study.pytest("experiments/", "--exp-executor=modal", env=env)
+    assert done.code == 0, done.text
+
+
+@pytest.mark.slow
 def test_what_a_sub_experiment_asks_for(study: Study, server: ModalServer) -> None:
     """GPU, cores, memory and time limit reach Modal; what asks for nothing gets the defaults."""
     sub = "timeout: 30, resources: {gpu: 2, gpu_type: H100, cpu: 4, memory: 2048}"

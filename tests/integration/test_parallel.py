@@ -351,6 +351,30 @@ def test_stop_at_the_first_failure(study: Study, option: str) -> None:
     assert parallel(study, "-k", "e_x1_2 or e_x1_4").code == 0
 
 
+def test_a_gate_over_a_baseline_of_another_experiment(study: Study) -> None:
+    """What a verdict is compared with is waited for, and read, also by a worker that measured a part of it."""
+    study.plan(
+        """\
+        experiments:
+          a: {sub_experiments: {e_a_1: {seeds: [0, 1]}, e_a_2: {needs: [e_a_1], seeds: [0, 1]}}}
+          b:
+            sub_experiments: {e_b: {seeds: [0, 1]}}
+            success_criteria: {gain: {metric: accuracy, minus: e_a_2/accuracy, target: 0.3}}
+          c: {sub_experiments: [e_c], success_criteria: {accuracy: {target: 0.9}}, dependencies: [g]}
+        gates:
+          g: {experiments: [b]}
+        """
+    )
+    study.handlers(
+        "import time\n"
+        "def e_a_1(runner):\n    time.sleep(0.2)\n    return {'metrics': {'accuracy': 0.5}}\n"
+        "def e_a_2(runner):\n    time.sleep(0.4)\n    return {'metrics': {'accuracy': 0.5}}\n"
+        f"def e_b(runner):\n{MET}def e_c(runner):\n{MET}"
+    )
+    run = parallel(study)
+    assert study.results("c")["recommendation"] == "proceed", run.out
+
+
 def test_ignoring_dependencies(study: Study) -> None:
     """What others have just left is read all the same."""
     study.plan(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from digit_scenes import study_scenes
-from encoders import LAYERS, Encoder, Padding, accuracy, features_of, train_encoder, weights
+from encoders import LAYERS, Padding, accuracy, features_of, train_encoder, weights
 from plots import bars_figure, boxes_figure, curve_figure, rebuilt_figure, scatter_figure
 from reconstruction import pooled_decoder, rebuild_scenes
 from shared_inputs import scenes_and_encoder
@@ -147,32 +147,4 @@ def e1_6_ablation_over_layers(runner: ExperimentRunner, layer: int, padding: Pad
         ),
         "metrics": {**found, "layer": layer, "encoder": encoder.fingerprint()},
         "artifacts": [runner.results.save_figure("iou.png", figure)],
-    }
-
-
-@pytest.mark.parametrize("padding", ["zeros", "circular"])
-def e1_7_untrained_control(runner: ExperimentRunner, padding: Padding) -> dict[str, Any]:
-    """E1.7: what does the same trunk keep that was never trained, before and after pooling?
-
-    A control that was asked for after the results: it decides nothing.
-    """
-    runner.stage("Reading scenes")
-    scenes = study_scenes().to(runner.device)
-    trunk = Encoder(padding).to(runner.device).eval().requires_grad_(requires_grad=False)
-    runner.stage("Training probes on an untrained trunk")
-    pooled = probe_boxes(pooled_probe(), features_of(scenes, trunk.pooled), scenes, runner).metrics
-    patches = probe_boxes(PatchProbe(), features_of(scenes, trunk.patches), scenes, runner).metrics
-    return {
-        "finding": (
-            f"Off a trunk that was never trained ({padding} padding), a probe reads the box with a mean IoU of "
-            f"{patches['spatial_iou']:.3f} off the patches and {pooled['spatial_iou']:.3f} off their mean; "
-            f"always answering the mean box scores {pooled['mean_box_iou']:.3f}."
-        ),
-        "metrics": {
-            "pooled_iou": pooled["spatial_iou"],
-            "pooled_center_error": pooled["center_error"],
-            "patch_iou": patches["spatial_iou"],
-            "patch_center_error": patches["center_error"],
-            "mean_box_iou": pooled["mean_box_iou"],
-        },
     }

@@ -27,7 +27,7 @@ def e1_7_untrained_control(runner: ExperimentRunner, padding: Padding) -> dict[s
     patches = probe_boxes(PatchProbe(), features_of(scenes, trunk.patches), scenes, runner).metrics
     return {
         "finding": (
-            f"Off a trunk that was never trained ({padding} padding), a probe reads the box with a mean IoU of "
+            f"Off a trunk that was never trained ({padding} padding), a probe reads the box with a mean IoU of "  # noqa: E501
             f"{patches['spatial_iou']:.3f} off the patches and {pooled['spatial_iou']:.3f} off their mean; "
             f"always answering the mean box scores {pooled['mean_box_iou']:.3f}."
         ),

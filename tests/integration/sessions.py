@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -75,16 +77,12 @@ def typed(study: Study, command: str) -> str:
 
 
 def _edit(study: Study, name: str, change: str) -> None:
-    """Change a file as sed does with ``s/old/new/``, which replaces, or ``/old/d``, which deletes lines."""
-    kind, old, *rest = change.split("/")
-    pattern = f"^{re.escape(old[1:])}" if old.startswith("^") else re.escape(old)
-    new = rest[0] if kind == "s" else ""
+    """Change a file with the real sed: its patterns are not those of Python."""
     file = study.root / name
-    text = file.read_text(encoding="utf-8")
-    whole = pattern if kind == "s" else rf".*{pattern}.*\n"
-    changed = re.sub(whole, new, text, flags=re.MULTILINE)
-    assert changed != text, change
-    file.write_text(changed, encoding="utf-8")
+    before = file.read_bytes()
+    in_place = ["-i", ""] if sys.platform == "darwin" else ["-i"]
+    subprocess.run(["sed", *in_place, change, str(file)], check=True)
+    assert file.read_bytes() != before, change
 
 
 def fits(shown: str, printed: str) -> bool:

@@ -55,7 +55,7 @@ def test_one_attempt_per_seed(study: Study, arguments: tuple[str, ...]) -> None:
     run = study.pytest("experiments", *arguments)
     assert run.code == 0, run.text
     assert "6 passed" in run.out
-    assert row(run, "accuracy") == "accuracy 0.820 ± 0.0497 ≥ 0.70 – target"
+    assert row(run, "accuracy") == "accuracy 0.820 ± 0.05 ≥ 0.70 – target"
     assert "x1-first  completed → proceed (confidence: high)" in run.out
     entry = study.results()["criteria"]["accuracy"]
     assert (entry["n"], entry["method"], entry["decided_by"]) == (3, "t over seeds", "e_x1_1")
@@ -79,7 +79,7 @@ def test_seeds_that_straddle_the_tier(study: Study) -> None:
     seeded(study, 0.66, 0.72, 0.78)
     run = study.pytest("experiments", "-v")
     assert run.code == 0, run.text
-    assert row(run, "accuracy") == "accuracy 0.720 ± 0.149 ≥ 0.70 – target, borderline — human review"
+    assert row(run, "accuracy") == "accuracy 0.720 ± 0.15 ≥ 0.70 – target, borderline — human review"
     assert (
         "accuracy of 0.720 (mean of 3 seeds, 95 % interval 0.571 to 0.869, t over seeds) is above the 0.70 "
         "target; its interval includes 0.70, so this is not settled and a person should look; about 35 more "

@@ -5,6 +5,10 @@ Here one process has them done: asked for ``python -m MODULE ARGUMENTS``, it for
 folder, the environment and the outputs that it is given, runs the module as ``python -m`` does, and ends
 as any interpreter ends. What an interpreter reads at its start (``PYTHONUTF8``, the locale) cannot be given
 to a child: `Nursery.fits` tells, and such a process is started in the ordinary way.
+
+All children of one nursery have its hash seed: sets have the same order in every one of them. Where a test is
+about files that are written again byte for byte, a process that is started anew has to write them:
+``Study(…, forked=False)``, or an environment with ``PYTHONHASHSEED``, as `study_folder.ANEW` is.
 """
 
 from __future__ import annotations
@@ -64,7 +68,7 @@ class Nursery:
     def run(
         self, command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as `subprocess.run` does, its output read to the end as UTF-8."""
+        """Run a command as `subprocess.run` does, its output read to the end as UTF-8, or refused."""
         with self._asking, contextlib.ExitStack() as open_files:
             ends = [os.pipe(), os.pipe()]
             readers = [_Reader(open_files.enter_context(os.fdopen(end, "rb"))) for end, _other in ends]
@@ -88,7 +92,8 @@ class Nursery:
                 self._socket.settimeout(None)
             if any(reader.is_alive() for reader in readers):  # what it left behind holds its output
                 raise subprocess.TimeoutExpired(list(command), timeout)
-            out, err = (reader.text.replace("\r\n", "\n").replace("\r", "\n") for reader in readers)
+            texts = [reader.content.decode("utf-8") for reader in readers]
+            out, err = (text.replace("\r\n", "\n").replace("\r", "\n") for text in texts)
         return subprocess.CompletedProcess(list(command), code, out, err)
 
 
@@ -98,13 +103,13 @@ class _Reader(threading.Thread):
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(daemon=True)
         self._stream = stream
-        self.text = ""
+        self.content = b""
         self.start()
 
     def run(self) -> None:
         """Read."""
-        with contextlib.suppress(ValueError, OSError):
-            self.text = self._stream.read().decode("utf-8")
+        with contextlib.suppress(ValueError, OSError):  # closed meanwhile, because time is up
+            self.content = self._stream.read()
 
 
 def serve(asked: socket.socket) -> list[str]:

@@ -29,6 +29,9 @@ experiments:
 # What would change a run: of this project, of the pytest around it, of the CI service it runs on.
 _NOT_INHERITED = ("EXPRUNNER_", "PYTEST_", "GITHUB_", "BUILD_NUMBER", "CI")
 
+ANEW = {"PYTHONHASHSEED": "1"}
+"""The environment of a process that is not forked, so that sets have another order in it than elsewhere."""
+
 _PLUGIN_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p exprunner"}
 
 

@@ -70,3 +70,14 @@ def test_what_an_interpreter_reads_at_its_start(study: Study) -> None:
     study.plan()
     study.handlers("import sys\ndef e_x1_1(runner): print('flags', sys.flags.utf8_mode); raise OSError\n")
     assert "flags 1" in study.pytest(env={"PYTHONUTF8": "1"}).out
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_output_that_is_no_text(tmp_path: Path, *, forked: bool) -> None:
+    """It is an error, as it is of a process that was started from nothing: not an output without words."""
+    study = Study(tmp_path, forked=forked)
+    study.plan()
+    study.handlers("import os\ndef e_x1_1(runner): os.write(1, bytes([255]))\n")
+    with pytest.raises(UnicodeDecodeError):
+        study.pytest("experiments/", "-s")
+    assert study.exprunner("--version").code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from study_folder import Run, Study
+from study_folder import ANEW, Run, Study
 
 PLAN = """\
 experiments:
@@ -136,7 +136,7 @@ def test_files_are_reproduced(study: Study) -> None:
     written = {name: (folder / name).read_bytes() for name in ("results.yaml", "FINDINGS.md")}
     for name in written:
         (folder / name).unlink()
-    assert study.exprunner("report").code == 0
+    assert study.exprunner("report", env=ANEW).code == 0
     assert {name: (folder / name).read_bytes() for name in written} == written
     for record in folder.glob("attempts/*/*/record.json"):
         record.unlink()
@@ -145,7 +145,7 @@ def test_files_are_reproduced(study: Study) -> None:
             file.unlink()
         attempt.rmdir()
     (folder / "FINDINGS.md").unlink()
-    assert study.exprunner("report").code == 0
+    assert study.exprunner("report", env=ANEW).code == 0
     assert (folder / "FINDINGS.md").read_bytes() == written["FINDINGS.md"]
 
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from study_folder import PLAN, Study
+from study_folder import ANEW, PLAN, Study
 
 import pytest_exprunner
 
@@ -283,7 +283,7 @@ def test_the_committed_results_are_what_the_attempts_say(study: Study) -> None:
     if not written:
         pytest.skip("the example study has no results here")
     before = {file: file.read_bytes() for file in written}
-    assert study.exprunner("report").code == 0
+    assert study.exprunner("report", env=ANEW).code == 0
     assert {file: file.read_bytes() for file in written} == before
 
 

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
-from study_folder import PLAN, Study
+from study_folder import ANEW, PLAN, Study
 
 MET = "def e_x1_1(runner): return {'finding': 'Good.', 'metrics': {'accuracy': 0.95}}\n"
 MISSED = MET.replace("0.95", "0.55")
@@ -95,7 +95,7 @@ def test_everything_can_be_rebuilt(study: Study) -> None:
     before = {name: (study.root / name).read_bytes() for name in generated}
     for name in generated:
         (study.root / name).unlink()
-    run = study.exprunner("report")
+    run = study.exprunner("report", env=ANEW)
     assert (run.code, run.out) == (
         0,
         "wrote results and findings of 1 experiment, and research/FINDINGS.md\n",

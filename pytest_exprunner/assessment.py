@@ -105,11 +105,12 @@ def _recommend(
         return Recommendation.INVESTIGATE, (
             "The plan has no gating success criterion, so nothing says what would count as success."
         )
+    warned = _warned(plan, criteria, level)
     if excused:
-        return Recommendation.PROCEED, _with_waivers(gating, in_effect, level)
+        return Recommendation.PROCEED, _with_waivers(gating, in_effect, level) + warned
     few = {1: "The success criterion is met.", 2: "Both success criteria are met."}
     met = few.get(len(gating), f"All {len(gating)} success criteria are met.")
-    return Recommendation.PROCEED, met + _warned(plan, criteria, level)
+    return Recommendation.PROCEED, met + warned
 
 
 def _warned(plan: Experiment, criteria: Mapping[str, CriterionResult], level: Level) -> str:

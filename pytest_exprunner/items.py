@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ class ItemHooks:
         self._session = session
         self._collecting = collecting
         self._folders = folders
+        self._pid = os.getpid()
 
     # --- collection ---------------------------------------------------------------------------
 
@@ -205,7 +207,8 @@ class ItemHooks:
             attempt.stub()
             return True
         provenance.seed_everything(attempt.runner.seed)
-        with calling.process_kept():
+        leads = self._session.leads and os.getpid() == self._pid
+        with calling.process_kept(), calling.no_quiet_exit(pyfuncitem) if leads else contextlib.nullcontext():
             returned = calling.call(pyfuncitem)
         problem = calling.complete(attempt, returned)
         if problem:

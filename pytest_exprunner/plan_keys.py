@@ -60,9 +60,10 @@ DECIDING: dict[type[Model], frozenset[str]] = {
 _OTHER_NAMES: dict[type[Model], dict[str, str]] = {
     Experiment: {
         **dict.fromkeys(("criteria", "criterion"), "success_criteria"),
-        **dict.fromkeys(("dependency", "depends", "dependson"), "dependencies"),
+        **dict.fromkeys(("dependency", "depends", "dependson", "requires", "blockedby"), "dependencies"),
     },
-    SubExperiment: dict.fromkeys(("depends", "dependson"), "needs"),
+    SubExperiment: dict.fromkeys(("depends", "dependson", "require", "requires"), "needs"),
+    Criterion: {"baseline": "minus"},
 }
 _OWN_WORDS = frozenset({"form", "games", "replaced", "speeds"})
 """Words that a person may well use, although a letter makes them one of those keys."""

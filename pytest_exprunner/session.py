@@ -253,6 +253,11 @@ class ExperimentSession:
                 pending.setdefault(item.experiment, []).append(record)
         return pending
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads the run, and is no worker."""
+        return self._leads
+
     # --- one item -----------------------------------------------------------------------------
 
     def decide(self, item: Selected) -> Decision:

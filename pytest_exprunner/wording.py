@@ -74,8 +74,16 @@ def measured_text(criterion: Criterion, result: CriterionResult) -> str:
 
 
 def _half(width: float) -> str:
-    """Return half an interval with two significant digits: nobody knows more of how sure one is."""
-    return f"{width:.2g}" if width and math.isfinite(width) else number_text(width)
+    """Return half an interval with two significant digits: nobody knows more of how sure one is.
+
+    The whole part is never rounded, and an exponent is for what is very small or very large.
+    """
+    if not width or not math.isfinite(width):
+        return number_text(width)
+    rounded = float(f"{width:.2g}")
+    if not 1e-4 <= abs(width) < 1e6:
+        return f"{width:.2g}"
+    return f"{width:.{max(1 - math.floor(math.log10(abs(rounded))), 0)}f}"
 
 
 def _short(value: float) -> str:

@@ -949,13 +949,15 @@ def test_a_handler_that_raises_keyboard_interrupt(study: Study) -> None:
 
 @pytest.mark.parametrize("before", [None, 0.95])
 def test_a_handler_that_ends_the_process(study: Study, before: float | None) -> None:
-    """After ``os._exit(0)`` no command ever says proceed: the next status says unfinished."""
+    """After ``os._exit(0)`` the run has failed, and no command ever says proceed: it is unfinished."""
     study.plan(PLAN + "gates: {g1: {experiments: [x1-first]}}\n")
     if before is not None:
         study.handlers(returns(before))
         assert study.pytest().code == 0
     study.handlers("import os\ndef e_x1_1(runner): os._exit(0)\n")
-    study.pytest()
+    run = study.pytest()
+    assert run.code == 1
+    assert "e_x1_1 called os._exit(0): the run ends here, unfinished." in run.err
     status = study.exprunner("status")
     assert "x1-first  in progress → investigate" in status.out
     assert "proceed" not in status.out

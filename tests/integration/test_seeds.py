@@ -55,7 +55,7 @@ def test_one_attempt_per_seed(study: Study, arguments: tuple[str, ...]) -> None:
     run = study.pytest("experiments", *arguments)
     assert run.code == 0, run.text
     assert "6 passed" in run.out
-    assert row(run, "accuracy") == "accuracy 0.820 ± 0.05 ≥ 0.70 – target"
+    assert row(run, "accuracy") == "accuracy 0.820 ± 0.050 ≥ 0.70 – target"
     assert "x1-first  completed → proceed (confidence: high)" in run.out
     entry = study.results()["criteria"]["accuracy"]
     assert (entry["n"], entry["method"], entry["decided_by"]) == (3, "t over seeds", "e_x1_1")

@@ -85,6 +85,7 @@ def test_words_of_the_authors_own(model: type[Model], key: str) -> None:
     if found is not None:
         spelt = found.replace("_", "")
         names = {"criteria", "criterion", "dependency", "depends", "dependson"}
+        names |= {"requires", "require", "blockedby", "baseline"}
         assert key in names or abs(len(spelt) - len(key)) <= 2
         assert key in names or len(set(spelt) & set(key)) >= len(set(spelt)) - 2
 
@@ -94,7 +95,7 @@ def test_words_of_the_authors_own(model: type[Model], key: str) -> None:
     [
         (Plan, "games dates rates links archived future_research last_updated authors date project_page"),
         (Plan, "dependencies seeds notes environment wavelets grants gaps states"),
-        (Experiment, "blocked blocked_by blocks replaced status notes success failure_modes future_study"),
+        (Experiment, "blocked blocks replaced status notes success failure_modes future_study"),
         (Experiment, "success_stories dependents experimenters subs successes acceptance_criteria budget"),
         (SubExperiment, "speeds date notes owner status needle feeds deeds achieved model news"),
         (Criterion, "form cover lover hover user notes units name source reference achieved"),

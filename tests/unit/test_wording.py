@@ -17,6 +17,7 @@ from pytest_exprunner.wording import (
     explain,
     failure_text,
     few,
+    measured_text,
     number_text,
     sentence_list,
     threshold_text,
@@ -250,3 +251,28 @@ def test_number_text_always_reads_as_a_number(value: float, against: tuple[float
     found = number_text(value, against)
     assert float(found) == pytest.approx(value, rel=0.01, abs=1e-3)
     assert len(found) <= 40
+
+
+@pytest.mark.parametrize(
+    ("half", "text"),
+    [
+        (123.4, "123"),
+        (99.6, "100"),
+        (9.96, "10"),
+        (12.34, "12"),
+        (1.0, "1.0"),
+        (0.0497, "0.050"),
+        (0.00592, "0.0059"),
+        (0.000123, "0.00012"),
+        (0.0000123, "1.2e-05"),
+        (654321.0, "654321"),
+        (999999.9, "1000000"),
+        (1234567.0, "1.2e+06"),
+        (0.0, "0"),
+    ],
+)
+def test_half_an_interval(half: float, text: str) -> None:
+    """Two significant digits, the whole part in full, and no exponent where a person would write none."""
+    criterion = make_criterion(**IOU)  # type: ignore[arg-type]
+    result = CriterionResult("a", Verdict.MISSED, 0.0, n=3, interval=(-half, half), method="t over seeds")
+    assert measured_text(criterion, result) == f"0 ± {text}"

@@ -225,7 +225,9 @@ class Publisher:
         path = Path(target)
         if path.exists() and (artifact.path, files.digest(path)) not in hashes:
             kept = files.set_aside(path, "edited")
-            self._note(f"{self._shown(path)} is not what an attempt here has saved; it was kept as {kept.name}.")
+            self._note(
+                f"{self._shown(path)} is not what an attempt here has saved; it was kept as {kept.name}."
+            )
         files.link_or_copy(Path(source), path)
 
     def _remove_stale(self, experiment: str, sub: str, wanted: Iterable[str], hashes: _Hashes) -> None:

@@ -436,7 +436,10 @@ def test_a_published_artifact_that_was_edited(study: Study) -> None:
     kept = [f for f in study.files() if "edited" in f]
     assert len(kept) == 1
     name = kept[0].rsplit("/", 1)[1]
-    assert f"{FOLDER}/artifacts/e_x1_1/a.txt is not what an attempt here has saved; it was kept as {name}." in run.out
+    assert (
+        f"{FOLDER}/artifacts/e_x1_1/a.txt is not what an attempt here has saved; it was kept as {name}."
+        in run.out
+    )
 
 
 def test_an_artifact_that_was_never_saved(study: Study) -> None:

@@ -709,21 +709,25 @@ def test_the_example_study(study: Study, server: ModalServer) -> None:
     for each in (here, there):
         each.root.mkdir()
         for name in ("experiments", "research"):
-            ignored = shutil.ignore_patterns("__pycache__", ".exprunner", "c1-*", "p2-*", "FINDINGS.md")
+            ignored = shutil.ignore_patterns(
+                "__pycache__", ".exprunner", "archive", "[cpq][12]-*", "FINDINGS.md"
+            )
             shutil.copytree(ROOT / name, each.root / name, ignore=ignored)
     limited = {"OMP_NUM_THREADS": "1"}
-    local = here.pytest("experiments/", "-m", "p2-hybrid-encoder", env=limited, timeout=300)
+    local = here.pytest("experiments/", "-m", "eq1_1", env=limited, timeout=300)
     assert local.code == 0, local.text
     plan = there.research / "research_plan.yaml"
-    plan.write_text(plan.read_text() + "\nmodal: {env: {OMP_NUM_THREADS: '1'}}\n")
-    remote = modal_run(there, server, "run_experiment", "--experiment-id=p2-hybrid-encoder")
+    limits = "modal: {env: {OMP_NUM_THREADS: '1'}}\n"  # and no extras: this folder has no pyproject.toml
+    plan.write_text(plan.read_text().replace("modal:\n  extras: [study]\n", limits))
+    chosen = "--experiment-id=q1-latent-alignment", "--sub-experiment=eq1_1"
+    remote = modal_run(there, server, "run_experiment", *chosen)
     assert remote.code == 0, remote.text
     assert told(there) == told(here)
 
 
 def told(study: Study) -> dict[str, Any]:
     """What a results file says, without times, ids and machines."""
-    results = study.results("p2-hybrid-encoder")
+    results = study.results("q1-latent-alignment")
     for name in ("executed_by", "started_at", "completed_at", "provenance", "attempts"):
         del results[name]
     for entry in results["results"]["experiments"].values():

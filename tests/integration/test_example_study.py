@@ -21,7 +21,9 @@ ROOT = Path(pytest_exprunner.__file__).parent.parent
 NEEDED = ("torch", "sklearn", "skimage", "matplotlib")
 ALONE = {"OMP_NUM_THREADS": "1"}  # beside other tests, threads that wait for each other by spinning crawl
 BEFORE_THE_KILL = 4  # attempts that are done
-TOLERANCE = 0.05  # between machines; on one and the same, all values but the latency are equal
+TOLERANCE = 0.05  # between machines; on one and the same, all values but those of the machine are equal
+OF_THE_MACHINE = {"latency": 0.1}  # met everywhere, as target or acceptable
+MET = ("target", "acceptable")
 
 
 def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 300) -> None:
@@ -78,8 +80,12 @@ def test_the_study_finds_again_what_it_found(example: Study) -> None:
         before, now = yaml.safe_load(committed.read_bytes()), example.results(committed.parent.name)
         assert now["recommendation"] == before["recommendation"], committed.parent.name
         for name, criterion in before["criteria"].items():
-            assert now["criteria"][name]["verdict"] == criterion["verdict"], name
-            assert abs(now["criteria"][name]["value"] - criterion["value"]) < TOLERANCE, name
+            if name in OF_THE_MACHINE:
+                assert now["criteria"][name]["verdict"] in MET, name
+            else:
+                assert now["criteria"][name]["verdict"] == criterion["verdict"], name
+            tolerance = OF_THE_MACHINE.get(name, TOLERANCE)
+            assert abs(now["criteria"][name]["value"] - criterion["value"]) < tolerance, name
 
 
 def test_the_committed_study_stands_up_to_scrutiny(study: Study) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +39,37 @@ _OF_PROJECT = {
 }
 
 
-class _Hashes:
-    """Path and hash of every artifact that an attempt still has a copy of; looked at when asked."""
+class _Evidence:
+    """Where the attempts of a sub-experiment keep what they saved, by published path and hash."""
 
-    def __init__(
-        self, copies: Callable[[AttemptRecord], list[Artifact]], known: Sequence[AttemptRecord]
-    ) -> None:
-        self._copies = copies
+    def __init__(self, layout: Layout, known: Sequence[AttemptRecord]) -> None:
+        self._layout = layout
         self._known = known
-        self._found: set[tuple[str, str]] | None = None
+        self._places: dict[tuple[str, str], list[str]] | None = None
 
-    def __contains__(self, item: tuple[str, str]) -> bool:
-        if self._found is None:
-            self._found = {(a.path, a.sha256) for record in self._known for a in self._copies(record)}
-        return item in self._found
+    def holds(self, path: str, file: Path) -> bool:
+        """Whether an attempt saved what ``file``, published as ``path``, has in it, and still has it.
+
+        Attempts' own copies stay out of git: in a clone, what is published is the only one. It is
+        given to every attempt that saved it, as on the machine where they ran.
+        """
+        if self._places is None:
+            self._places = {}
+            for record in self._known:
+                for artifact in record.artifacts:
+                    key = (artifact.path, artifact.sha256)
+                    self._places.setdefault(key, []).append(self._place(record, artifact))
+        places = self._places.get((path, files.digest(file)), [])
+        for place in map(Path, places):
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                files.link_or_copy(file, place)
+        return bool(places)
+
+    def _place(self, record: AttemptRecord, artifact: Artifact) -> str:
+        key = record.key
+        prefix = artifact_prefix(key.sub_experiment, key.variant, key.seed)
+        return f"{self._layout.attempt(key)}/{ARTIFACTS}{artifact.path[len(prefix) :]}"
 
 
 class Publisher:
@@ -180,22 +197,15 @@ class Publisher:
             if not finished or self._linked.get((state.id, sub.id)) == version:
                 continue
             known = attempts.get(sub.id, ())
-            hashes = _Hashes(self._own_copies, known)
+            evidence = _Evidence(self._layout, known)
             wanted: set[str] = set()
             for current in finished:
-                wanted |= self._link(state.id, current, hashes)
+                wanted |= self._link(state.id, current, evidence)
             if any(record.key.sequence > 1 for record in known):
-                self._remove_stale(state.id, sub.id, wanted, hashes)
+                self._remove_stale(state.id, sub.id, wanted, evidence)
             self._linked[state.id, sub.id] = version
 
-    def _own_copies(self, record: AttemptRecord) -> list[Artifact]:
-        """The artifacts of an attempt that it still has: in a clone, what is published is the only copy."""
-        key = record.key
-        folder = f"{self._layout.attempt(key)}/{ARTIFACTS}"
-        prefix = artifact_prefix(key.sub_experiment, key.variant, key.seed)
-        return [a for a in record.artifacts if os.path.exists(f"{folder}{a.path[len(prefix) :]}")]
-
-    def _link(self, experiment: str, current: Current, hashes: _Hashes) -> set[str]:
+    def _link(self, experiment: str, current: Current, evidence: _Evidence) -> set[str]:
         if not current.artifacts:
             return set()
         assert current.attempt is not None
@@ -204,10 +214,10 @@ class Publisher:
         prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
         for artifact in current.artifacts:
             source = f"{attempt}/{ARTIFACTS}{artifact.path[len(prefix) :]}"
-            self._link_one(source, f"{root}/{artifact.path}", artifact, hashes)
+            self._link_one(source, f"{root}/{artifact.path}", artifact, evidence)
         return {artifact.path for artifact in current.artifacts}
 
-    def _link_one(self, source: str, target: str, artifact: Artifact, hashes: _Hashes) -> None:
+    def _link_one(self, source: str, target: str, artifact: Artifact, evidence: _Evidence) -> None:
         try:
             os.link(source, target)
             return
@@ -223,21 +233,21 @@ class Publisher:
             if os.path.exists(target) and os.path.samefile(source, target):
                 return
         path = Path(target)
-        if path.exists() and (artifact.path, files.digest(path)) not in hashes:
+        if path.exists() and not evidence.holds(artifact.path, path):
             kept = files.set_aside(path, "edited")
             self._note(
                 f"{self._shown(path)} is not what an attempt here has saved; it was kept as {kept.name}."
             )
         files.link_or_copy(Path(source), path)
 
-    def _remove_stale(self, experiment: str, sub: str, wanted: Iterable[str], hashes: _Hashes) -> None:
+    def _remove_stale(self, experiment: str, sub: str, wanted: Iterable[str], evidence: _Evidence) -> None:
         """Take away what an earlier attempt published and this one did not; it stays in its attempt."""
         root = self._layout.experiment(experiment)
         keep = set(wanted)
         for folder, _folders, names in os.walk(root / ARTIFACTS / sub):
             for file in (Path(folder, name) for name in names):
                 path = file.relative_to(root).as_posix()
-                if path not in keep and (path, files.digest(file)) in hashes:
+                if path not in keep and evidence.holds(path, file):
                     file.unlink()
 
 

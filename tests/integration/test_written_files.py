@@ -482,6 +482,56 @@ def test_refused_artifact_names(study: Study, name: str, reason: str) -> None:
 # --- clones -------------------------------------------------------------------------------------
 
 
+def _cloned(study: Study) -> None:
+    """Take away what git leaves behind: the attempts' own copies, journals and the state."""
+    for folder in study.root.glob(f"{FOLDER}/attempts/*/*/artifacts"):
+        shutil.rmtree(folder)
+    shutil.rmtree(study.research / ".exprunner")
+
+
+def test_a_clone_in_which_an_artifact_is_saved_anew(study: Study) -> None:
+    """What is published in a clone goes home to the attempt that saved it, and nobody is blamed."""
+    study.plan()
+    study.handlers(SAVING.format(name="times.json", content="1.2"))
+    study.pytest()
+    _cloned(study)
+    study.handlers(SAVING.format(name="times.json", content="1.3"))
+    run = study.pytest()
+    assert "times.json" not in run.out
+    assert not [f for f in study.files() if "edited" in f]
+    assert (study.root / FOLDER / "artifacts/e_x1_1/times.json").read_text() == "1.3"
+    kept = study.root / FOLDER / "attempts/e_x1_1/0001/artifacts/times.json"
+    assert kept.read_text() == "1.2"
+    assert study.exprunner("verify").code == 0
+
+
+def test_a_clone_in_which_an_artifact_is_no_longer_saved(study: Study) -> None:
+    """What goes away from the published folder of a clone is with the attempt that saved it."""
+    study.plan()
+    study.handlers(SAVING.format(name="old/plot.txt", content="old"))
+    study.pytest()
+    _cloned(study)
+    study.handlers(SAVING.format(name="new.txt", content="new"))
+    study.pytest()
+    published = study.root / FOLDER / "artifacts/e_x1_1"
+    assert [p.name for p in published.rglob("*.txt")] == ["new.txt"]
+    assert (study.root / FOLDER / "attempts/e_x1_1/0001/artifacts/old/plot.txt").read_text() == "old"
+
+
+def test_a_clone_in_which_a_published_artifact_was_edited(study: Study) -> None:
+    """What no attempt saved is set aside in a clone as anywhere else."""
+    study.plan()
+    study.handlers(SAVING.format(name="a.txt", content="measured"))
+    study.pytest()
+    _cloned(study)
+    published = study.root / FOLDER / "artifacts/e_x1_1/a.txt"
+    published.write_text("doctored")
+    run = study.pytest()
+    assert "a.txt is not what an attempt here has saved; it was kept as a.edited-1.txt" in run.out
+    assert published.read_text() == "measured"
+    assert not (study.root / FOLDER / "attempts/e_x1_1/0001/artifacts").exists()
+
+
 def test_a_clone_without_attempts(study: Study) -> None:
     """Where attempts are missing, results.yaml is the record: nothing in it is lost or downgraded."""
     study.plan(TWO + "gates: {g1: {experiments: [x1-first]}}\n")

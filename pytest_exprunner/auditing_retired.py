@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from pytest_exprunner import results
 from pytest_exprunner.audit_entry import Entry
+from pytest_exprunner.criteria import FROM_WORST
 from pytest_exprunner.goalposts import changes
 from pytest_exprunner.history import Commit, History, Touched
 from pytest_exprunner.lives import Life, Stored, results_of
 from pytest_exprunner.plan import Plan
+from pytest_exprunner.values import text
+from pytest_exprunner.wording import sentence_list
 
 Kept = Mapping[str, Sequence[str]]
 """The places that the last commit has a content at, by its id."""
@@ -32,7 +36,8 @@ def retired_plans(
         for experiment, files in by_experiment.items():
             in_force = _in_force(versions, files[0][0].commit)
             if life.retired is not None:
-                found += _of_experiment(experiment, _evidence(files), kept, life.retired)
+                verdicts = _verdicts(history, files)
+                found += _of_experiment(experiment, _evidence(files), kept, life.retired, verdicts)
                 found += _differing(experiment, in_force, now, life.retired)
     return found, notes
 
@@ -43,17 +48,39 @@ def _evidence(files: Sequence[tuple[Touched, Stored]]) -> list[tuple[Touched, St
     return records or list(files[-1:])
 
 
+def _verdicts(history: History, files: Sequence[tuple[Touched, Stored]]) -> str:
+    """Return how its criteria stood in the last results file, worst first; nothing where none tells."""
+    told = [file.after for file, what in files if not what.attempt and file.after.strip("0")]
+    stored = results.parse(history.contents(told[-1:])[0]) if told else results.Stored()
+    criteria = stored.value.get("criteria")
+    by_verdict: dict[str, list[str]] = {}
+    for name, entry in criteria.items() if isinstance(criteria, Mapping) else ():
+        verdict = entry.get("verdict") if isinstance(entry, Mapping) else None
+        by_verdict.setdefault(str(verdict), []).append(text(name))
+    groups = [
+        f"{verdict.replace('_', ' ')} ({sentence_list(by_verdict[verdict])})"
+        for verdict in FROM_WORST
+        if verdict in by_verdict
+    ]
+    source = "its last results file" + ("" if stored.intact else ", which was edited by hand")
+    return f"; by {source}, the verdicts were {sentence_list(groups)}" if groups else ""
+
+
 def _of_experiment(
-    experiment: str, evidence: Sequence[tuple[Touched, Stored]], kept: Kept, retired: Commit
+    experiment: str,
+    evidence: Sequence[tuple[Touched, Stored]],
+    kept: Kept,
+    retired: Commit,
+    verdicts: str,
 ) -> Iterator[Entry]:
     places = sorted({_folder(path) for file, _what in evidence for path in kept.get(file.after, ())[:1]})
-    where = f"they are kept in {' and '.join(places)}" if places else "they are kept nowhere"
-    text = f"it has results of an earlier plan, which was retired in {retired.text}; {where}"
-    yield Entry(experiment, "told", text)
+    where = f"the results are kept in {' and '.join(places)}" if places else "the results are kept nowhere"
+    what_was = f"it has results of an earlier plan, which was retired in {retired.text}"
+    yield Entry(experiment, "told", f"{what_was}{verdicts}; {where}")
     for file, what in evidence:
         if file.after not in kept:
-            text = f"{what.text}, of the plan that was retired in {retired.short}, is kept nowhere"
-            yield Entry(experiment, "moved", f"{text}; {file.commit.text} has it")
+            lost = f"{what.text}, of the plan that was retired in {retired.short}, is kept nowhere"
+            yield Entry(experiment, "moved", f"{lost}; {file.commit.text} has it")
 
 
 def _folder(path: str) -> str:
@@ -78,5 +105,5 @@ def _differing(experiment: str, plans: Sequence[Plan], now: Plan, retired: Commi
     for old in plans:
         for change in changes(old, now):
             if experiment in change.experiments and not change.is_open:
-                text = f"{change.text} since the plan that was retired in {retired.short}"
-                yield Entry(experiment, "told", text)
+                since = f"since the plan that was retired in {retired.short}"
+                yield Entry(experiment, "told", f"{change.text} {since}")

@@ -23,8 +23,7 @@ from pytest_exprunner.plan import Criterion
 from pytest_exprunner.records import CriterionResult, Verdict, label
 from pytest_exprunner.values import as_float
 
-# From worst to best: of several values that must all meet a criterion, the worst decides.
-_RANK = (
+FROM_WORST = (
     Verdict.FAILURE,
     Verdict.MISSED,
     Verdict.INADMISSIBLE,
@@ -32,6 +31,7 @@ _RANK = (
     Verdict.ACCEPTABLE,
     Verdict.TARGET,
 )
+"""Of several values that must all meet a criterion, the worst decides."""
 _MARGIN_OF_SPAN = 0.10
 _MARGIN_OF_THRESHOLD = 0.05
 
@@ -195,7 +195,7 @@ def _evaluate(
 
 def _badness(criterion: Criterion, result: CriterionResult) -> tuple[int, float]:
     value = as_float(result.value) if result.value is not None and result.measured else 0.0
-    return (_RANK.index(result.verdict), value if criterion.better == "higher" else -value)
+    return (FROM_WORST.index(result.verdict), value if criterion.better == "higher" else -value)
 
 
 def _evaluate_system(

@@ -108,11 +108,13 @@ def test_a_plan_that_was_registered_anew(repository: Repository) -> None:
     assert study.exprunner("audit").code == 0
     assert audited(study) == [
         "x1-first",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); they are "
+        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
+        "by its last results file, the verdicts were missed (accuracy); the results are "
         "kept in research/archive/first/experiments/x1-first",
         "  told: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
         "x2-second",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); they are "
+        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
+        "by its last results file, the verdicts were target (loss); the results are "
         "kept in research/archive/first/experiments/x2-second",
         "0 things moved after there was a result; 3 more to know",
     ]
@@ -140,14 +142,14 @@ def test_records_that_were_lost_on_the_way(repository: Repository) -> None:
     assert found.code == 1
     assert audited(study) == [
         "x1-first",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); they are "
-        "kept nowhere",
+        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
+        "by its last results file, the verdicts were missed (accuracy); the results are kept nowhere",
         "  moved: the record of attempt 1 of e_x1_1, of the plan that was retired in COMMIT, is kept nowhere; COMMIT "
         "(DAY, A. Person: Results) has it",
         "  told: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
         "x2-second",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); they are "
-        "kept nowhere",
+        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
+        "by its last results file, the verdicts were target (loss); the results are kept nowhere",
         "  moved: the record of attempt 1 of e_x2_1, of the plan that was retired in COMMIT, is kept nowhere; COMMIT "
         "(DAY, A. Person: Results) has it",
         "2 things moved after there was a result; 3 more to know",
@@ -173,7 +175,19 @@ def test_a_record_that_was_edited_on_the_way(repository: Repository) -> None:
     repository.commit("Keep the first, too")
     text = said(study)
     assert NOTHING_MOVED in text
-    assert f"they are kept in {ARCHIVE}/edited and {ARCHIVE}/experiments/x1-first" in text
+    assert f"the results are kept in {ARCHIVE}/edited and {ARCHIVE}/experiments/x1-first" in text
+
+
+def test_verdicts_that_were_edited_before(repository: Repository) -> None:
+    """What a retired results file says of its verdicts is told as what it is: a person's word."""
+    results = repository.study.root / "research/experiments/x1-first/results.yaml"
+    results.write_text(results.read_text().replace("verdict: missed", "verdict: target"))
+    repository.commit("Polish")
+    retire(repository)
+    anew(repository)
+    assert "by its last results file, which was edited by hand, the verdicts were target (accuracy)" in said(
+        repository.study
+    )
 
 
 def test_records_that_stayed(repository: Repository) -> None:

@@ -38,6 +38,13 @@ def sleep(seconds: float, marks: str = "") -> str:
     return "slept"
 
 
+def wait(path: str) -> str:
+    """Wait until there is a file (of this machine)."""
+    while not Path(path).exists():
+        time.sleep(0.05)
+    return "waited"
+
+
 def stubborn(seconds: float) -> None:
     """Do not end before the time is up, whatever is raised."""
     end = time.time() + seconds

@@ -913,10 +913,10 @@ def test_a_signal_during_a_handler(study: Study, number: signal.Signals) -> None
         encoding="utf-8",
     )
     started = time.monotonic()
-    while not (study.root / "running").exists() and time.monotonic() - started < 20:
+    while not (study.root / "running").exists() and time.monotonic() - started < 60:
         time.sleep(0.02)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == -number if number is signal.SIGKILL else 2, output
     status = study.exprunner("status", "--json")
     assert '"recommendation": "proceed"' not in status.out

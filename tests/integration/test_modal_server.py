@@ -65,7 +65,7 @@ def deploy_function(
     return app, app.function(image=options.pop("image", None) or image(), **options)(function)
 
 
-def until(found: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(found: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for a value that is true, and return it."""
     end = time.time() + seconds
     while time.time() < end:
@@ -92,7 +92,7 @@ def test_remote_and_spawn_return_what_the_function_returns() -> None:
     app, double = deploy_function(remote_functions.double)
     with app.run():
         assert double.remote(4) == 8
-        assert double.spawn(5).get(timeout=20) == 10
+        assert double.spawn(5).get(timeout=60) == 10
 
 
 @pytest.mark.usefixtures("server")
@@ -158,11 +158,11 @@ def test_a_killed_container(server: ModalServer, tmp_path: Path, retries: int) -
         until(lambda: lines(marks))
         assert server.kill() == [busy(server).task_id]
         if retries:
-            assert call.get(timeout=30) == "slept"
+            assert call.get(timeout=60) == "slept"
             assert lines(marks) == ["began", "began", "slept"]
         else:
             with pytest.raises(modal.exception.RemoteError, match="exit code: 137"):
-                call.get(timeout=30)
+                call.get(timeout=60)
 
 
 def test_a_function_can_kill_its_own_process(server: ModalServer, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_preempted_input_runs_again(server: ModalServer, tmp_path: Path) -> No
         call = sleep.spawn(3, str(marks))
         until(lambda: lines(marks))
         first = server.preempt()
-        assert call.get(timeout=30) == "slept"
+        assert call.get(timeout=60) == "slept"
         assert [first[0]] != [event["task_id"] for event in server.events][-1:]
     assert lines(marks) == ["began", "KeyboardInterrupt", "began", "slept"]
 
@@ -197,8 +197,8 @@ def test_a_soft_cancellation_reaches_the_code(tmp_path: Path) -> None:
         began = time.time()
         call.cancel()
         with pytest.raises((modal.exception.RemoteError, modal.exception.InputCancellation)):
-            call.get(timeout=20)
-        assert time.time() - began < 3
+            call.get(timeout=60)
+        assert time.time() - began < 15
     assert lines(marks) == ["began", "InputCancellation"]
 
 
@@ -212,7 +212,7 @@ def test_a_hard_cancellation_kills_the_container(tmp_path: Path) -> None:
         until(lambda: lines(marks))
         call.cancel(terminate_containers=True)
         with pytest.raises(modal.exception.RemoteError):
-            call.get(timeout=20)
+            call.get(timeout=60)
     assert lines(marks) == ["began"]
 
 
@@ -230,7 +230,7 @@ def test_volumes_show_changes_after_commit_and_reload(server: ModalServer, versi
         write.remote(volume, "a/secret.txt", "not committed", commit=False)
         assert [entry.path for entry in volume.listdir("/", recursive=True)] == []
         write.remote(volume, "a/new.txt", "committed", commit=True)
-        assert waiting.get(timeout=20) == [False, True]
+        assert waiting.get(timeout=60) == [False, True]
     assert b"".join(volume.read_file("a/new.txt")) == b"committed"
 
 
@@ -275,7 +275,7 @@ def test_a_queue_streams_from_a_running_function() -> None:
         while len(got) < 20:
             got += [value["number"] for value in values.get_many(50, timeout=20, partition="attempt-1")]
         assert got == list(range(20))
-        assert call.get(timeout=20) == "done"
+        assert call.get(timeout=60) == "done"
 
 
 def test_queues_have_partitions_and_a_limit(server: ModalServer) -> None:
@@ -397,7 +397,7 @@ def test_a_call_outlives_a_short_outage(server: ModalServer) -> None:
         busy(server)
         with server.unreachable():
             time.sleep(0.2)
-        assert call.get(timeout=20) == "slept"
+        assert call.get(timeout=60) == "slept"
 
 
 def test_during_a_long_outage_the_client_gives_up_but_the_call_does_not(server: ModalServer) -> None:
@@ -408,9 +408,9 @@ def test_during_a_long_outage_the_client_gives_up_but_the_call_does_not(server: 
         busy(server)
         with server.unreachable():
             with pytest.raises(modal.exception.ConnectionError):
-                call.get(timeout=20)
+                call.get(timeout=60)
             time.sleep(1)
-        assert call.get(timeout=20) == "slept"
+        assert call.get(timeout=60) == "slept"
 
 
 def test_refused_tokens_and_quotas(server: ModalServer) -> None:
@@ -435,7 +435,7 @@ def test_idle_containers_leave(server: ModalServer) -> None:
     with app.run():
         double.remote(1)
         assert server.containers()
-        until(lambda: not server.containers(), 10)
+        until(lambda: not server.containers())
 
 
 def client(server: ModalServer, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -446,22 +446,25 @@ def client(server: ModalServer, *argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_deployed_functions_are_found_by_another_process(server: ModalServer) -> None:
+def test_deployed_functions_are_found_by_another_process(server: ModalServer, tmp_path: Path) -> None:
     """A function is found by its name and a call by its id, though the process that began the call is gone."""
     app = modal.App("deployed", include_source=False)
-    app.function(image=image(), name="sleep")(remote_functions.sleep)
+    app.function(image=image(), name="wait")(remote_functions.wait)
     app.deploy()
-    call_id = client(
-        server, "-c", "import modal; print(modal.Function.from_name('deployed', 'sleep').spawn(2).object_id)"
+    awaited = tmp_path / "awaited"
+    begin = (
+        "import modal, sys; print(modal.Function.from_name('deployed', 'wait').spawn(sys.argv[1]).object_id)"
     )
+    call_id = client(server, "-c", begin, str(awaited))
     assert call_id.returncode == 0, call_id.stderr
     code = "import modal, sys; print(modal.FunctionCall.from_id(sys.argv[1]).get(timeout=float(sys.argv[2])))"
     early = client(server, "-c", code, call_id.stdout.strip(), "0")
     assert "TimeoutError" in early.stderr
-    late = client(server, "-c", code, call_id.stdout.strip(), "20")
-    assert late.stdout.strip() == "slept", late.stderr
+    awaited.touch()
+    late = client(server, "-c", code, call_id.stdout.strip(), "60")
+    assert late.stdout.strip() == "waited", late.stderr
     app.deploy()
-    assert modal.Function.from_name("deployed", "sleep").remote(0.1) == "slept"
+    assert modal.Function.from_name("deployed", "wait").remote(str(awaited)) == "waited"
 
 
 SCRIPT = """
@@ -502,8 +505,8 @@ def test_modal_run(server: ModalServer, tmp_path: Path, monkeypatch: pytest.Monk
     done = client(server, "-m", "modal", "run", "--detach", "-m", "pkg.script::main", "--path", str(mark))
     assert done.returncode == 0, done.stdout + done.stderr
     assert not mark.exists()
-    until(mark.exists, 15)
-    until(lambda: not server.containers(), 10)
+    until(mark.exists)
+    until(lambda: not server.containers())
 
 
 def in_containers(state: Path) -> list[psutil.Process]:
@@ -535,9 +538,7 @@ def test_run_by_hand_leaves_nothing_behind(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
         descendants = psutil.Process(process.pid).children(recursive=True)
         assert in_containers(tmp_path / "state")
-        began = time.time()
         process.terminate()
-        assert process.wait(timeout=10) == 0
-        assert time.time() - began < 5
-    assert psutil.wait_procs(descendants, timeout=3)[1] == []
-    until(lambda: not in_containers(tmp_path / "state"), 3)
+        assert process.wait(timeout=30) == 0
+    assert psutil.wait_procs(descendants, timeout=20)[1] == []
+    until(lambda: not in_containers(tmp_path / "state"))

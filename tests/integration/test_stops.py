@@ -100,12 +100,12 @@ def left_behind(root: Path) -> list[psutil.Process]:
 def test_one_signal_to_the_leading_process(
     waiting: Study, number: signal.Signals, arguments: tuple[str, ...]
 ) -> None:
-    """Marked as interrupted, files written, exit 2, nobody left behind; and it takes no seven seconds."""
+    """Marked as interrupted, files written, exit 2, nobody left behind; and nobody waits for the handler."""
     process = start(waiting, *arguments, wait_for=2 if arguments else 1)
     began = time.monotonic()
     process.send_signal(number)
     assert process.wait(30) == 2, (waiting.root / "output").read_text()
-    assert time.monotonic() - began < 7  # a law about signals, not about speed
+    assert time.monotonic() - began < 20  # a law about signals, not about speed
     assert left_behind(waiting.root) == []
     output = (waiting.root / "output").read_text()
     assert "INTERNALERROR" not in output
@@ -159,7 +159,7 @@ def test_a_handler_that_swallows_the_interrupt(study: Study) -> None:
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 2
-    assert time.monotonic() - began < 7  # as above
+    assert time.monotonic() - began < 20  # as above
     assert [p for p in left_behind(study.root) if p.pid] == []
     assert study.results()["recommendation"] == "investigate"
 
@@ -177,7 +177,7 @@ def test_a_leading_process_that_was_killed(waiting: Study) -> None:
     assert "x1-first  in progress → investigate" in status.out
     run = waiting.pytest()
     assert run.code == 0, run.text
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (left := left_behind(waiting.root)) and time.monotonic() < deadline:
         time.sleep(0.1)
     for orphan in left:

@@ -309,11 +309,11 @@ def test_a_dead_endpoint(tracked: Study) -> None:
 
 @pytest.mark.slow
 def test_an_endpoint_that_hangs(tracked: Study) -> None:
-    """Where somebody listens and never answers, that is known within ten seconds."""
+    """Where somebody listens and never answers, that is known within half a minute."""
     with serving(hang=60) as server:
         began = time.monotonic()
         done = run(tracked, WANDB_MODE="online", WANDB_BASE_URL=server.url, WANDB_API_KEY="k" * 40)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30
         url = server.url
     kept_here(tracked, done, f"{url} cannot be reached (timed out)")
 

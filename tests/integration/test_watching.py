@@ -245,7 +245,7 @@ def test_watch_of_a_run_that_is_killed(slow: Study, running: subprocess.Popen[by
     time.sleep(0.5)
     running.send_signal(signal.SIGKILL)
     running.wait(10)
-    out, _err = watch.communicate(timeout=20)
+    out, _err = watch.communicate(timeout=60)
     assert watch.returncode == 1
     gone = r"run \S+ is gone without an end: 'exprunner status' tells what is left\n$"
     assert re.search(gone, out)

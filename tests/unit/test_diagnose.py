@@ -448,7 +448,7 @@ def test_it_takes_no_time(piece: str, power: int) -> None:
     text = piece * 10**power
     began = time.process_time()
     diagnose(Failure(text[:1000], text, f"E   {text}\n{text}"))
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5
 
 
 def test_rules_of_others() -> None:

@@ -35,6 +35,7 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _MAX_DIGITS = 4000
 _TAB = re.compile(r" *\t")
 _SHOWN = 60
@@ -152,6 +153,8 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             words = " ".join(part for part in (error.context, error.problem) if part)
+            if "nesting depth" in words:  # libyaml from 0.2.6 on reads ahead, and has a limit of its own
+                self.stop(place, (), _TOO_DEEP)
             lines = text.split("\n")
             if mark and mark.line < len(lines) and _TAB.match(lines[mark.line]):
                 words = "the line is indented with a tab; expected spaces"
@@ -240,7 +243,7 @@ class _Reader:
                 _mark(event), self.path(), f"tag {_cut(event.tag)!r} is not supported; expected no tag"
             )
         if len(self.stack) >= MAX_DEPTH:
-            self.stop(_mark(event), self.path(), f"nested more than {MAX_DEPTH} levels deep")
+            self.stop(_mark(event), self.path(), _TOO_DEEP)
         if self.awaits_key():
             self.stop(_mark(event), self.stack[-1].path, "a key is a list or a mapping; expected text")
         path = self.path()

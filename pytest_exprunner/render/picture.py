@@ -20,6 +20,7 @@ Relation = Literal["needs", "gates", "replaces"]
 _WIDE, _HIGH = 212.0, 52.0
 _GAP_X, _GAP_Y = 64.0, 16.0
 _MARGIN, _LANE = 12.0, 24.0
+_PAGE, _LEGIBLE = 900.0, 1660.0
 _MOST_DRAWN = 60
 _SQUARE, _STEP = 20.0, 24.0
 _SQUARES_IN_A_ROW = 40
@@ -66,6 +67,11 @@ class Picture:
     edges: tuple[Edge, ...] = ()
     lanes: tuple[Lane, ...] = ()
     squares: bool = False
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether it is to be shown whole: wider than a page, and still legible when it is made to fit."""
+        return _PAGE < self.width <= _LEGIBLE
 
 
 def draw(plan: Plan) -> Picture:

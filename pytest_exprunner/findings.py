@@ -193,7 +193,7 @@ def _decided_by(result: CriterionResult) -> Spans:
 
 
 def review_items(state: ExperimentState) -> list[str]:
-    """What a person should look at: borderline and refused numbers, and what is odd."""
+    """What a person should look at: borderline and refused numbers, warnings, and what is odd."""
     doubtful = (explain(criterion, state.criteria[criterion.name]) for criterion in _to_look_at(state))
     return [*doubtful, *_waivers(state), *state.issues]
 
@@ -201,7 +201,8 @@ def review_items(state: ExperimentState) -> list[str]:
 def _to_look_at(state: ExperimentState) -> Iterator[Criterion]:
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
-        if result.borderline or result.verdict is Verdict.INADMISSIBLE:
+        warns = criterion.severity == "warn" and result.measured and not result.met
+        if result.borderline or result.verdict is Verdict.INADMISSIBLE or warns:
             yield criterion
 
 
@@ -213,7 +214,7 @@ def review_briefly(state: ExperimentState) -> list[str]:
 def _doubtful(state: ExperimentState) -> Iterator[str]:
     """The same in few words, where the sentences stand above."""
     for criterion in _to_look_at(state):
-        yield f"{criterion.name} is {verdict_text(state.criteria[criterion.name])}; see above."
+        yield f"{criterion.name}: {verdict_words(criterion, state.criteria[criterion.name])}; see above."
 
 
 def _waivers(state: ExperimentState) -> Iterator[str]:

@@ -121,6 +121,9 @@ def explain(criterion: Criterion, result: CriterionResult) -> str:
     sentence = f"{name}{_against(criterion)} of {value}{_sure(result)} {_position(criterion, result)}"
     if result.borderline:
         sentence += _near(criterion, result)
+    elif result.verdict is Verdict.TARGET and _includes(result, criterion.target):
+        target, sure = threshold_text(criterion.target), threshold_text(criterion.deciding)
+        sentence += f"; its interval includes {target}, so only the acceptable {sure} is settled"
     note = f" No interval: {result.reason}." if result.reason else ""
     return f"{sentence}.{note}"
 
@@ -166,8 +169,7 @@ def _at(value: float, limit: float, side: str) -> str:
 
 def _near(criterion: Criterion, result: CriterionResult) -> str:
     deciding = threshold_text(criterion.deciding)
-    estimate = estimate_of(result)
-    if estimate is not None and estimate.straddles(criterion.deciding):
+    if (estimate := estimate_of(result)) is not None and estimate.straddles(criterion.deciding):
         said = f"; its interval includes {deciding}, so this is not settled and a person should look"
         more = seeds_to_settle(estimate, criterion.deciding) if result.method.endswith("seeds") else None
         noun = "seed" if more == 1 else "seeds"
@@ -175,6 +177,11 @@ def _near(criterion: Criterion, result: CriterionResult) -> str:
     if result.met:
         return f"; it barely passes {deciding}, so a person should look"
     return f"; it narrowly misses {deciding}, so a person should look"
+
+
+def _includes(result: CriterionResult, tier: float) -> bool:
+    estimate = estimate_of(result)
+    return estimate is not None and estimate.straddles(tier)
 
 
 def estimate_of(result: CriterionResult) -> Estimate | None:

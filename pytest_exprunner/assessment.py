@@ -232,7 +232,8 @@ def _spread(measured: Sequence[CriterionResult]) -> Iterator[str]:
         yield f"{result.name}: {result.n} samples of one run, so the spread over seeds is unknown"
     for result in seeded:
         if not result.sd:
-            yield f"{result.name}: {result.n} seeds gave the very same value, as if the handler did not use its seed"
+            why = "either it does not depend on the seed, or the handler does not use it"
+            yield f"{result.name}: {result.n} seeds gave the very same value; {why}"
         elif result.n < _ENOUGH_SEEDS:
             yield f"{result.name}: {result.n} seeds, which tell little about the spread"
         else:

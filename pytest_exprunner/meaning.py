@@ -49,7 +49,8 @@ def answer(state: ExperimentState) -> str:
     if says is Recommendation.PIVOT and any(not state.criteria[c.name].measured for c in state.plan.gating):
         return "Not everything was measured, and what was is not good enough."
     if says is Recommendation.PROCEED and state.registered:
-        return f"{_ANSWERS[state.plan.type or '', says]} Nothing that decides it has moved since the first attempt."
+        holds = _ANSWERS[state.plan.type or "", says]
+        return f"{holds} No criterion has moved since the first attempt."
     return _ANSWERS[state.plan.type or "", says]
 
 

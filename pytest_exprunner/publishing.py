@@ -15,7 +15,7 @@ from typing import Any
 from pytest_exprunner import files, findings, findings_project, marked, results
 from pytest_exprunner.blocks import Findings
 from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix, attempt_name
-from pytest_exprunner.records import Artifact, AttemptRecord
+from pytest_exprunner.records import Artifact, AttemptRecord, stays_inside
 from pytest_exprunner.render import markdown
 from pytest_exprunner.state import Current, ExperimentState, Results
 
@@ -211,11 +211,13 @@ class Publisher:
         assert current.attempt is not None
         root = self._layout.experiment(experiment)
         attempt = f"{root}/attempts/{current.sub_experiment}/{attempt_name(current.attempt)}"
-        prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
-        for artifact in current.artifacts:
-            source = f"{attempt}/{ARTIFACTS}{artifact.path[len(prefix) :]}"
+        prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed) + "/"
+        # What only a results file lists may be anything.
+        own = [a for a in current.artifacts if a.path.startswith(prefix) and stays_inside(a.path)]
+        for artifact in own:
+            source = f"{attempt}/{ARTIFACTS}/{artifact.path.removeprefix(prefix)}"
             self._link_one(source, f"{root}/{artifact.path}", artifact, evidence)
-        return {artifact.path for artifact in current.artifacts}
+        return {artifact.path for artifact in own}
 
     def _link_one(self, source: str, target: str, artifact: Artifact, evidence: _Evidence) -> None:
         try:

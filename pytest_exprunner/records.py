@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -318,7 +319,8 @@ def parse_record(source: bytes | str) -> AttemptRecord:
     try:
         return _record(value)
     except (TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"not an attempt record: {error!r}") from error
+        detail = str(error) if isinstance(error, ValueError) else repr(error)
+        raise ValueError(f"not an attempt record: {detail}") from error
 
 
 _MAYBE_TEXT = (str, type(None))
@@ -366,6 +368,19 @@ def _typed(part: T, *kinds: type) -> T:
     return part
 
 
+def stays_inside(path: str) -> bool:
+    """Tell whether a path that was read from a file leads to something below the folder it is meant for."""
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
+
+
+def _artifact(value: dict[str, Any]) -> Artifact:
+    artifact = _typed(Artifact(**value), str, str, int, str)
+    if not stays_inside(artifact.path):
+        raise ValueError(f"the artifact path {artifact.path!r} leads out of its folder")
+    return artifact
+
+
 def _key(value: dict[str, Any]) -> AttemptKey:
     key = AttemptKey(**value)
     texts = isinstance(key.experiment, str) and isinstance(key.sub_experiment, str)
@@ -386,7 +401,7 @@ def _record(value: dict[str, Any]) -> AttemptRecord:
     return AttemptRecord(
         key=_key(value.pop("key")),
         status=Status(value.pop("status")),
-        artifacts=tuple(_typed(Artifact(**a), str, str, int, str) for a in value.pop("artifacts")),
+        artifacts=tuple(_artifact(a) for a in value.pop("artifacts")),
         listed=tuple(value.pop("listed")),
         evidence=tuple(
             Evidence(EvidenceKind(e["kind"]), e["reason"], e["place"]) for e in value.pop("evidence")

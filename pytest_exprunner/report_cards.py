@@ -23,6 +23,7 @@ from pytest_exprunner.records import (
     Status,
     Verdict,
     label,
+    stays_inside,
 )
 from pytest_exprunner.render.scales import Bar, Point, Strip, bar, has_axis, strip
 from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
@@ -477,7 +478,7 @@ class Pictures:
             inside = published.resolve().is_relative_to(root.resolve())
         except (OSError, ValueError):  # a loop of links, or a path that no file can have
             return None
-        return published if inside and ".." not in Path(path).parts and not Path(path).is_absolute() else None
+        return published if inside and stays_inside(path) else None
 
 
 def _is_file(file: Path) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pytest_exprunner import files
 from pytest_exprunner.errors import ExprunnerError, printable
+from pytest_exprunner.records import stays_inside
 
 NAME = "exprunner"
 """The skill's name, and that of its folder."""
@@ -112,8 +113,7 @@ def _manifest(folder: Path) -> dict[str, str]:
 
 
 def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+    return stays_inside(name) and "\\" not in name
 
 
 def _digest(text: str) -> str:

@@ -11,7 +11,7 @@ from pytest_exprunner import files
 from pytest_exprunner.errors import MissingMetricError, NeedsError, did_you_mean
 from pytest_exprunner.layout import ARTIFACTS, RECORD, Layout, artifact_prefix
 from pytest_exprunner.plan import Plan, split_source
-from pytest_exprunner.records import AttemptKey, Status
+from pytest_exprunner.records import AttemptKey, Status, stays_inside
 from pytest_exprunner.state import Current
 from pytest_exprunner.values import Plain, shown
 from pytest_exprunner.wording import few
@@ -174,7 +174,9 @@ class Needs(Mapping[str, Upstream]):
 
     def _locate(self, current: Current, prefix: str, name: str) -> Path:
         bare = name.removeprefix(prefix)
-        artifact = next((a for a in current.artifacts if a.path == prefix + bare), None)
+        artifact = next(
+            (a for a in current.artifacts if a.path == prefix + bare and stays_inside(a.path)), None
+        )
         if artifact is None:
             names = [a.path.removeprefix(prefix) for a in current.artifacts]
             saved = f"it saved {few(names)}" if names else "it saved none"

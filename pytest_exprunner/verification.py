@@ -17,7 +17,14 @@ from pytest_exprunner.layout import ARTIFACTS, artifact_prefix
 from pytest_exprunner.measuring import reading_of
 from pytest_exprunner.plan import Criterion, Experiment
 from pytest_exprunner.prose import numbers_near, reads_as
-from pytest_exprunner.records import Artifact, AttemptRecord, EvidenceKind, Recommendation, Status
+from pytest_exprunner.records import (
+    Artifact,
+    AttemptRecord,
+    EvidenceKind,
+    Recommendation,
+    Status,
+    stays_inside,
+)
 from pytest_exprunner.scan import Scan
 from pytest_exprunner.state import Current
 from pytest_exprunner.study import Study
@@ -25,7 +32,7 @@ from pytest_exprunner.values import as_float, number, shown
 from pytest_exprunner.wording import explain, few, number_text
 
 Kind = Literal["wrong", "look"]
-"""``wrong``: two things that are written contradict each other. ``look``: only a person can tell."""
+"""``wrong``: what is written cannot be read, or contradicts itself. ``look``: only a person can tell."""
 _ANY_EVIDENCE = tuple(kind for kind in EvidenceKind if kind is not EvidenceKind.STUB)
 
 
@@ -56,12 +63,15 @@ class _Experiment:
         self._root = root
         self._state = study.state(name)
         self._attempts = [a for known in study.attempts(name).values() for a in known]
+        self._unusable = study.log(name).problems
         self._file = self._layout.results_of(name)
         self._stored = results.load(self._file)
         self._cut_short = bool(study.pending(name))
 
     def doubts(self) -> Iterator[Doubt]:
         """Everything about it."""
+        for problem in self._unusable:
+            yield Doubt("wrong", self._shown(self._layout.experiment(self._state.id)), problem)
         if self._stored.problem:
             yield self._wrong(f"cannot be read: {self._stored.problem}")
         elif not self._stored.exists and self._attempts:
@@ -185,7 +195,7 @@ class _Experiment:
         for record in self._attempts:
             for artifact in record.artifacts:
                 copy = self._own_copy(record, artifact)
-                if not _leads_out(artifact) and copy.is_file() and not _is_intact(copy, artifact):
+                if copy.is_file() and not _is_intact(copy, artifact):
                     counts = (record.key.sub_experiment, record.key.sequence) in counted
                     which = "" if counts else ", which no longer counts"
                     yield Doubt("wrong", self._shown(copy), f"is not what the attempt saved{which}")
@@ -199,7 +209,7 @@ class _Experiment:
         missing = []
         for artifact in current.artifacts:
             file, name = folder / artifact.path, shown(artifact.path, 80)
-            if _leads_out(artifact):
+            if not stays_inside(artifact.path):
                 yield self._wrong(f"lists the artifact {name}, which leads out of its folder")
             elif not file.is_file():
                 missing.append(name)
@@ -274,10 +284,6 @@ def _same(a: float, b: float) -> bool:
 def _same_plain(a: object, b: object) -> bool:
     first, second = number(a), number(b)
     return a == b if first is None or second is None else _same(first, second)
-
-
-def _leads_out(artifact: Artifact) -> bool:
-    return ".." in Path(artifact.path).parts or Path(artifact.path).is_absolute()
 
 
 _COMPARED = ("status", "recommendation", "assessment", "results", "criteria", "attempts", "registered")

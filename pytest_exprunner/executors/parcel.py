@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from pytest_exprunner import files
 from pytest_exprunner.errors import ExecutorError
+from pytest_exprunner.records import stays_inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,11 @@ def entry_of(file: Path, folder: Path) -> Entry:
 
 def place_of(folder: Path, name: str) -> Path:
     """Return where a file from elsewhere belongs. Raises `ExecutorError` if that is not below ``folder``."""
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or "\\" in name or "\0" in name or {"..", "."} & set(parts):
+    if not stays_inside(name) or "\\" in name:
         raise ExecutorError(
             f"a file that came from elsewhere is called {name!r}, which leads out of its folder"
         )
-    return folder.joinpath(*parts)
+    return folder / PurePosixPath(name)
 
 
 def object_name(sha256: str) -> str:

@@ -152,7 +152,8 @@ def test_seeds_that_change_nothing(study: Study) -> None:
     assert study.pytest().code == 0
     assert study.results()["assessment"]["confidence"] == "medium"
     assert study.results()["assessment"]["confidence_notes"].endswith(
-        "accuracy: 3 seeds gave the very same value, as if the handler did not use its seed."
+        "accuracy: 3 seeds gave the very same value; either it does not depend on the seed, or the handler does "
+        "not use it."
     )
 
 

@@ -57,7 +57,7 @@ def test_an_experiment(first: Study) -> None:
     assert body == (
         "First\n=====\n\n"
         "Answer\n------\n\n"
-        "It holds. Nothing that decides it has moved since the first attempt. Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
+        "It holds. No criterion has moved since the first attempt. Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
         "Key metrics\n-----------\n\n"
         "Criterion  Value  Target  Acceptable  Failure  Verdict  Measured in\n"
         "accuracy   0.950  ≥ 0.90  ≥ 0.80      ≤ 0.50   target   e_x1_1 attempt 1\n\n"

@@ -505,6 +505,32 @@ def test_a_clone_in_which_an_artifact_is_saved_anew(study: Study) -> None:
     assert study.exprunner("verify").code == 0
 
 
+@pytest.mark.parametrize("clone", [False, True], ids=["record", "results file"])
+def test_artifacts_that_lead_out_are_not_published(study: Study, clone: bool) -> None:
+    """What a committed file lists never puts a file where it does not belong."""
+    study.plan()
+    study.handlers(
+        "def e_x1_1(runner):\n"
+        "    runner.results.save_artifact('a.txt', 'mine')\n"
+        "    return {'metrics': {'accuracy': 0.95}}"
+    )
+    assert study.pytest().code == 0
+    study.write("research/experiments/x1-first/a.txt", "from elsewhere")  # that far above what was saved
+    up = "artifacts/e_x1_1/../../../.."
+    if clone:
+        file = study.research / "experiments/x1-first/results.yaml"
+        file.write_text(file.read_text().replace("- artifacts/e_x1_1/a.txt", f"- {up}/a.txt"))
+        shutil.rmtree(study.attempt())
+    else:
+        record = study.attempt() / "record.json"
+        record.write_text(record.read_text().replace('"artifacts/e_x1_1/a.txt"', f'"{up}/a.txt"'))
+    verify = study.exprunner("verify")
+    assert verify.code == 1
+    assert "leads out of its folder" in verify.out
+    report = study.exprunner("report")
+    assert not (study.research / "a.txt").exists(), report.text
+
+
 def test_a_clone_in_which_an_artifact_is_no_longer_saved(study: Study) -> None:
     """What goes away from the published folder of a clone is with the attempt that saved it."""
     study.plan()

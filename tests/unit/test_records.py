@@ -26,6 +26,7 @@ from pytest_exprunner.records import (
     dump_record,
     label,
     parse_record,
+    stays_inside,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -59,9 +60,9 @@ records = st.builds(
     rng_seed=st.integers(0, 2**32 - 1),
     finding=texts,
     metrics=metrics,
-    artifacts=st.lists(st.builds(Artifact, texts, texts, st.integers(0, 2**62), texts), max_size=2).map(
-        tuple
-    ),
+    artifacts=st.lists(
+        st.builds(Artifact, texts.filter(stays_inside), texts, st.integers(0, 2**62), texts), max_size=2
+    ).map(tuple),
     listed=st.lists(texts, max_size=2).map(tuple),
     evidence=st.lists(st.builds(Evidence, st.sampled_from(EvidenceKind), texts, texts), max_size=2).map(
         tuple
@@ -185,6 +186,15 @@ def test_a_value_of_the_wrong_kind_is_refused(path: str, value: object) -> None:
     """A record whose parts have the wrong shape is refused here, and crashes nothing later."""
     with pytest.raises(ValueError, match="not an attempt record"):
         parse_record(changed(path, value))
+
+
+@pytest.mark.parametrize("path", ["artifacts/e_x1_1/../../../.bashrc", "/etc/passwd", "..", "", "a\0b"])
+def test_an_artifact_that_leads_out_is_refused(path: str) -> None:
+    """Whoever wrote the record: what it lists is published under its own name."""
+    value = orjson.loads(dump_record(make_record()))
+    value["artifacts"] = [{"path": path, "sha256": "", "bytes": 0, "type": "file"}]
+    with pytest.raises(ValueError, match="leads out of its folder"):
+        parse_record(orjson.dumps(value))
 
 
 def test_a_record_without_hints() -> None:

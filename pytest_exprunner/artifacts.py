@@ -78,6 +78,7 @@ class ArtifactStore:
         self._announce = announce
         self._stored: dict[str, Artifact] = {}
         self._names: dict[str, str] = {}
+        self._kept: dict[str, int] = {}
         self._given: set[str] = set()
         self._closed = False
 
@@ -195,10 +196,14 @@ class ArtifactStore:
 
     def _keep_earlier(self, target: str) -> None:
         stem, suffix = os.path.splitext(target)
-        number = 1
+        number = self._kept.get(target, 0) + 1
         while os.path.lexists(kept := f"{stem}~{number}{suffix}"):
             number += 1
-        os.rename(target, kept)
+        self._kept[target] = number
+        try:
+            os.link(target, kept)  # so that at each instant there is one under the name
+        except OSError:
+            os.rename(target, kept)  # no file system has links of every kind of file
         earlier = self._stored.pop(target[len(self._folder) + 1 :], None)
         if earlier is not None:
             self._register(kept[len(self._folder) + 1 :], earlier.sha256, earlier.bytes, earlier.type)

@@ -15,7 +15,7 @@ import pytest
 from pytest_exprunner import calling, isolating, schedule
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_setup, params_of
 from pytest_exprunner.departing import refuse_left_behind, setup_of
-from pytest_exprunner.errors import ExecutorError, ExprunnerError, count
+from pytest_exprunner.errors import ExecutorError, ExprunnerError, count, os_reason
 from pytest_exprunner.executors import shipping
 from pytest_exprunner.executors.away import Away
 from pytest_exprunner.executors.base import Answer, Executor, Job, Setup, StillAwayError
@@ -284,8 +284,7 @@ class DispatchHooks:
 
 
 def _not_begun(item: pytest.Item, error: OSError) -> str:
-    what = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
-    return f"{item.stash[SELECTED].label} could not be begun: {what}"
+    return f"{item.stash[SELECTED].label} could not be begun: {os_reason(error)}"
 
 
 def _reports_of_failure(item: pytest.Item, text: str) -> list[pytest.TestReport]:

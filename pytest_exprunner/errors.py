@@ -104,6 +104,12 @@ def did_you_mean(word: object, known: Iterable[str], similarity: float = 0.6) ->
     return "" if close is None else f" (did you mean {close!r}?)"
 
 
+def os_reason(error: OSError) -> str:
+    """``No space left on device (research/FINDINGS.md)``: what the system said, and of which file."""
+    said = str(error.strerror or error)
+    return f"{said} ({error.filename})" if error.filename else said
+
+
 def count(number: int, singular: str, plural: str = "") -> str:
     """``1 handler``, ``3 handlers``: a number with the right form of its noun."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"

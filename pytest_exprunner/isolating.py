@@ -10,7 +10,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_exprunner import calling
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, StubItem, only_setup
-from pytest_exprunner.errors import ResourceError
+from pytest_exprunner.errors import ResourceError, os_reason
 from pytest_exprunner.hinting import Hinting
 from pytest_exprunner.items import RECORD, note_interruption
 from pytest_exprunner.redaction import redacted
@@ -49,6 +49,8 @@ class IsolateHooks:
                 ended = supervise(lambda: self._run(item), timeout)
         except ResourceError as error:
             ended = Ended(b"", str(error))
+        except OSError as error:  # no process, or no temporary file, is to be had
+            ended = Ended(b"", f"no process of its own could be started: {os_reason(error)}")
         for report in self._reports(item, selected, ended):
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

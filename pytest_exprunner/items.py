@@ -23,6 +23,7 @@ from pytest_exprunner.collecting import (
     params_of,
     seed_id,
 )
+from pytest_exprunner.errors import os_reason
 from pytest_exprunner.gates import Action
 from pytest_exprunner.records import Status
 from pytest_exprunner.redaction import redacted
@@ -61,7 +62,10 @@ def printable(config: pytest.Config, line: str) -> str:
 def note_interruption(session: ExperimentSession, item: pytest.Item, error: BaseException) -> None:
     """Record the attempt of an item that is being stopped, if it is under way."""
     attempt = item.stash.get(ATTEMPT, None)
-    if attempt is not None and attempt.record is None:
+    # Where that cannot be written, the attempt stays one that never finished; being stopped goes first.
+    with contextlib.suppress(OSError):
+        if attempt is None or attempt.record is not None:
+            return
         session.interrupted(attempt, f"{calling.stopper(error)} stopped it")
 
 
@@ -175,7 +179,7 @@ class ItemHooks:
         try:
             attempt = begin(selected, params_of(item), self._watch())
         except OSError as error:
-            problem = f"the attempt could not be started: {error.strerror or error} ({error.filename})"
+            problem = f"the attempt could not be started: {os_reason(error)}"
         else:
             return attempt
         return calling.fail(problem)

@@ -6,9 +6,11 @@ import pytest
 
 from pytest_exprunner import calling
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, only_setup, params_of
+from pytest_exprunner.errors import os_reason
 from pytest_exprunner.gates import Action
 from pytest_exprunner.items import REPLAYED, printable
 from pytest_exprunner.records import AttemptRecord
+from pytest_exprunner.selected import Selected
 from pytest_exprunner.session import ExperimentSession
 
 
@@ -31,14 +33,27 @@ class ReplayHooks:
         record = self._session.resume(selected, params_of(item)).record
         if record is None:
             return None
-        self._session.replay(selected)
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in (_passed(item, "setup"), self._verdict(item, record), _passed(item, "teardown")):
+        verdict = self._replayed(item, selected, record)
+        for report in (_passed(item, "setup"), verdict, _passed(item, "teardown")):
             hook.pytest_runtest_logreport(report=report)
         calling.settle(item, nextitem)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def _replayed(self, item: pytest.Item, selected: Selected, record: AttemptRecord) -> pytest.TestReport:
+        try:
+            self._session.replay(selected)
+        except OSError as error:
+            report = _passed(item, "call")
+            report.outcome = "failed"
+            report.longrepr = calling.representation(
+                f"that attempt {record.key.sequence} of {selected.label} stands could not be noted: "
+                f"{os_reason(error)}"
+            )
+            return report
+        return self._verdict(item, record)
 
     def _verdict(self, item: pytest.Item, record: AttemptRecord) -> pytest.TestReport:
         assertion = self._session.assertion_of(record)

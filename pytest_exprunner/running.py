@@ -150,7 +150,7 @@ def _brought_home(settings: Settings) -> list[str]:
         collected = away.collect(Results())
     except LockedError:
         return []  # they belong to a run that goes on
-    except (ImportError, ExprunnerError) as error:
+    except (ImportError, ExprunnerError, OSError) as error:
         return [f"warning: what an earlier run began on Modal could not be brought home: {error}"]
     finally:
         lock.release()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from pytest_exprunner.attempt import Attempt
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
 from pytest_exprunner.diagnose import diagnose
-from pytest_exprunner.errors import ResourceError, ResultsError, count
+from pytest_exprunner.errors import ResourceError, ResultsError, count, os_reason
 from pytest_exprunner.executors.away import Away, Begun
 from pytest_exprunner.fold import ASKED_SEEDS, Pending, current_of, deciding, of_seed
 from pytest_exprunner.following import announce
@@ -141,9 +141,9 @@ class ExperimentSession:
             by_node={item.nodeid: item for item in selected},
         )
         self._refuse_missing_gpus(selected)
-        self.share()
         try:
             self._publication.publisher.prepare()
+            self.share()
             stands = not self._take_lock() and stands
             self._sweep()
             for experiment in self._progress.touched:
@@ -156,8 +156,8 @@ class ExperimentSession:
         except OSError as error:
             self._lock.release()
             raise ResultsError(
-                f"the results folder {self.layout.root} cannot be written: {error.strerror or error} "
-                f"({error.filename}); expected a folder that this user can write to (--exp-results)"
+                f"the results folder {self.layout.root} cannot be written: {os_reason(error)}; "
+                "expected a folder that this user can write to (--exp-results)"
             ) from error
         self.started = True
         self.trackers.start(self.run)
@@ -179,13 +179,13 @@ class ExperimentSession:
                     "or name devices: --exp-devices 0,1"
                 )
 
-    def lease(self, item: Selected | None) -> AbstractContextManager[tuple[str, ...]]:
+    def lease(self, item: Selected | None) -> contextlib.AbstractContextManager[tuple[str, ...]]:
         """Have the GPUs that an item needs to oneself while this lasts."""
         number = 0 if item is None or self.settings.stub else self.gpus(item)
         if item is not None and item.slot in self._assigned:
             number = 0  # the machine was chosen for it, and has nobody else on it
         if not number:
-            return nullcontext(())
+            return contextlib.nullcontext(())
         return leased(number, self.settings.devices, self.layout.lock_folder / "devices")
 
     def _sweep(self) -> None:
@@ -229,9 +229,10 @@ class ExperimentSession:
             data = text.encode("utf-8", "surrogateescape")
             name = hashlib.sha256(data).hexdigest()[:16]
             file = self.layout.state / "diffs" / f"{name}.diff"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(file, data)
-            self._provenance = {**self._provenance, "diff": name}
+            with self._noting("what the code differs in from its commit could not be kept"):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                files.replace(file, data)
+                self._provenance = {**self._provenance, "diff": name}
 
     def _mark_pending(self) -> None:
         pending = self._pending()
@@ -541,10 +542,13 @@ class ExperimentSession:
             spec = self._spec(item, self.plan.experiments[item.experiment], {}, {})
             failure = Failure("ProcessLost", cause, stacks)
             hints = diagnose(failure)
-            text = journal.close_lost(folder, own[-1], spec, failure, time.time(), hints)
+            text = ""
+            with self._noting(f"the end of {item.label} could not be recorded"):
+                text = journal.close_lost(folder, own[-1], spec, failure, time.time(), hints)
         else:
             text = dump_record(own[-1]).decode()
-            journal.note_item_failed(folder, cause)
+            with self._noting(f"that {item.label} failed after its attempt could not be recorded"):
+                journal.note_item_failed(folder, cause)
             what += f" after its attempt was {own[-1].status}"
         tail = journal.last_lines(folder, _LAST_LINES)
         shown = [f"{what}: {cause}.", *(["The last it logged:"] if tail else [])]
@@ -633,7 +637,7 @@ class ExperimentSession:
             everything = (*self._progress.touched, *self._comparing())
             self._publication.now(self.study, everything, durable=True)
         except OSError as error:
-            self._note_damage("results and findings could not be written", error)
+            self.damage.append(f"results and findings could not be written: {os_reason(error)}")
         finally:
             patience = self.settings.tracker_timeout
             patience = min(patience, _STOPPED) if stopped else patience
@@ -651,14 +655,16 @@ class ExperimentSession:
 
     def _forget_followed(self) -> None:
         """Remove the list of this run's attempts, which whoever followed it has read to the end."""
-        try:
+        with self._noting("the list of this run's attempts could not be removed"):
             manifest.sweep(self.layout.runs)
-        except OSError as error:
-            self._note_damage("the list of this run's attempts could not be removed", error)
 
-    def _note_damage(self, what: str, error: OSError) -> None:
-        where = f" ({error.filename})" if error.filename else ""
-        self.damage.append(f"{what}: {error.strerror or error}{where}")
+    @contextlib.contextmanager
+    def _noting(self, what: str) -> Iterator[None]:
+        """Go on where something cannot be written; the run then says so, and is no success."""
+        try:
+            yield
+        except OSError as error:
+            self.damage.append(f"{what}: {os_reason(error)}")
 
     def _drop_superseded(self) -> None:
         """Remove from earlier runs' manifests what has been run, or selected, since."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
-import select
+import selectors
 import signal
 import sys
 import tempfile
@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from pytest_exprunner.processes import die_with_parent
 
+_STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _PATIENCE = 3.0  # seconds to note an interruption, or to end when time is up
 _PIECE = 1 << 20
 _HEAD = 8  # bytes that tell how long the answer is
@@ -45,39 +46,60 @@ def supervise(work: Callable[[], bytes], timeout: float | None) -> Ended:
     It is killed, with all processes that it started, when ``timeout`` seconds are over, even where it
     holds the interpreter's lock. KeyboardInterrupt is passed on to it before it is raised here.
     """
-    reading, writing = os.pipe()
     with tempfile.NamedTemporaryFile(prefix="exprunner-stacks-") as stacks:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with warnings.catch_warnings():
-            # A worker of xdist has a thread that only reads; it does not go along.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            parent = os.getpid()
-            pid = os.fork()
-        if pid == 0:
-            os.close(reading)
-            _work(work, writing, timeout, stacks.name, parent)
-        os.close(writing)
+        # Asked to stop between the fork and what follows it, the forked process would go on as its parent.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        reading, writing = os.pipe()
+        pid = 0
         try:
+            pid = _fork(lambda parent: _work(work, writing, timeout, stacks.name, parent, before))
+            os.close(writing)
+            writing = -1
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return _watch(pid, reading, timeout, Path(stacks.name))
         except KeyboardInterrupt:
-            _interrupt(pid)
+            if pid:
+                _interrupt(pid)
             raise
         finally:
-            os.close(reading)
-            _end_group(pid)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for end in (reading, writing):
+                with contextlib.suppress(OSError):
+                    os.close(end)
+            if pid:
+                _end_group(pid)
+
+
+def _fork(life: Callable[[int], NoReturn]) -> int:
+    """Return the id of a forked process that lives its life, which is told the parent's id."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    with warnings.catch_warnings():
+        # A worker of xdist has a thread that only reads; it does not go along.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        life(parent)
+    return pid
 
 
 def _work(
-    work: Callable[[], bytes], writing: int, timeout: float | None, stacks: str, parent: int
+    work: Callable[[], bytes],
+    writing: int,
+    timeout: float | None,
+    stacks: str,
+    parent: int,
+    signals: set[int | signal.Signals],
 ) -> NoReturn:
-    """The life of the forked process."""
+    """The life of the forked process, in which ``signals`` are blocked as they were before."""
     code = 70
     try:
         os.setsid()
         die_with_parent(parent)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)  # asked to end, it does; only Ctrl-C is noted
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         if timeout is not None:
             # A thread in C that needs no lock: it writes where every thread is, and ends the process
             # before any of them gets a step further.
@@ -101,16 +123,18 @@ def _watch(pid: int, reading: int, timeout: float | None, stacks: Path) -> Ended
     os.set_blocking(reading, False)
     answer = bytearray()
     status, is_open = None, True
-    # What it has forked holds its end of the pipe open, so the end of the pipe says nothing.
-    while not _is_whole(answer) and status is None:
-        if last is not None and time.monotonic() > last:
-            return Ended(b"", f"timeout after {timeout:g} s")  # it did not end itself
-        if is_open:
-            select.select([reading], [], [], _LOOK_AFTER)
-        else:
-            time.sleep(_LOOK_AFTER)  # the handler has closed it
-        status = _status(pid)
-        is_open = _read(reading, answer)
+    with selectors.DefaultSelector() as selector:
+        selector.register(reading, selectors.EVENT_READ)
+        # What it has forked holds its end of the pipe open, so the end of the pipe says nothing.
+        while not _is_whole(answer) and status is None:
+            if last is not None and time.monotonic() > last:
+                return Ended(b"", f"timeout after {timeout:g} s")  # it did not end itself
+            if is_open:
+                selector.select(_LOOK_AFTER)
+            else:
+                time.sleep(_LOOK_AFTER)  # the handler has closed it
+            status = _status(pid)
+            is_open = _read(reading, answer)
     if _is_whole(answer):
         deadline = time.monotonic() + 1.0  # to write out what it has printed
         while status is None and time.monotonic() < deadline:
@@ -161,10 +185,11 @@ def _end_group(pid: int) -> None:
     """Kill the process, if it is still there, and everything of its session."""
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):  # waited for already: its id may be somebody else's now
+        if os.waitpid(pid, os.WNOHANG) == (0, 0):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)  # it may not lead a session of its own yet
+            os.waitpid(pid, 0)
 
 
 def cause_of(code: int) -> str:

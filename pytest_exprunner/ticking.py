@@ -35,8 +35,8 @@ class Ticking:
         self._pause()
 
     def _resume(self) -> None:
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._stop = threading.Event()  # one that is still busy must not take the new start for its own
+        self._thread = threading.Thread(target=self._run, args=[self._stop], name=self._name, daemon=True)
         self._thread.start()
 
     def _pause(self) -> None:
@@ -45,8 +45,8 @@ class Ticking:
             self._thread.join(timeout=5)
             self._thread = None
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._seconds):
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.wait(self._seconds):
             self._look()
 
 

@@ -17,7 +17,7 @@ from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pytest_exprunner.errors import ExecutorError
+from pytest_exprunner.errors import ExecutorError, os_reason
 from pytest_exprunner.executors.container import PROJECT
 from pytest_exprunner.plan_compute import Container
 
@@ -118,6 +118,7 @@ def stage(root: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
             shutil.copy2(root / name, target)
     except OSError as error:
         staged.cleanup()
-        what = f"{error.strerror or error} ({error.filename})"
-        raise ExecutorError(f"the project's files could not be copied, to be sent: {what}") from error
+        raise ExecutorError(
+            f"the project's files could not be copied, to be sent: {os_reason(error)}"
+        ) from error
     return staged

@@ -34,6 +34,7 @@ from pytest_exprunner.records import (
     dump_record,
     parse_record,
     parse_samples,
+    stays_inside,
 )
 from pytest_exprunner.values import Plain, decode, encode
 
@@ -309,26 +310,29 @@ def recovered(folder: Path, started: AttemptRecord) -> AttemptRecord:
     artifacts: dict[str, Artifact] = {}
     evidence: list[Evidence] = []
     logged: dict[str, Logged] = {}
-    samples: dict[str, tuple[float, ...]] = {}
+    samples: dict[str, list[float]] = {}
     for event in read_events(folder / EVENTS):
         kind = event.get("event")
-        if kind == "artifact":
-            stored = Artifact(event["path"], event["sha256"], event["bytes"], event.get("type", "file"))
-            artifacts[stored.path] = stored
-        elif kind == "evidence":
-            evidence.append(Evidence(EvidenceKind(event["kind"]), event["reason"], event["place"]))
-        elif kind == "metrics":
-            for name, value in event["metrics"].items():
-                seen = logged.get(name)
-                logged[name] = Logged(seen.count + 1 if seen else 1, decode(value))
-        elif kind == "samples":
-            samples[event["name"]] = (*samples.get(event["name"], ()), *parse_samples(event["values"]))
+        # A line that has lost a part of it, and is JSON all the same, tells nothing.
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            if kind == "artifact":
+                stored = Artifact(event["path"], event["sha256"], event["bytes"], event.get("type", "file"))
+                if stays_inside(stored.path):
+                    artifacts[stored.path] = stored
+            elif kind == "evidence":
+                evidence.append(Evidence(EvidenceKind(event["kind"]), event["reason"], event["place"]))
+            elif kind == "metrics":
+                for name, value in event["metrics"].items():
+                    seen = logged.get(name)
+                    logged[name] = Logged(seen.count + 1 if seen else 1, decode(value))
+            elif kind == "samples":
+                samples.setdefault(event["name"], []).extend(parse_samples(event["values"]))
     return replace(
         started,
         artifacts=tuple(artifacts.values()),
         evidence=tuple(evidence),
         logged=logged,
-        samples=samples,
+        samples={name: tuple(values) for name, values in samples.items()},
     )
 
 
@@ -355,10 +359,13 @@ def last_lines(folder: Path, most: int) -> list[str]:
             lines = stream.read().decode("utf-8", "replace").splitlines()[-most:]
     except OSError:
         lines = []
-    metrics = [event for event in read_events(folder / EVENTS) if event.get("event") == "metrics"]
-    if metrics:
-        values = ", ".join(f"{name} {value}" for name, value in metrics[-1]["metrics"].items())
-        step = metrics[-1].get("step")
+    last: dict[str, Any] = {}
+    for event in read_events(folder / EVENTS):
+        if event.get("event") == "metrics" and isinstance(event.get("metrics"), dict):
+            last = event
+    if last:
+        values = ", ".join(f"{name} {value}" for name, value in last["metrics"].items())
+        step = last.get("step")
         lines.append(f"metrics{'' if step is None else f' of step {step}'}: {values}")
     return lines
 

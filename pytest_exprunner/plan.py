@@ -128,12 +128,6 @@ def _bounds(value: object) -> object:
     return tuple(value)
 
 
-def _frozen(value: object) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise refuse("mapping", f"{quoted(value)} is not a mapping; expected keys and values")
-    return MappingProxyType(dict(value))
-
-
 _NO_PROJECT = re.compile(r"[/\\\\#?%:]")
 
 

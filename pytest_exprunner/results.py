@@ -281,10 +281,6 @@ class Stored:
         """Tell whether this tool wrote it."""
         return self.value.get("schema_version") == SCHEMA_VERSION
 
-    def merged(self, fresh: Mapping[str, Any]) -> dict[str, Any]:
-        """Return fresh content with what people added."""
-        return {**fresh, **self.added}
-
 
 def load(file: Path) -> Stored:
     """Read a results file. Never raises on its content."""

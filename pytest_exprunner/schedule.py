@@ -90,10 +90,6 @@ class Schedule(Generic[N]):
             chain[node] = durations.get(node, 0.0) + rest
         return chain
 
-    def ready(self) -> bool:
-        """Tell whether some work could start now."""
-        return bool(self._ready)
-
     def start(self, *, ahead: bool = False) -> N | None:
         """Take the most urgent work that is ready and for which there are slots; None where there is none.
 

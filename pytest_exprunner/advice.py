@@ -7,7 +7,7 @@ where to go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +15,7 @@ from pytest_exprunner.assessment import miss_text
 from pytest_exprunner.errors import count
 from pytest_exprunner.gates import decide
 from pytest_exprunner.intervals import seeds_to_settle
+from pytest_exprunner.noticing import mixed_code
 from pytest_exprunner.plan import Criterion, split_source
 from pytest_exprunner.records import CriterionResult, GateState, Recommendation, Status, Verdict
 from pytest_exprunner.state import Current, ExperimentState, GateResult, Results, SubState
@@ -73,8 +74,46 @@ def _about(state: ExperimentState, results: Results, known: Known) -> Iterator[A
             yield _repair(sub, known)
     yield from _unfinished(state, known)
     yield from _ready(state, results, known)
+    yield from _mixed(state, known)
+    yield from _unpaired(state, results, known)
     yield from _borderline(state, known)
     yield from _decisions(state, results)
+
+
+def _mixed(state: ExperimentState, known: Known) -> Iterator[Action]:
+    """Attempts that are judged together and were not made by the same code."""
+    for sub in state.subs.values():
+        if sub.status is Status.COMPLETED and mixed_code(sub):
+            asked = max(current.asked for current in sub.currents)
+            more = f" --exp-seeds {asked}" if asked else ""
+            why = f"the attempts of {sub.id} that count were not made by the same code; run them all again"
+            yield Action("seeds", sub.id, _marked(known, sub.id, more=more), why)
+
+
+def _unpaired(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
+    """What has other seeds than what it is compared with, seed by seed."""
+    for name, (sub, base) in _without_pair(state, results).items():
+        seeds = max(len({current.seed for current in side.currents}) for side in (sub, base))
+        command = _marked(known, sub.id, base.id, more=f" --exp-resume --exp-seeds {seeds}")
+        yield Action("seeds", sub.id, command, f"{name} was not measured: {state.criteria[name].reason}")
+
+
+def _without_pair(state: ExperimentState, results: Results) -> dict[str, tuple[SubState, SubState]]:
+    """Return criteria that are not measured because seeds differ, with the two sub-experiments."""
+    found = {}
+    for name, criterion in state.plan.success_criteria.items():
+        base = criterion.baseline.sub_experiment if criterion.baseline else None
+        if base is None or state.criteria[name].verdict is not Verdict.NOT_MEASURED:
+            continue
+        for sub in state.subs.values():
+            decides = criterion.source[0] in (None, sub.id) and sub.id != base
+            sides = (sub, results_of(results, base))
+            reported = any(criterion.metric_name in current.metrics for current in sub.currents)
+            ended = all(side.status is Status.COMPLETED for side in sides)
+            first, second = ({current.seed for current in side.currents} for side in sides)
+            if decides and reported and ended and first != second:
+                found[name] = sides
+    return found
 
 
 def _marked(known: Known, *ids: str, more: str = "") -> str:
@@ -201,23 +240,30 @@ def _borderline(state: ExperimentState, known: Known) -> Iterator[Action]:
         if result.borderline and result.decided_by and criterion.severity != "info":
             sub = split_source(result.decided_by.partition(" seed ")[0])[0]
             if sub in state.subs and sub not in known.without_handler:
-                yield _more_seeds(criterion, result, sub, known)
+                yield _more_seeds(criterion, result, _compared(sub, criterion), known)
 
 
-def _more_seeds(criterion: Criterion, result: CriterionResult, sub: str, known: Known) -> Action:
+def _compared(sub: str, criterion: Criterion) -> tuple[str, ...]:
+    """Return a sub-experiment, and the one whose seeds it is compared with where that is another."""
+    base = criterion.baseline.sub_experiment if criterion.baseline else None
+    return (sub,) if base in (None, sub) else (sub, base)
+
+
+def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, ...], known: Known) -> Action:
+    sub = subs[0]
     where = f"{criterion.name} is borderline: {value_text(criterion, result.value)} against "
     where += tier_text(criterion, criterion.deciding)
     estimate = estimate_of(result)
     if estimate is None or not result.method.endswith("seeds"):
-        command = _marked(known, sub, more=f" --exp-seeds {_A_FEW_SEEDS}")
+        command = _marked(known, *subs, more=f" --exp-resume --exp-seeds {_A_FEW_SEEDS}")
         return Action("seeds", sub, command, f"{where}, in one run; several seeds give it an interval")
     more = seeds_to_settle(estimate, criterion.deciding)
     if more is None and result.n < _ENOUGH_SEEDS:
-        command = _marked(known, sub, more=f" --exp-seeds {_ENOUGH_SEEDS}")
+        command = _marked(known, *subs, more=f" --exp-resume --exp-seeds {_ENOUGH_SEEDS}")
         return Action("seeds", sub, command, f"{where}; with {result.n} seeds the mean itself is uncertain")
     if more is None:
         return Action("decide", sub, None, f"{where}; more seeds would hardly settle it, a person has to")
-    command = _marked(known, sub, more=f" --exp-seeds {result.n + more}")
+    command = _marked(known, *subs, more=f" --exp-resume --exp-seeds {result.n + more}")
     at = f"about {count(more, 'more seed')} beside the {result.n} would settle it, at this spread"
     return Action("seeds", sub, command, f"{where}; {at}")
 
@@ -235,12 +281,14 @@ def _decisions(state: ExperimentState, results: Results) -> Iterator[Action]:
     notes = state.assessment.notes.rstrip(".")
     why = [f"{state.id} says {says} ({notes}); the plan: {step}" for step in planned]
     if not why:
-        why = [text for text in _unplanned(state, says, notes) if text]
+        why = [text for text in _unplanned(state, says, notes, _without_pair(state, results)) if text]
     kind: Kind = "go_on" if says is Recommendation.PROCEED else "decide"
     yield from (Action(kind, state.id, None, text) for text in why)
 
 
-def _unplanned(state: ExperimentState, says: Recommendation, notes: str) -> Iterator[str]:
+def _unplanned(
+    state: ExperimentState, says: Recommendation, notes: str, told: Collection[str]
+) -> Iterator[str]:
     if says is Recommendation.BLOCK:
         yield f"{state.id} is blocked by {sentence_list(state.plan.blockers)}: settle that first"
     elif says is Recommendation.PIVOT:
@@ -248,7 +296,7 @@ def _unplanned(state: ExperimentState, says: Recommendation, notes: str) -> Iter
         yield f"{state.id} says pivot ({', '.join(unmet)}); decide what replaces it, the plan names no step"
     elif says is Recommendation.INVESTIGATE:
         missing = [r for r in state.criteria.values() if r.verdict is Verdict.NOT_MEASURED]
-        for result in missing:
+        for result in (r for r in missing if r.name not in told):
             metric = state.plan.success_criteria[result.name].metric_name
             yield f"return {metric!r} from a handler of {state.id}: {result.reason}"
         if not missing:

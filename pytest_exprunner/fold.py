@@ -195,14 +195,15 @@ def _currents(
     defined = known[-1].variants if known else tuple(dict.fromkeys(current.variant for current in before))
     for variant in defined:
         asked = most_asked(variant, known, before)
-        for seed in seeds_that_count(variant, known, before, planned):
+        counting = seeds_that_count(variant, known, before, planned)
+        for seed in counting:
             slot = (variant, seed)
             stand_ins = [c for c in before if (c.variant, c.seed) == slot]
             current = stand_ins[-1] if stand_ins else _never_run(sub, variant, seed)
             if slot in by_slot:
                 newest = by_slot[slot][-1].key.sequence
                 newer = [c for c in stand_ins if _is_newer(c, newest)]
-                current = newer[-1] if newer else current_of(deciding(by_slot[slot]))
+                current = newer[-1] if newer else current_of(deciding(by_slot[slot]), len(counting) > 1)
             # Each remembers it, so that no lost record makes it less.
             yield slot, replace(current, asked=asked) if current.asked != asked else current
 
@@ -267,8 +268,8 @@ def deciding(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
     return next((a for a in latest if a.status is Status.COMPLETED), latest[-1])
 
 
-def current_of(record: AttemptRecord) -> Current:
-    """Return the view of an attempt that counts."""
+def current_of(record: AttemptRecord, one_of_several: bool = False) -> Current:  # noqa: FBT001, FBT002
+    """Return the view of an attempt that counts; the code behind it where it is ``one_of_several``."""
     stored = [artifact.path for artifact in record.artifacts]
     missing = tuple(
         path for path in record.listed if not any(s == path or s.endswith(f"/{path}") for s in stored)
@@ -295,13 +296,13 @@ def current_of(record: AttemptRecord) -> Current:
         duration_s=record.duration_s,
         provenance=record.provenance,
         asked=_asked(record),
-        code=_code_of(record),
+        code=_code_of(record) if one_of_several else "",
     )
 
 
 def _code_of(record: AttemptRecord) -> str:
-    """Return a digest of the code behind one of several seeds, which are to be made by the same."""
-    code = record.inputs.get("code") if record.key.seed is not None else None
+    """Return a digest of the code behind one of several attempts that are to be made by the same."""
+    code = record.inputs.get("code")
     return digest_of(code) if code else ""
 
 

@@ -101,10 +101,15 @@ def caveats(state: ExperimentState) -> Iterator[str]:
     again = [sub.id for sub in state.subs.values() if _runs(sub.history) > 1]
     if again:
         verb = "was" if len(again) == 1 else "were"
-        yield f"{few(again, _SHOWN)} {verb} run more than once: the latest run decides, whatever it found."
+        yield f"{few(again, _SHOWN)} {verb} run more than once: {_which_counts(state)}, whatever it found."
     machines = dict.fromkeys(str(c.provenance["host"]) for c in currents if c.provenance.get("host"))
     if len(machines) > 1:
         yield f"The attempts that count were made on {count(len(machines), 'machine')}."
+
+
+def _which_counts(state: ExperimentState) -> str:
+    one = all(len(sub.currents) <= 1 for sub in state.subs.values())
+    return "the latest run counts" if one else "of each seed and variant the latest run counts"
 
 
 def _dirty(currents: list[Current]) -> Iterator[str]:

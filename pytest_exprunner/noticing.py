@@ -113,18 +113,25 @@ def _dropped_seeds(sub: SubState) -> Iterable[str]:
 
 
 def _mixed_code(sub: SubState) -> Iterable[str]:
-    """Means over seeds that were run with different code."""
-    systems: dict[str | None, list[Current]] = {}
+    """Attempts that are judged together and were made by different code."""
+    for variant, versions in mixed_code(sub).items():
+        groups = "; ".join(_seeds(group) for group in versions)
+        yield f"The attempts of {label(sub.id, variant)} that count were not made by the same code: {groups}."
+
+
+def mixed_code(sub: SubState) -> dict[str | None, list[list[Current]]]:
+    """Return, by variant, the attempts that count together and were made by different code, in groups."""
+    systems: dict[str | None, dict[str, list[Current]]] = {}
     for current in sub.currents:
-        if current.seed is not None and current.code:
-            systems.setdefault(current.variant, []).append(current)
-    for variant, currents in systems.items():
-        versions: dict[str, list[str]] = {}
-        for current in currents:
-            versions.setdefault(current.code, []).append(str(current.seed))
-        if len(versions) > 1:
-            groups = "; ".join(sentence_list(seeds) for seeds in versions.values())
-            yield f"The seeds of {label(sub.id, variant)} were not all run with the same code: {groups}."
+        if current.code:
+            systems.setdefault(current.variant, {}).setdefault(current.code, []).append(current)
+    return {variant: [*by_code.values()] for variant, by_code in systems.items() if len(by_code) > 1}
+
+
+def _seeds(currents: Sequence[Current]) -> str:
+    seeds = [str(current.seed) for current in currents if current.seed is not None]
+    named = [f"{'seed' if len(seeds) == 1 else 'seeds'} {sentence_list(seeds)}"] if seeds else []
+    return sentence_list([*named, *("no seed" for current in currents if current.seed is None)])
 
 
 def _misspelt(state: ExperimentState, sub: SubState) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -199,7 +200,9 @@ def test_a_seed_that_was_tried_again(study: Study, again: str) -> None:
     assert results["criteria"]["accuracy"]["verdict"] == "target"
     [note, *others] = [issue for issue in results["issues"] if "accuracy" in issue or "code" in issue]
     if "seed2" in again:
-        assert note == "The seeds of e_x1_1 were not all run with the same code: 0 and 1; 2."
+        assert note == (
+            "The attempts of e_x1_1 that count were not made by the same code: seeds 0 and 1; seed 2."
+        )
         [note] = others
     assert note.startswith("accuracy was not met in run ")
     assert note.endswith(" with 0.637; it is met now. All is kept.")
@@ -587,3 +590,53 @@ def test_a_waiver(study: Study) -> None:
     missed = study.pytest("experiments", "--exp-gate=gate_1")
     assert missed.code == 1  # another criterion, which nobody waived
     assert study.results("x1-first")["recommendation"] == "pivot"
+
+
+def test_asked_seeds_beside_a_repaired_handler(study: Study) -> None:
+    """Seeds that a run was asked for stay, and it is said that other code made them, and what to run."""
+    study.plan(
+        "experiments:\n  x1-first:\n    sub_experiments: [e_x1_1]\n"
+        "    success_criteria: {accuracy: {target: 0.9, acceptable: 0.8}}\n"
+    )
+    bad = "def e_x1_1(runner):\n    return {'metrics': {'accuracy': 0.2 + 0.01 * (runner.seed % 7)}}\n"
+    study.handlers(bad)
+    study.pytest("experiments", "--exp-seeds", "3")
+    study.handlers(bad.replace("0.2", "0.9"))
+    assert study.pytest().code == 1
+    assert study.results()["assessment"]["confidence"] == "low"
+    note = "The attempts of e_x1_1 that count were not made by the same code: no seed; seeds 0, 1 and 2."
+    assert note in study.results()["issues"]
+    told = study.exprunner("next").out
+    assert "1. seeds: e_x1_1\n" in told
+    assert "   $ pytest experiments/ --exp-seeds 3 -m e_x1_1\n" in told
+    assert study.pytest("experiments", "--exp-seeds", "3").code == 0
+    assert note not in study.results()["issues"]
+
+
+def test_more_seeds_than_what_they_are_compared_with(study: Study) -> None:
+    """What is compared seed by seed is measured together: so 'next' says it, and so it says after a slip."""
+    study.plan(
+        """\
+        experiments:
+          x1-first:
+            sub_experiments: {e_x1_1: {seeds: [0, 1, 2]}, e_x1_2: {seeds: [0, 1, 2]}}
+            success_criteria:
+              gain: {metric: cosine, minus: e_x1_2/cosine, target: 0.02, acceptable: 0.0, from: e_x1_1}
+        """
+    )
+    study.handlers(
+        """\
+        def e_x1_1(runner): return {"metrics": {"cosine": 0.51 + [0.005, -0.02, 0.02][runner.seed % 3]}}
+        def e_x1_2(runner): return {"metrics": {"cosine": 0.5}}
+        """
+    )
+    study.pytest()
+    told = study.exprunner("next").out
+    command = re.search(r"\$ pytest experiments/ --exp-resume --exp-seeds (\d+) -m 'e_x1_1 or e_x1_2'", told)
+    assert command is not None, told
+    study.pytest("experiments", "--exp-seeds", "4", "-m", "e_x1_1")
+    told = study.exprunner("next").out
+    assert "$ pytest experiments/ --exp-resume --exp-seeds 4 -m 'e_x1_1 or e_x1_2'\n" in told
+    assert "return 'cosine'" not in told
+    study.pytest("experiments", "--exp-resume", "--exp-seeds", "4", "-m", "e_x1_1 or e_x1_2")
+    assert study.results()["criteria"]["gain"]["n"] == 4

@@ -59,29 +59,6 @@ def process_kept() -> Generator[None]:
                     signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def no_quiet_exit(item: pytest.Item) -> Generator[None]:
-    """Keep ``os._exit(0)`` of a handler from ending the whole run as if all were well."""
-    real, here = os._exit, os.getpid()
-
-    def told(status: int) -> NoReturn:
-        if os.getpid() == here:  # a child that was forked ends as it likes
-            with contextlib.suppress(Exception):
-                capture = item.config.pluginmanager.getplugin("capturemanager")
-                if capture is not None:
-                    capture.suspend_global_capture(in_=True)
-                words = f"\n{item.name} called os._exit({status}): the run ends here, unfinished. "
-                os.write(2, f"{words}'--exp-executor subprocess' keeps others from that.\n".encode())
-            status = status or 1
-        real(status)
-
-    os._exit = told
-    try:
-        yield
-    finally:
-        os._exit = real
-
-
 def settle(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Tear down what the next item does not share with this one, and report what goes wrong."""
     try:

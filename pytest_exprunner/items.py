@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,6 @@ class ItemHooks:
         self._session = session
         self._collecting = collecting
         self._folders = folders
-        self._pid = os.getpid()
 
     # --- collection ---------------------------------------------------------------------------
 
@@ -211,8 +209,7 @@ class ItemHooks:
             attempt.stub()
             return True
         provenance.seed_everything(attempt.runner.seed)
-        leads = self._session.leads and os.getpid() == self._pid
-        with calling.process_kept(), calling.no_quiet_exit(pyfuncitem) if leads else contextlib.nullcontext():
+        with calling.process_kept():
             returned = calling.call(pyfuncitem)
         problem = calling.complete(attempt, returned)
         if problem:

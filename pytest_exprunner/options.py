@@ -12,6 +12,8 @@ from pytest_exprunner.location import ENVIRONMENT_PREFIX, absolute, find_plan, s
 
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
 EXECUTORS = ("inline", "subprocess", "modal")
+LEFT = pytest.StashKey[bool]()
+"""Whether somebody has ended the run with ``pytest.exit``."""
 _MOST_SEEDS = 1000
 _LEVELS = ("target", "acceptable", "failure")
 
@@ -257,6 +259,18 @@ def plan_path(config: pytest.Config) -> Path | None:
             "name one with --exp-plan FILE"
         )
     return found
+
+
+def asks_for_handlers(early: pytest.Config) -> bool:
+    """Tell, before conftest files are loaded, whether a handlers' folder is among what is asked for.
+
+    Settings that say where plan and handlers are have not been read by then.
+    """
+    start = early.invocation_params.dir
+    names = early.known_args_namespace.file_or_dir or early.getini("testpaths") or ["."]
+    asked = [Path(os.path.abspath(start / str(name).split("::")[0])) for name in names]
+    plan = find_plan([*asked, start], early.rootpath)
+    return plan is not None and bool(names_folder(asked, (study_root(plan) / "experiments",)))
 
 
 def _refuse_two_studies(config: pytest.Config, asked: Sequence[Path]) -> None:

@@ -33,14 +33,24 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         from pytest_exprunner.streaming import open_stream  # noqa: PLC0415 - not needed as a rule
 
         open_stream(early_config, target)
-    return (yield)
+    try:
+        return (yield)
+    except SystemExit as error:
+        if not error.code and options.asks_for_handlers(early_config):
+            raise pytest.UsageError(
+                "a conftest file ended the run with sys.exit(0); nothing was run, so that is no success"
+            ) from None
+        raise
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Have nothing distributed to workers where nothing is going to be run."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
+    """Have nothing distributed where nothing is going to be run; let nobody leave as if all were well."""
     if config.option.exp_explain and hasattr(config.option, "numprocesses"):
         config.option.numprocesses, config.option.tx, config.option.dist = 0, [], "no"
+    code = yield
+    # Before the session has started, pytest asks nobody else about the exit code of pytest.exit.
+    return pytest.ExitCode.TESTS_FAILED if code == 0 and config.stash.get(options.LEFT, False) else code
 
 
 @pytest.hookimpl(trylast=True)

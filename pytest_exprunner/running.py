@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pytest_exprunner.layout import AWAY, Layout
 from pytest_exprunner.location import study_root
 from pytest_exprunner.lock import RunLock
 from pytest_exprunner.plan import Plan
+from pytest_exprunner.quiet_exits import QuietExits
 from pytest_exprunner.records import Level
 from pytest_exprunner.render import terminal
 from pytest_exprunner.replaying import ReplayHooks
@@ -301,6 +304,8 @@ class RunHooks:
         self._signals = processes.StopSignals()
         self._judged: set[str] = set()
         self._emitting = False
+        self._exits = QuietExits(_under_way, self._say_at_last)
+        self._exits.refuse()
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -394,8 +399,24 @@ class RunHooks:
         self._session.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED, say=self._say)
         self._write_report()
         self._signals.restore()
-        if exitstatus == pytest.ExitCode.OK and not self._session.is_whole():
+        left = self._config.stash.get(options.LEFT, False)
+        if exitstatus == pytest.ExitCode.OK and (left or not self._session.is_whole()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note that somebody called ``pytest.exit``, with whatever exit code."""
+        self._config.stash[options.LEFT] = isinstance(excinfo.value, pytest.exit.Exception)
+
+    def pytest_unconfigure(self) -> None:
+        """Give back what kept the process from ending quietly."""
+        self._exits.allow()
+
+    def _say_at_last(self, line: str) -> None:
+        with contextlib.suppress(Exception):
+            capture = self._config.pluginmanager.getplugin("capturemanager")
+            if capture is not None:
+                capture.suspend_global_capture(in_=True)
+            os.write(2, f"\n{line}\n".encode("utf-8", "replace"))
 
     def _write_report(self) -> None:
         file = self._session.settings.report
@@ -453,6 +474,12 @@ class RunHooks:
         report = self._session.settings.report
         if report is not None and report.is_file():
             terminalreporter.write_line(f"Report: {self._session.settings.shown(report)}")
+
+
+def _under_way() -> str:
+    """Return the name of the item that is under way, as pytest tells it."""
+    item, _space, _phase = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
+    return item.rpartition("::")[2] or "something that was imported"
 
 
 def _outcome(report: pytest.TestReport) -> Outcome:

@@ -967,6 +967,69 @@ def test_a_handler_that_ends_the_process(study: Study, before: float | None) -> 
     assert study.results()["status"] == "in_progress"
 
 
+MET = "def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n"
+BEFORE = "import pytest, os\n@pytest.fixture(autouse=True)\ndef ready():\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "who"),
+    [
+        ("from os import _exit\ndef e_x1_1(runner): _exit(0)\n", "e_x1_1"),
+        (f"{BEFORE}    os._exit(0)\n{MET}", "e_x1_1"),
+        (f"{BEFORE}    yield\n    os._exit(0)\n{MET}", "e_x1_1"),
+        (f"import os\nos._exit(0)\n{MET}", "something that was imported"),
+    ],
+    ids=["bound early", "setup", "teardown", "import"],
+)
+def test_a_process_that_is_ended_elsewhere(study: Study, code: str, who: str) -> None:
+    """Wherever ``os._exit(0)`` is called, the run is no success, and says who ended it."""
+    study.plan()
+    study.handlers(code)
+    run = study.pytest()
+    assert run.code == 1, run.text
+    assert (
+        f"{who} called os._exit(0): the run ends here, unfinished. '--exp-executor subprocess' keeps others "
+        "from that.\n"
+    ) in run.err
+
+
+def test_a_handler_that_replaces_the_process(study: Study) -> None:
+    """Another program in the place of the run would end it with its own exit code."""
+    study.plan()
+    study.handlers("import os\ndef e_x1_1(runner): os.execvp('true', ['true'])\n")
+    run = study.pytest()
+    assert run.code == 1
+    assert (
+        "RuntimeError: os.execv would replace the process that leads the run; start another with "
+        "subprocess.run, or call the handler with --exp-executor subprocess\n"
+    ) in run.out
+    assert "x1-first  failed → investigate" in run.out
+
+
+@pytest.mark.parametrize("hook", ["pytest_sessionstart", "pytest_collection_modifyitems"])
+def test_a_plugin_that_leaves_as_if_all_were_well(study: Study, hook: str) -> None:
+    """``pytest.exit`` with exit code 0, before anything was run, is no success."""
+    study.plan()
+    study.handlers(MET)
+    study.write("conftest.py", f"import pytest\ndef {hook}(): pytest.exit('no gpu here', returncode=0)\n")
+    run = study.pytest()
+    assert run.code == 1
+    assert "no gpu here" in run.text
+
+
+def test_a_conftest_that_exits(study: Study) -> None:
+    """``sys.exit(0)`` in a conftest file of handlers is an error; elsewhere it is what it always was."""
+    study.plan()
+    study.handlers(MET)
+    study.write("experiments/conftest.py", "import sys\nsys.exit(0)\n")
+    run = study.pytest()
+    assert run.code == 4
+    words = "a conftest file ended the run with sys.exit(0); nothing was run, so that is no success"
+    assert words in run.err
+    study.write("tests/conftest.py", "import sys\nsys.exit(0)\n")
+    assert study.pytest("tests").code == 0
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -175,6 +175,18 @@ def rewritten(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+def made_sendable(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Leave in a report what a connection between processes can carry: UTF-8, and plain values."""
+    report.longrepr = rewritten(report.longrepr, text)
+    report.sections = [(text(name), text(content)) for name, content in report.sections]
+    if isinstance(report, pytest.TestReport):
+        report.user_properties = [(text(name), _sendable(v)) for name, v in report.user_properties]
+
+
+def _sendable(value: object) -> object:
+    return value if type(value) in {int, float, bool, type(None)} else text(value)
+
+
 def capped(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return captured output of bounded length, its beginning and its end; the log has all of it.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import pytest
 from xdist.report import report_collection_diff
 from xdist.workermanage import parse_tx_spec_config
 
-from pytest_exprunner import calling, processes, schedule
+from pytest_exprunner import calling, processes, schedule, values
 from pytest_exprunner.collecting import EXPLORATORY, SELECTED, Collecting
 from pytest_exprunner.hinting import Hinting
 from pytest_exprunner.items import RECORD
@@ -134,6 +135,23 @@ class WorkerHooks:
         barrier.news = ""
         self._collecting.spare()
         return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Send nothing that cannot be sent: it would end the worker, and lose what others have done."""
+        calling.made_sendable(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """The same for an item."""
+        calling.made_sendable(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """The same for a warning."""
+        told = values.text(warning_message.message)
+        if told != str(warning_message.message):
+            warning_message.message, warning_message.category = UserWarning(told), UserWarning
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

@@ -388,3 +388,44 @@ def test_ignoring_dependencies(study: Study) -> None:
     parallel(study, env={"X": "1"})
     parallel(study, "--exp-ignore-dependencies", env={"X": "2"})
     assert study.record("e_x1_3", 2)["metrics"] == {"x": "2"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        r"raise ValueError('\ud800')",
+        r"raise FileNotFoundError('file caf\udce9.txt not found')",
+        r"import warnings; warnings.warn('\ud800'); return {'metrics': {'accuracy': 0.95}}",
+        r"import pytest; pytest.skip('\ud800')",
+        r"import logging; logging.error('\ud800'); raise ValueError",
+        r"assert '\ud800' == 'b'",
+        r"record_property('path', __import__('pathlib').Path('/\udce9')); return {'metrics': {'accuracy': 0.95}}",
+        r"record_property('\ud800', 1 + 2j); return {'metrics': {'accuracy': 0.95}}",
+    ],
+)
+def test_texts_that_no_connection_carries(study: Study, body: str) -> None:
+    """Text that is no UTF-8, as of a file with an odd name, ends no worker and loses nobody's result."""
+    study.plan(
+        "experiments: {x1-first: {sub_experiments: [e_x1_1, e_x1_2, e_x1_3, e_x1_4], "
+        "success_criteria: {accuracy: {target: 0.9, from: e_x1_2}}}}\n"
+    )
+    good = "def {}(runner): return {{'metrics': {{'accuracy': 0.95}}}}\n"
+    study.handlers(
+        f"def e_x1_1(runner, record_property): {body}\n"
+        + "".join(good.format(f"e_x1_{i}") for i in (2, 3, 4))
+    )
+    run = study.pytest("experiments", "-n2", plugins=("exprunner", "xdist"))
+    assert "INTERNALERROR" not in run.text
+    fine = "return" in body
+    assert run.code == (0 if fine else 1), run.text
+    assert f"{4 if fine else 3} passed" in run.out
+
+
+def test_a_handler_file_whose_error_no_connection_carries(study: Study) -> None:
+    """The same while handlers are collected."""
+    study.plan()
+    study.handlers(r"raise ValueError('\ud800')" + "\ndef e_x1_1(runner): pass\n")
+    run = study.pytest("experiments", "-n2", plugins=("exprunner", "xdist"))
+    assert "INTERNALERROR" not in run.text
+    assert r"ValueError: \ud800" in run.out
+    assert run.code not in {0, 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -43,6 +44,7 @@ _PROGRESS_SECONDS = 1.0
 _LINE_SECONDS = 5.0
 _LOGGED_NAMES = 10_000
 _MAX_FINDING = 20_000
+_STRAYED = 70
 
 
 class Attempt:
@@ -62,6 +64,7 @@ class Attempt:
 
         ``after`` is the highest number that an attempt of the sub-experiment ever had.
         """
+        self._process = os.getpid()
         self._began = time.time()
         self._clock = time.monotonic()
         self._spec = spec
@@ -103,6 +106,17 @@ class Attempt:
     def folder(self) -> str:
         """Where its files are."""
         return self._journal.folder
+
+    def end_forked(self) -> None:
+        """End this process if it was forked from the one that makes the attempt: it has no say in it.
+
+        Back from the handler, it would publish what it returned and go on with the rest of the run.
+        """
+        if os.getpid() != self._process:
+            with contextlib.suppress(Exception):
+                words = "a process that was forked here came back; it ends, and counts for nothing"
+                self._journal.log(f"{words}\n")
+            os._exit(_STRAYED)
 
     def complete(self, returned: object) -> AttemptRecord:
         """Publish what the handler returned. Raises `HandlerError` if its shape is wrong."""

@@ -210,7 +210,10 @@ class ItemHooks:
             return True
         provenance.seed_everything(attempt.runner.seed)
         with calling.process_kept():
-            returned = calling.call(pyfuncitem)
+            try:
+                returned = calling.call(pyfuncitem)
+            finally:
+                attempt.end_forked()
         problem = calling.complete(attempt, returned)
         if problem:
             calling.fail(problem)
@@ -238,6 +241,7 @@ class ItemHooks:
         attempt = item.stash.get(ATTEMPT, None)
         if attempt is None:
             return report
+        attempt.end_forked()
         report.longrepr = calling.rewritten(report.longrepr, redacted)
         if attempt.record is None and (call.when == "call" or not report.passed):
             self._publish_incomplete(item, attempt, call, report)

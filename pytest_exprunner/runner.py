@@ -20,6 +20,8 @@ T = TypeVar("T")
 _SECONDS_BETWEEN_TELLING = 0.5
 _NAMES_KNOWN = 10_000
 _MOST_SAMPLES = 100_000
+_PARTS = frozenset({"results", "needs", "params", "config"})
+"""What a runner is given when it is built, and keeps."""
 
 
 class ExperimentRunner:
@@ -49,6 +51,14 @@ class ExperimentRunner:
         """The parameters of this variant, by name; empty where the handler has none."""
         self.config = config
         """What the plan says about this sub-experiment, keys of your own included."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse what only looks as if it did something, such as ``runner.evidence = "simulated"``."""
+        if not name.startswith("_") and (name not in _PARTS or name in self.__dict__):
+            is_called = callable(getattr(type(self), name, None))
+            how = f"it is called: runner.{name}(…)" if is_called else "nothing would read it"
+            raise AttributeError(f"runner.{name} cannot be set; {how}")
+        super().__setattr__(name, value)
 
     @property
     def experiment_id(self) -> str:

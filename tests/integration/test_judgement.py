@@ -993,6 +993,36 @@ def test_a_process_that_is_ended_elsewhere(study: Study, code: str, who: str) ->
     ) in run.err
 
 
+@pytest.mark.parametrize("way", ["return {'metrics': {'accuracy': 1.0}}", "raise ValueError"])
+@pytest.mark.parametrize("executor", ["inline", "subprocess"])
+def test_a_forked_process_that_comes_back(study: Study, way: str, executor: str) -> None:
+    """What a handler forks has no say: it neither takes the place of the result nor runs the rest."""
+    study.plan(PLAN.replace("[e_x1_1]", "[e_x1_1, e_x1_2]").replace("failure: 0.5", "from: e_x1_1"))
+    study.handlers(
+        f"""\
+        import os
+
+        def e_x1_1(runner):
+            child = os.fork()
+            if child == 0:
+                {way}
+            _pid, status = os.waitpid(child, 0)
+            return {{"metrics": {{"accuracy": 0.1, "code": os.waitstatus_to_exitcode(status)}}}}
+
+        def e_x1_2(runner):
+            with open("ran", "a") as file:
+                file.write("once ")
+            return {{}}
+        """
+    )
+    run = study.pytest("experiments", f"--exp-executor={executor}")
+    assert run.code == 1
+    assert study.record()["metrics"] == {"accuracy": 0.1, "code": 70}
+    assert (study.root / "ran").read_text() == "once "
+    log = (study.attempt() / "log.txt").read_text()
+    assert "a process that was forked here came back; it ends, and counts for nothing" in log
+
+
 def test_a_handler_that_replaces_the_process(study: Study) -> None:
     """Another program in the place of the run would end it with its own exit code."""
     study.plan()

@@ -303,3 +303,21 @@ def test_members_that_are_not_there(watched: Watched, name: str, message: str) -
         getattr(watched.runner, name)
     assert str(caught.value) == message
     assert not hasattr(watched.runner, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("evidence", "it is called: runner.evidence(…)"),
+        ("fallback", "it is called: runner.fallback(…)"),
+        ("log_metrics", "it is called: runner.log_metrics(…)"),
+        ("metrics", "nothing would read it"),
+        ("seed", "nothing would read it"),
+        ("config", "nothing would read it"),
+    ],
+)
+def test_members_cannot_be_set(watched: Watched, name: str, how: str) -> None:
+    """A slip that would leave simulated numbers real is an error."""
+    with pytest.raises(AttributeError) as caught:
+        setattr(watched.runner, name, "simulated")
+    assert str(caught.value) == f"runner.{name} cannot be set; {how}"

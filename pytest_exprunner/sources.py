@@ -207,9 +207,13 @@ def closure(source: bytes, function: str) -> str:
 
 
 def used_text(source: bytes, function: str) -> bytes:
-    """Return a function and all that it uses in its file, as text."""
+    """Return a function and all that it uses in its file, as text; and imports that are there to act."""
     tree = _parse(source)
-    return source if tree is None else ast.unparse(ast.Module(_used(tree, function), [])).encode()
+    if tree is None:
+        return source
+    used = _used(tree, function)
+    acting = [s for s in tree.body if isinstance(s, _IMPORTING) and s not in used and _is_unnamed(tree, s)]
+    return ast.unparse(ast.Module([*used, *acting], [])).encode()
 
 
 @lru_cache(maxsize=256)
@@ -228,7 +232,7 @@ def _tables(tree: ast.Module) -> tuple[list[frozenset[str]], list[frozenset[str]
 
 def _used(tree: ast.Module, function: str) -> list[ast.stmt]:
     binds, uses = _tables(tree)
-    wanted = {i for i, s in enumerate(tree.body) if function in binds[i] or _always(s, binds[i])}
+    wanted = {i for i, s in enumerate(tree.body) if function in binds[i] or _always(tree, s, binds[i])}
     pending = list(wanted)
     for index in pending:
         if uses[index] & _SEES_EVERYTHING:
@@ -240,8 +244,19 @@ def _used(tree: ast.Module, function: str) -> list[ast.stmt]:
     return [statement for i, statement in enumerate(tree.body) if i in wanted]
 
 
-def _always(statement: ast.stmt, bound: frozenset[str]) -> bool:
+def _is_unnamed(tree: ast.Module, statement: ast.stmt) -> bool:
+    """Tell whether nothing else in a module uses what a statement binds: it is there for what it does."""
+    binds, uses = _tables(tree)
+    own = tree.body.index(statement)
+    return not any(binds[own] & used for other, used in enumerate(uses) if other != own)
+
+
+def _always(tree: ast.Module, statement: ast.stmt, bound: frozenset[str]) -> bool:
     """Tell whether a statement acts when the module is imported, or on every test in it."""
+    if isinstance(statement, ast.ClassDef) and _registers(tree, statement):
+        return True
+    if isinstance(statement, _ASSIGNING) and _acts(tree, statement):
+        return True
     if isinstance(statement, ast.Expr):
         return not isinstance(statement.value, ast.Constant)
     if bound & _ALWAYS or any(_BY_CONVENTION.match(name) for name in bound):
@@ -252,6 +267,49 @@ def _always(statement: ast.stmt, bound: frozenset[str]) -> bool:
     return not bound or "*" in bound or not isinstance(statement, _DEFINING)
 
 
+def _registers(tree: ast.Module, statement: ast.ClassDef, deep: int = 9) -> bool:
+    """Tell whether what a class is derived from may note that there is one more."""
+    if statement.keywords or any(getattr(s, "name", "") == "__init_subclass__" for s in statement.body):
+        return True
+    known = {s.name: s for s in tree.body if isinstance(s, ast.ClassDef)}
+    for base in statement.bases:
+        text = ast.unparse(base)
+        if text in known and known[text] is not statement and deep:
+            if _registers(tree, known[text], deep - 1):
+                return True
+        elif not _PLAIN_BASE.match(text):
+            return True
+    return False
+
+
+def _acts(tree: ast.Module, statement: ast.Assign | ast.AnnAssign) -> bool:
+    """Tell whether an assignment does more than to bind names: to a part of something, or by a call."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    if any(isinstance(target, ast.Subscript | ast.Attribute) for target in targets):
+        return True
+    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    if not calls:
+        return False
+    assigned = {name for s in tree.body if isinstance(s, _ASSIGNING) for name in _bound(s)}
+    owners = {_root(call.func.value) for call in calls if isinstance(call.func, ast.Attribute)}
+    return bool(owners & assigned) or _is_unnamed(tree, statement)
+
+
+def _root(node: ast.expr) -> str:
+    """Return the name that an expression such as ``CONFIG.parts[0]`` begins with."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+_IMPORTING = ast.Import | ast.ImportFrom
+_ASSIGNING = ast.Assign | ast.AnnAssign
+# Classes to derive from that keep no list of those derived from them.
+_PLAIN_BASE = re.compile(
+    r"(object|dict|list|tuple|set|str|int|float|\w*(Exception|Error))$|((torch\.)?nn\.|torch\.|np\.|threading\.)\w"
+    r"|(typing\.)?(NamedTuple|Protocol|TypedDict|Generic)\b|(enum\.)?(Int|Str)?(Enum|Flag)$|(abc\.)?ABC$|Module$"
+    r"|(Iterable)?Dataset\b|((pl|L|lightning)\.)?Lightning(Data)?Module$|(pydantic\.)?BaseModel$"
+)
 _DECORATED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 # Decorators that do nothing but to what they decorate; any other may note it somewhere.
 _HARMLESS = re.compile(

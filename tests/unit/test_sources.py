@@ -171,6 +171,15 @@ def test_fixtures(project: Project) -> None:
         ("def pytest_generate_tests(metafunc): return 1\ndef e_1(runner): ...\n", "return 1", "return 2"),
         ("@register\ndef net(): return 1\ndef e_1(runner): return MODELS\n", "return 1", "return 2"),
         ("@register('x')\nclass Net: size = 1\ndef e_1(runner): return MODELS\n", "size = 1", "size = 2"),
+        ("class Base:\n    def __init_subclass__(cls): R[cls.__name__] = cls\nclass Net(Base): size = 1\n"
+         "def e_1(runner): return R\n", "size = 1", "size = 2"),
+        ("class A:\n    def __init_subclass__(cls): ...\nclass B(A): ...\nclass Net(B): size = 1\ndef e_1(runner): ...\n",
+         "size = 1", "size = 2"),
+        ("from ours import Registered\nclass Net(Registered): size = 1\ndef e_1(runner): ...\n", "size = 1", "size = 2"),
+        ("class Net(metaclass=Meta): size = 1\ndef e_1(runner): ...\n", "size = 1", "size = 2"),
+        ("C = {'a': 1}\n_ = C.update(a=1)\ndef e_1(runner): return C\n", "a=1", "a=2"),
+        ("C = {'a': 1}\nother = C['a'] = 1\ndef e_1(runner): return C\n", "= 1\ndef", "= 2\ndef"),
+        ("C = {'a': 1}\n_done = note(C, 1)\ndef e_1(runner): return C\n", "(C, 1)", "(C, 2)"),
     ],
 )  # fmt: skip
 def test_what_is_used_without_being_named(project: Project, text: str, old: str, new: str) -> None:
@@ -180,6 +189,36 @@ def test_what_is_used_without_being_named(project: Project, text: str, old: str,
     project.now().keep(project.before)
     project.edit("experiments/handlers.py", old, new)
     assert project.change() != ""
+
+
+def test_a_module_that_is_imported_to_act(project: Project) -> None:
+    """Nothing names it, so it is there for what it does when it is imported."""
+    project.write("experiments/base.py", "R = {}\n")
+    project.write("experiments/acting.py", "from base import R\nR['m'] = 1\n")
+    project.write("experiments/handlers.py", "import acting\nfrom base import R\ndef e_1(runner): return R\n")
+    project.before = project.now().behind(project.file)
+    project.now().keep(project.before)
+    project.edit("experiments/acting.py", "= 1", "= 2")
+    assert project.change() == "experiments/acting.py has changed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class Net(nn.Module): size = 1\n",
+        "class Net: size = 1\n",
+        "class Small(nn.Module): ...\nclass Net(Small): size = 1\n",
+        "DATA = load(1)\ndef e_2(runner): return DATA\n",
+    ],
+)
+def test_what_is_only_defined(project: Project, text: str) -> None:
+    """A class or a value that nothing of a handler uses does not matter to it."""
+    project.write("experiments/handlers.py", f"from torch import nn\n{text}def e_1(runner): ...\n")
+    project.before = project.now().behind(project.file)
+    project.now().keep(project.before)
+    old, new = ("(1)", "(2)") if "load" in text else ("size = 1", "size = 2")
+    project.edit("experiments/handlers.py", old, new)
+    assert project.change() == ""
 
 
 def test_a_module_that_is_gone(project: Project) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_exprunner import criteria, results
+from pytest_exprunner import criteria, noticing, results
 from pytest_exprunner.audit_entry import Entry, Kind
 from pytest_exprunner.auditing_records import touched_records, uncommitted_records
 from pytest_exprunner.auditing_retired import retired_plans
@@ -174,9 +174,7 @@ def _first_results(whole: Results) -> _First:
 def _from_records(study: Study, state: ExperimentState) -> Iterator[Entry]:
     attempts = [a for known in study.attempts(state.id).values() for a in known if a.registered]
     yield from _rejudged(state.id, sorted(attempts, key=lambda a: (a.started_at, a.key)))
-    for issue in state.issues:
-        if " criterion " in issue or "replaced" in issue or "not in the plan any more" in issue:
-            yield Entry(state.id, "moved", issue)
+    yield from (Entry(state.id, "moved", text) for text in noticing.moved(state))
     for sub in (*state.subs.values(), *state.departed):
         yield from _superseded(state, sub)
 

@@ -38,6 +38,14 @@ def issues_of(state: ExperimentState) -> Iterable[str]:
         yield from _misspelt(state, sub)
 
 
+def moved(state: ExperimentState) -> Iterable[str]:
+    """What decides and is not what it was: criteria, seeds that are not asked for, variants that missed."""
+    yield from registering.moved(state.registered, state.plan, state.replaced_by)
+    for sub in state.subs.values():
+        yield from _dropped_seeds(sub)
+        yield from (text for _name, text in _withdrawn(state, sub, variants_alone=True))
+
+
 _NOT_MET = ("missed", "failure", "inadmissible")
 _NEAR_MISS = 0.8
 
@@ -69,12 +77,16 @@ def _meets(criterion: Criterion, current: Current) -> bool:
     return bool(readings) and verdicts.evaluate(criterion, readings).met
 
 
-def _withdrawn(state: ExperimentState, sub: SubState) -> Iterable[tuple[str, str]]:
-    """Variants that missed a criterion and that the handler no longer defines."""
+def _withdrawn(
+    state: ExperimentState, sub: SubState, *, variants_alone: bool = False
+) -> Iterable[tuple[str, str]]:
+    """Variants that missed a criterion and that the handler no longer defines; and what had no variant."""
     counting = {(current.variant, current.seed) for current in sub.currents}
     gone: dict[tuple[str, str], list[int]] = {}
     for past in sub.history:
         if (past.variant, past.seed) in counting or not counting:
+            continue
+        if variants_alone and past.variant is None:
             continue
         for name, verdict in past.verdicts.items():
             if verdict in _NOT_MET and name in state.plan.success_criteria:

@@ -87,6 +87,20 @@ def test_a_withdrawn_variant_is_remembered(study: Study) -> None:
     assert study.pytest().code == 0
     note = "e_x1_1[0.1] did not meet accuracy in attempt 2 and is no longer part of the study."
     assert study.results()["issues"] == [note]
+    assert f"  moved: {note}\n" in study.exprunner("audit").out
+    assert study.pytest("experiments/", "--exp-strict").code == 1
+
+
+def test_a_misspelt_metric_has_not_moved(study: Study) -> None:
+    """A slip in a name is told where it is looked for, and is no goalpost that moved."""
+    study.plan()
+    study.handlers("def e_x1_1(runner): return {'metrics': {'acuracy': 0.95}}\n")
+    study.pytest()
+    words = "e_x1_1 returned 'acuracy', which no criterion uses; did it mean 'accuracy'?"
+    assert words in study.results()["issues"]
+    audit = study.exprunner("audit")
+    assert audit.code == 0
+    assert audit.out.startswith("0 things moved")
 
 
 def test_a_lowered_bar_is_told(study: Study) -> None:

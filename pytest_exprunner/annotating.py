@@ -155,9 +155,16 @@ class AnnotateHooks:
     def _unmet(self, states: list[ExperimentState]) -> Iterator[Annotation]:
         for state in states:
             waived = {waiver.criterion for waiver in state.waived}
-            for result in state.unmet(self._session.settings.level) if state.replaced_by is None else ():
-                if result.name not in waived:
-                    yield self._of(state, result, "error", f"{state.id}: {result.name} is not met")
+            if state.replaced_by is not None:
+                continue
+            level = self._session.settings.level
+            for words, results in (
+                ("is not met", state.unmet(level)),
+                ("has no value that counts", state.without_value()),
+            ):
+                for result in results:
+                    if result.name not in waived:
+                        yield self._of(state, result, "error", f"{state.id}: {result.name} {words}")
 
     def _borderline(self, states: list[ExperimentState]) -> Iterator[Annotation]:
         level = self._session.settings.level

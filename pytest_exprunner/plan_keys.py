@@ -63,7 +63,13 @@ _OTHER_NAMES: dict[type[Model], dict[str, str]] = {
         **dict.fromkeys(("dependency", "depends", "dependson", "requires", "blockedby"), "dependencies"),
     },
     SubExperiment: dict.fromkeys(("depends", "dependson", "require", "requires"), "needs"),
-    Criterion: {"baseline": "minus"},
+    Criterion: {
+        "baseline": "minus",
+        **dict.fromkeys(("fail", "fails", "failing"), "failure"),
+        **dict.fromkeys(("accept", "accepted", "accepting", "acceptance"), "acceptable"),
+        **dict.fromkeys(("threshold", "targets", "goal"), "target"),
+        **dict.fromkeys(("higherisbetter", "lowerisbetter", "greaterisbetter"), "direction"),
+    },
 }
 _OWN_WORDS = frozenset({"form", "games", "replaced", "speeds"})
 """Words that a person may well use, although a letter makes them one of those keys."""

@@ -178,6 +178,13 @@ class ExperimentState:
         results = (self.criteria[c.name] for c in self.plan.gating)
         return [r for r in results if r.measured and not level.met_by(r.verdict)]
 
+    def without_value(self) -> list[CriterionResult]:
+        """Return the gating criteria that have no admissible value although everything has completed."""
+        if self.status is not Status.COMPLETED:
+            return []
+        results = (self.criteria[c.name] for c in self.plan.gating)
+        return [r for r in results if not r.measured]
+
 
 @dataclass(frozen=True, slots=True)
 class GateResult:

@@ -117,7 +117,8 @@ def _causes(records: Sequence[AttemptRecord]) -> Iterator[Spans]:
 
 def _missed(states: Sequence[ExperimentState], level: Level) -> Iterator[Spans]:
     for state in states:
-        for result in state.unmet(level) if state.replaced_by is None else ():
+        open_ = [*state.unmet(level), *state.without_value()] if state.replaced_by is None else []
+        for result in open_:
             yield (Code(state.id), f": {explain(state.plan.success_criteria[result.name], result)}")
 
 

@@ -212,6 +212,31 @@ def test_annotations(study: Study, arguments: tuple[str, ...]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (
+            "runner.fallback('no key'); return {'metrics': {'accuracy': 0.95}}",
+            "accuracy = 0.950 does not count",
+        ),
+        ("return {'metrics': {'accuracy': float('nan')}}", "accuracy = NaN does not count"),
+        ("return {'metrics': {'loss': 0.1}}", "accuracy was not measured"),
+    ],
+)
+def test_what_does_not_count_or_was_not_measured(study: Study, body: str, why: str) -> None:
+    """A run that fails because a number does not count says so where a reviewer looks."""
+    study.plan()
+    study.handlers(f"def e_x1_1(runner): {body}\n")
+    run = on_github(study)
+    assert run.code == 1
+    title = "accuracy has no value that counts"
+    [told] = [line for line in run.out.splitlines() if title in line]
+    assert told.startswith("::error file=experiments/handlers.py,line=1,") or "not measured" in why
+    assert why in told
+    failed = summary_of(study).partition("### What failed\n")[2].partition("\n### ")[0]
+    assert f"- `x1-first`: {why}" in failed
+
+
 def test_no_more_annotations_than_github_shows(study: Study) -> None:
     """Of many the last says how many more there are."""
     study.plan("experiments:\n  x1:\n    sub_experiments: [" + ", ".join(f"e_{i}" for i in range(20)) + "]\n")

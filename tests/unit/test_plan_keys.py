@@ -84,8 +84,7 @@ def test_words_of_the_authors_own(model: type[Model], key: str) -> None:
     found = meant(model, key)
     if found is not None:
         spelt = found.replace("_", "")
-        names = {"criteria", "criterion", "dependency", "depends", "dependson"}
-        names |= {"requires", "require", "blockedby", "baseline"}
+        names = {name for others in plan_keys._OTHER_NAMES.values() for name in others}
         assert key in names or abs(len(spelt) - len(key)) <= 2
         assert key in names or len(set(spelt) & set(key)) >= len(set(spelt)) - 2
 
@@ -119,3 +118,20 @@ def test_only_what_an_experiment_has_belongs_to_one() -> None:
     assert plan_keys.belongs_to_experiment(SubExperiment, "success_criteria")
     assert not plan_keys.belongs_to_experiment(Plan, "dependencies")
     assert not plan_keys.belongs_to_experiment(SubExperiment, "name")
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("threshold", "target"),
+        ("goal", "target"),
+        ("fail", "failure"),
+        ("failing", "failure"),
+        ("accept", "acceptable"),
+        ("higher_is_better", "direction"),
+        ("baseline", "minus"),
+    ],
+)
+def test_other_names_for_what_decides(key: str, known: str) -> None:
+    """What would decide in another tool's configuration, and would decide nothing here, is refused."""
+    assert meant(Criterion, key) == known

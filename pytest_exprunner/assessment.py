@@ -99,7 +99,7 @@ def _recommend(
     if open_:
         return (
             Recommendation.INVESTIGATE,
-            f"{_open(open_)} ({len(gating) - len(open_)} of {len(gating)} measured).",
+            f"{_open(open_)} ({len(gating) - len(open_)} of {len(gating)} {_words_for(open_)}).",
         )
     if not gating:
         return Recommendation.INVESTIGATE, (
@@ -151,6 +151,11 @@ def _unfinished(subs: list[SubState]) -> str:
             verb = "is" if len(group) == 1 else "are"
             parts.append(f"{_subs(group)} {verb} {str(status).replace('_', ' ')}")
     return "; ".join(parts)
+
+
+def _words_for(results: list[CriterionResult]) -> str:
+    refused = any(result.verdict is Verdict.INADMISSIBLE for result in results)
+    return "with a value that counts" if refused else "measured"
 
 
 def _open(results: list[CriterionResult]) -> str:

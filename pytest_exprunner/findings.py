@@ -202,7 +202,8 @@ def _to_look_at(state: ExperimentState) -> Iterator[Criterion]:
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
         warns = criterion.severity == "warn" and result.measured and not result.met
-        if result.borderline or result.verdict is Verdict.INADMISSIBLE or warns:
+        odd = bool(result.reason) and result.measured
+        if result.borderline or result.verdict is Verdict.INADMISSIBLE or warns or odd:
             yield criterion
 
 

@@ -57,7 +57,7 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
     waiting = [e for e in stored.experiments if e not in started]
     if waiting:
         lines.insert(-1, Line(f"not started: {', '.join(waiting)}"))
-    lines[-1:-1] = [Line(terminal.safe(text), "warn") for text in _cut_short(study)]
+    lines[-1:-1] = [Line(terminal.safe(text), "warn") for text in _cut_short(study, stored)]
     lines[-1:-1] = [Line(terminal.safe(f"to review: {text}"), "warn") for text in _to_review(stored)]
     say([Line(terminal.heading(stored), "bold"), *lines])
 
@@ -107,15 +107,19 @@ def _to_review(stored: Results) -> Iterator[str]:
                 yield f"{name}: {item}"
 
 
-def _cut_short(study: Study) -> Iterator[str]:
-    """Tell of runs that ended without having done what they selected."""
+def _cut_short(study: Study, stored: Results) -> Iterator[str]:
+    """Tell of a run that is at work, and of those that ended without having done what they selected."""
     going_on = current_run(study.layout) if is_led(study.layout) else ""
+    if going_on:
+        yield f"run {going_on} is at work; 'exprunner watch' shows it"
     for begun in Away(study.layout).pending():
         if begun.run != going_on:
             label = begun.job.key.label
             yield f"{label} was begun on Modal ({begun.run}); 'exprunner collect' brings it home"
-    for run, pending in study.runs.items():
-        left = len({p.sub_experiment for items in pending.values() for p in items if not p.blocked})
+    subs = [sub for state in stored.experiments.values() for sub in state.subs.values()]
+    for run in study.runs:
+        # What has been done since, by that run or by a later one, is not left.
+        left = sum(any(c.run == run and c.status is Status.IN_PROGRESS for c in sub.currents) for sub in subs)
         if left and run != going_on:
             yield (
                 f"run {run} ended before it was done with {count(left, 'sub-experiment')}; "

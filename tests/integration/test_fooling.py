@@ -408,7 +408,7 @@ def test_results_of_another_tool(study: Study) -> None:
     shown = [line.strip() for line in out.out.splitlines() if "wrong:" in line]
     assert shown == [
         "wrong: says recommendation 'proceed'; by the plan it is 'investigate': Not measured: cka; Measured, but "
-        "inadmissible: r2 (0 of 2 measured)",
+        "inadmissible: r2 (0 of 2 with a value that counts)",
         "wrong: says that the success criteria are met; 0 of 2 are",
         "wrong: if its numbers are believed, cka was not measured: e_x1_1 returned 'max_cka'; expected 'cka'.",
         "wrong: if its numbers are believed, r2 of 0.400 is below the 0.50 target by 0.100.",

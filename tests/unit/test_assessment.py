@@ -117,7 +117,7 @@ def test_what_is_open_means_investigate() -> None:
     """Criteria that are not measured or not admissible are named."""
     assert said(MET, ABSENT_B, REFUSED_C) == (
         Recommendation.INVESTIGATE,
-        "Not measured: b; Measured, but inadmissible: c (1 of 3 measured).",
+        "Not measured: b; Measured, but inadmissible: c (1 of 3 with a value that counts).",
     )
 
 

@@ -128,7 +128,7 @@ def test_caveats_name_what_limits_a_result() -> None:
     assert said == [
         f"{SUB} ran with changes that were not committed: the commit alone does not give the code.",
         f"The numbers of {SUB} are simulated: no robot here.",
-        f"{SUB} was run more than once: the latest run decides, whatever it found.",
+        f"{SUB} was run more than once: the latest run counts, whatever it found.",
     ]
     assert list(caveats(_state(_GOOD))) == []
 

@@ -71,7 +71,7 @@ def test_the_study_finds_again_what_it_found(example: Study) -> None:
             worker.kill()
     started.wait()
     again = ("experiments/", "-n2", "--exp-resume", "--exp-gate", "all")
-    run = example.pytest(*again, timeout=900, env=ALONE, plugins=("exprunner", "xdist"))
+    run = example.pytest(*again, timeout=1800, env=ALONE, plugins=("exprunner", "xdist"))
     assert run.code == 0, run.text
     not_again = re.search(r"Not run again: (\d+)", run.out)
     assert not_again is not None

@@ -89,13 +89,13 @@ def test_an_end_of_the_process(study: Study, body: str, words: str, arguments: t
 def test_a_time_limit(study: Study, body: str, arguments: tuple[str, ...]) -> None:
     """It is kept whatever the handler does, in any executor, and the stacks say where it was."""
     child = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    run = isolated(study, "--exp-timeout=1", *arguments, body=child + body, executor="inline")
+    run = isolated(study, "--exp-timeout=3", *arguments, body=child + body, executor="inline")
     assert run.code == 1
     assert run.counts(passed=2, failed=1)
-    assert "e_x1_1 failed: timeout after 1 s." in run.out
+    assert "e_x1_1 failed: timeout after 3 s." in run.out
     assert re.search(r"Where it was:\n(.*\n)*?.*handlers\.py\", line \d+ in e_x1_1", run.out)
     error = study.record()["error"]
-    assert error["message"] == "timeout after 1 s"
+    assert error["message"] == "timeout after 3 s"
     assert "in e_x1_1" in error["traceback"]
     assert "_multicall" not in run.out + error["traceback"]
     assert [p for p in psutil.process_iter() if _works_in(p, str(study.root))] == []

@@ -279,12 +279,13 @@ def test_preemption_twice(study: Study, server: ModalServer) -> None:
     [
         ("import os; os._exit(0)", "its process exited with code 0"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed: SIGSEGV"),
-        ("import time; time.sleep(60)", "timeout after 1 s"),
+        ("import time; time.sleep(60)", "timeout after 3 s"),
     ],
 )
 def test_a_handler_that_ends_its_process(study: Study, server: ModalServer, body: str, cause: str) -> None:
     """As in a process of its own here: the container and Modal are not to blame, and nothing is retried."""
-    study.plan(PLAN.format(retries=1, sub="timeout: 1"))
+    limit = 3 if "sleep" in body else 60
+    study.plan(PLAN.format(retries=1, sub=f"timeout: {limit}"))
     study.handlers(f"def e_x1_1(runner):\n    {body}\ndef e_x1_2(runner): return {{'metrics': {{}}}}\n")
     failed = run(study, server)
     assert failed.code == 1
@@ -475,7 +476,10 @@ def test_nobody_answers(study: Study) -> None:
     fill(study)
     env = {"MODAL_SERVER_URL": "http://127.0.0.1:9", "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
     refused = study.pytest(
-        "experiments/", "--exp-executor=modal", env={**env, "MODAL_CONFIG_PATH": os.devnull}
+        "experiments/",
+        "--exp-executor=modal",
+        env={**env, "MODAL_CONFIG_PATH": os.devnull},
+        timeout=300,  # the client tries for a while
     )
     assert refused.code == 4
     assert "Modal cannot be reached" in refused.err

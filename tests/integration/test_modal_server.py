@@ -133,8 +133,8 @@ def test_user_retries_run_the_function_again(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("server")
 def test_a_timeout_cancels_softly(tmp_path: Path) -> None:
     """The code that took too long is told so by an exception, and the caller by another one."""
-    app, sleep = deploy_function(remote_functions.sleep, timeout=1)
-    with app.run(), pytest.raises(modal.exception.FunctionTimeoutError, match="timeout of 1s"):
+    app, sleep = deploy_function(remote_functions.sleep, timeout=3)
+    with app.run(), pytest.raises(modal.exception.FunctionTimeoutError, match="timeout of 3s"):
         sleep.remote(30, str(tmp_path / "marks"))
     assert lines(tmp_path / "marks") == ["began", "InputCancellation"]
 
@@ -156,7 +156,8 @@ def test_a_killed_container(server: ModalServer, tmp_path: Path, retries: int) -
     with app.run():
         call = sleep.spawn(3, str(marks))
         until(lambda: lines(marks))
-        assert server.kill() == [busy(server).task_id]
+        victim = busy(server).task_id  # asked before: another may take over at once
+        assert server.kill() == [victim]
         if retries:
             assert call.get(timeout=60) == "slept"
             assert lines(marks) == ["began", "began", "slept"]
@@ -482,7 +483,7 @@ def run(text: str = "hello", loud: bool = False):
 @app.function(image=image)
 def slow(path: str):
     import time
-    time.sleep(4)
+    time.sleep(10)
     open(path, "w").write("done")
 
 

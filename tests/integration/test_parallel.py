@@ -58,9 +58,20 @@ def timeless(study: Study) -> dict[str, str]:
 def test_a_diamond(study: Study) -> None:
     """What is independent runs at once, what depends on it after it; files are those of a serial run."""
     study.plan(DIAMOND)
+    meeting = """\
+import os, pathlib, time
+
+def meet(mine, other):
+    pathlib.Path(f"at-{mine}").touch()
+    until = time.monotonic() + (30 if "PYTEST_XDIST_WORKER" in os.environ else 0)
+    while not pathlib.Path(f"at-{other}").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+
+"""
+    meets = {"b": "    meet('b', 'c')\n", "c": "    meet('c', 'b')\n"}
     study.handlers(
-        "import time\n"
-        + "".join(f"def e_{x}(runner):\n    time.sleep(0.4)\n{MET}" for x in "dcba")  # the wrong way round
+        meeting
+        + "".join(f"def e_{x}(runner):\n{meets.get(x, '')}{MET}" for x in "dcba")  # the wrong way round
     )
     run = parallel(study)
     assert run.code == 0, run.text
@@ -341,7 +352,7 @@ def test_stop_at_the_first_failure(study: Study, option: str) -> None:
     study.plan(CRASHING)
     study.handlers(
         "def e_x1_1(runner): raise ValueError\n"
-        + "".join(f"def e_x1_{i}(runner):\n    import time; time.sleep(0.3)\n{MET}" for i in (2, 3, 4))
+        + "".join(f"def e_x1_{i}(runner):\n    import time; time.sleep(2)\n{MET}" for i in (2, 3, 4))
     )
     run = parallel(study, option)
     assert run.code == 2

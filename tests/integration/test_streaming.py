@@ -388,7 +388,15 @@ def test_a_reader_that_goes_away(study: Study) -> None:
     """A closed pipe is noted in the summary, and the run goes on to its end."""
     study.plan()
     study.handlers(
-        "import time\ndef e_x1_1(runner):\n    time.sleep(1)\n    return {'metrics': {'accuracy': 0.95}}\n"
+        """\
+        import pathlib, time
+
+        def e_x1_1(runner):
+            until = time.monotonic() + 30
+            while not pathlib.Path("closed").exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            return {"metrics": {"accuracy": 0.95}}
+        """
     )
     command = [sys.executable, "-m", "pytest", "-p", "exprunner", "experiments", "--exp-json", "-"]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EXPRUNNER_", "PYTEST_"))}
@@ -404,6 +412,7 @@ def test_a_reader_that_goes_away(study: Study) -> None:
         assert process.stderr is not None
         assert '"run_started"' in process.stdout.readline()
         process.stdout.close()
+        (study.root / "closed").touch()
         report = process.stderr.read()
         assert process.wait(30) == 0
     assert (

@@ -34,9 +34,12 @@ def bounds(texts: list[str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("required", list(requirements()), ids=str)
 def test_bounded_from_below_only(required: Requirement) -> None:
-    """A least version is named, and none is shut out: it is not ours to hold other libraries back."""
-    (bound,) = required.specifier
-    assert bound.operator == ">="
+    """A least version is named, and none is shut out: it is not ours to hold other libraries back.
+
+    What checks style and types runs here alone, and a new version of it finds new things.
+    """
+    operators = sorted(bound.operator for bound in required.specifier)
+    assert operators == (["<", ">="] if required.name in {"mypy", "ruff"} else [">="])
 
 
 def test_core_dependencies_are_few() -> None:

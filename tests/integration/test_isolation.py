@@ -54,6 +54,7 @@ def isolated(study: Study, *arguments: str, body: str = "", executor: str = "sub
         ("ctypes.string_at(0)", "crashed: SIGSEGV"),
         ("os.abort()", "crashed: SIGABRT"),
         ("os._exit(0)", "its process exited with code 0"),
+        ("ctypes.CDLL(None).exit(0)", "its process exited with code 0"),
         ("os._exit(5)", "its process exited with code 5"),
         ("os.kill(os.getpid(), 9)", "killed, likely out of memory"),
         ("os.kill(os.getpid(), 15)", "crashed: SIGTERM"),

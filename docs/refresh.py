@@ -19,7 +19,7 @@ import sessions  # noqa: E402  # found by the line above
 from study_folder import Study  # noqa: E402
 
 from pytest_exprunner.diagnosis_rules import RULES  # noqa: E402
-from pytest_exprunner.plan import json_schema  # noqa: E402
+from pytest_exprunner.plan_schema import json_schema  # noqa: E402
 from pytest_exprunner.render import hints, keys  # noqa: E402
 
 SESSIONS = ("first-study.md", "commands.md")

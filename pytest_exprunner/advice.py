@@ -16,7 +16,7 @@ from pytest_exprunner.errors import count
 from pytest_exprunner.gates import decide
 from pytest_exprunner.intervals import seeds_to_settle
 from pytest_exprunner.noticing import mixed_code
-from pytest_exprunner.plan import Criterion, split_source
+from pytest_exprunner.plan_criterion import Criterion, split_source
 from pytest_exprunner.records import CriterionResult, GateState, Recommendation, Status, Verdict
 from pytest_exprunner.state import Current, ExperimentState, GateResult, Results, SubState
 from pytest_exprunner.wording import estimate_of, few, sentence_list, tier_text, value_text

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_exprunner.errors import count
-from pytest_exprunner.plan import Criterion, Experiment, Waiver
+from pytest_exprunner.plan import Experiment, Waiver
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import (
     Confidence,
     CriterionResult,

@@ -19,7 +19,7 @@ from pytest_exprunner.measuring import (
     measure,
     unknown_variant,
 )
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import CriterionResult, Verdict, label
 from pytest_exprunner.values import as_float
 

@@ -23,7 +23,7 @@ from pytest_exprunner.blocks import (
     Table,
 )
 from pytest_exprunner.findings_attempts import attempts_table, attempts_that_count
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import (
     CriterionResult,
     EvidenceKind,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pytest_exprunner.plan import Criterion, Experiment, Gate, Plan
+from pytest_exprunner.plan import Experiment, Gate, Plan
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.wording import DASH, threshold_text
 
 _CLAIMS = ("status", "outcome", "achieved")

@@ -14,7 +14,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from pytest_exprunner.errors import printable
-from pytest_exprunner.plan import Criterion, Experiment, Plan, SubExperiment
+from pytest_exprunner.plan import Experiment, Plan, SubExperiment
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.wording import failure_text, sentence_list, tier_text
 
 RUNNER = "ExperimentRunner"

@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 
 from pytest_exprunner.fold import deciding
 from pytest_exprunner.gates import HAS_PASSED
-from pytest_exprunner.plan import Criterion, Experiment, Waiver
+from pytest_exprunner.plan import Experiment, Waiver
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import (
     AttemptRecord,
     CriterionResult,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pytest_exprunner.errors import closest
 from pytest_exprunner.intervals import mean_of
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import Evidence, EvidenceKind, Logged, Verdict, kinds_of
 from pytest_exprunner.state import Current
 from pytest_exprunner.values import Plain, as_float, number, shown

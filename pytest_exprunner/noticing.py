@@ -8,7 +8,7 @@ from pytest_exprunner import criteria as verdicts
 from pytest_exprunner import registering
 from pytest_exprunner.errors import closest, count
 from pytest_exprunner.measuring import reading_of
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import Status, label
 from pytest_exprunner.state import Current, ExperimentState, SubState
 from pytest_exprunner.values import number

@@ -6,13 +6,10 @@ Frozen pydantic models; reading a file is the business of `plan_file`. Unknown k
 from __future__ import annotations
 
 import itertools
-import math
-import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -23,262 +20,19 @@ from pydantic_core import PydanticCustomError
 
 from pytest_exprunner.errors import quoted
 from pytest_exprunner.plan_compute import Container, Modal, Resources
-from pytest_exprunner.plan_model import FREEZE, KEY, KEY_ALIAS, Ids, Model, Texts, listed, refuse, texts
-
-Direction = Literal["higher", "lower"]
-Severity = Literal["gate", "warn", "info"]
-EvidenceName = Literal["real", "simulated", "fallback", "imported", "stub"]
-
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
-_SUB_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-_FOLDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-_VARIANT = re.compile(r"(?P<sub>[A-Za-z][A-Za-z0-9_]*)(?:\[(?P<variant>.*)\])?", re.DOTALL)
-
-
-def check_experiment_id(value: object) -> object:
-    """Return an id of an experiment or a gate if it can name a folder; raise a pydantic error if not."""
-    if not isinstance(value, str):
-        raise refuse("id", f"an id is text, not {quoted(value)}; expected quotes around it")
-    if not _FOLDER_ID.fullmatch(value) or value[-1] == "." or value.split(".")[0].lower() in _RESERVED:
-        raise refuse(
-            "id",
-            f"{quoted(value)} cannot be an id; expected letters, digits, '.', '_', '+' or '-', starting "
-            "with a letter or digit, at most 100 characters (it names a folder)",
-        )
-    return value
-
-
-def check_sub_experiment_id(value: object) -> object:
-    """Return the id of a sub-experiment if a function's name can start with it; raise if not."""
-    if not isinstance(value, str) or not _SUB_ID.fullmatch(value) or value.lower() in _RESERVED:
-        raise refuse(
-            "id",
-            f"{quoted(value)} cannot be a sub-experiment id; expected letters, digits and '_', starting "
-            "with a letter, at most 100 characters (a handler's name starts with it)",
-        )
-    return value
-
-
-def check_text_key(value: object) -> object:
-    """Return a key that is text; raise a pydantic error if it is not."""
-    if not isinstance(value, str) or value == KEY_ALIAS:
-        raise refuse("key", f"the key {quoted(value)} is not text; expected quotes around it")
-    return value
-
-
-def _threshold(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refuse("number", f"{quoted(value)} is not a number; expected one, such as 0.7")
-    try:
-        finite = math.isfinite(float(value))
-    except OverflowError:
-        finite = False
-    if not finite:
-        raise refuse("number", f"{quoted(value)} is not a finite number; expected one, such as 0.7")
-    return float(value) if abs(value) >= 2**53 else value
-
-
-def _said(value: object) -> object:
-    if not isinstance(value, str) or not value.strip():
-        raise refuse("text", f"{quoted(value)} says nothing; a waiver is signed: expected a text")
-    return value
-
-
-def _iso_date(value: object) -> object:
-    if not isinstance(value, str):
-        raise refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22")
-    try:
-        date.fromisoformat(value)
-    except ValueError:
-        raise refuse("date", f"{quoted(value)} is not a date; expected one such as 2026-01-22") from None
-    return value
-
-
-def _phase(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise refuse("phase", f"{quoted(value)} is not a phase; expected a whole number or a text")
-    return value
-
-
-def _unlocks(value: object) -> object:
-    if isinstance(value, list):
-        for item in value:
-            if not isinstance(item, str):
-                return tuple(value)  # the type of the item is reported at its place
-        return tuple(value)
-    if not isinstance(value, str):
-        raise refuse("unlocks", f"{quoted(value)} is not text; expected a text or a list of experiment ids")
-    return value
-
-
-def _seeds(value: object) -> object:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item < 2**32:
-            raise refuse(
-                "seed", f"{quoted(item)} is not a seed; expected a whole number from 0 to {2**32 - 1}"
-            )
-    if isinstance(value, list) and len(set(value)) < len(value):
-        raise refuse("seed", "a seed is listed twice; expected each once")
-    return listed(value)
-
-
-def _bounds(value: object) -> object:
-    if not isinstance(value, list) or len(value) != len(("lowest", "highest")):
-        raise refuse("bounds", f"{quoted(value)} is no pair of bounds; expected [lowest, highest]")
-    return tuple(value)
-
-
-_NO_PROJECT = re.compile(r"[/\\\\#?%:]")
-
-
-def _project_name(value: object) -> object:
-    if isinstance(value, str) and (not value or len(value) > 128 or _NO_PROJECT.search(value)):
-        raise refuse(
-            "project",
-            f"{quoted(value)} is no project of W&B; expected a name without / \\ # ? % : and of at most "
-            "128 characters",
-        )
-    return value
-
-
-ExperimentId = Annotated[str, BeforeValidator(check_experiment_id)]
-SubExperimentId = Annotated[str, BeforeValidator(check_sub_experiment_id)]
-Threshold = Annotated[int | float, BeforeValidator(_threshold)]
-IsoDate = Annotated[str, BeforeValidator(_iso_date)]
-
-
-class Baseline(NamedTuple):
-    """A metric that another one is compared with; of the same attempt where no sub-experiment is named."""
-
-    sub_experiment: str | None
-    variant: str | None
-    metric: str
-
-
-class Criterion(Model):
-    """A success criterion: a metric, its tiers, and what may decide it."""
-
-    name: str = KEY
-    target: Threshold = Field(description="Meeting this is full success.")
-    acceptable: Threshold | None = Field(None, description="Meeting this is enough to proceed.")
-    failure: Threshold | None = Field(None, description="At or beyond this the idea has failed.")
-    direction: Direction | None = Field(
-        None,
-        description="Which way is better; without it the order of the tiers tells, else higher.",
-    )
-    metric: str | None = Field(None, description="The returned metric, where it is not the criterion's name.")
-    from_: str | None = Field(
-        None,
-        alias="from",
-        description="The sub-experiment, or variant such as e_p2_1[lr=0.1], that decides.",
-    )
-    borderline: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="Distance from the deciding tier within which a person should look."
-    )
-    bounds: Annotated[tuple[Threshold | None, Threshold | None], BeforeValidator(_bounds)] | None = Field(
-        None, description="Lowest and highest possible value; a value outside is inadmissible."
-    )
-    severity: Severity = Field("gate", description="gate decides, warn is pointed out, info is shown.")
-    evidence: Annotated[
-        tuple[EvidenceName, ...],
-        Field(min_length=1),
-        BeforeValidator(texts, json_schema_input_type=EvidenceName | list[EvidenceName]),
-    ] = Field(("real",), description="Kinds of evidence that may decide it.")
-    unit: str | None = Field(None, description="Unit of the value, shown beside it.")
-    note: str | None = Field(None, description="What the criterion means, in a sentence.")
-    aggregate: Literal["mean"] | None = Field(None, description="How values over seeds become one.")
-    minus: str | None = Field(
-        None, description="Baseline that is subtracted: a metric of the same attempt, or e_p2_2/metric."
-    )
-    over: str | None = Field(None, description="Baseline that is divided by, named in the same way.")
-
-    @model_validator(mode="after")
-    def _one_baseline(self) -> Criterion:
-        if self.minus is not None and self.over is not None:
-            raise refuse("baseline", "'minus' and 'over' are both given; expected one of them")
-        base = self.baseline
-        if base is None:
-            return self
-        if not base.metric:
-            raise refuse("baseline", "a baseline names no metric; expected one, such as e_p2_2/accuracy")
-        own = base.sub_experiment is None or self.source == (base.sub_experiment, base.variant)
-        if own and base.metric == self.metric_name:
-            raise refuse("baseline", f"{base.metric!r} is compared with itself; expected another baseline")
-        return self
-
-    @model_validator(mode="after")
-    def _tiers_in_order(self) -> Criterion:
-        if self.direction and self._implied() not in (None, self.direction):
-            raise refuse(
-                "direction",
-                f"direction {self.direction!r} contradicts the tiers ({self.tiers_text()}); "
-                f"expected {self._implied()!r} or tiers in the other order",
-            )
-        for better, worse, may_equal in (
-            ("target", "acceptable", True),
-            ("acceptable", "failure", False),
-            ("target", "failure", False),
-        ):
-            if not self._in_order(getattr(self, better), getattr(self, worse), may_equal=may_equal):
-                raise refuse(
-                    "tiers",
-                    f"tiers out of order for '{self.better}': {better} {getattr(self, better)}, {worse} "
-                    f"{getattr(self, worse)}; expected target, acceptable, failure from best to worst",
-                )
-        low, high = self.bounds or (None, None)
-        if low is not None and high is not None and low >= high:
-            raise refuse("bounds", f"bounds [{low}, {high}] are out of order; expected [lowest, highest]")
-        return self
-
-    def _implied(self) -> Direction | None:
-        other = self.failure if self.failure is not None else self.acceptable
-        if other is None or other == self.target:
-            return None
-        return "higher" if self.target > other else "lower"
-
-    def _in_order(self, better: float | None, worse: float | None, *, may_equal: bool) -> bool:
-        if better is None or worse is None:
-            return True
-        ahead = better > worse if self.better == "higher" else better < worse
-        return ahead or (may_equal and better == worse)
-
-    def tiers_text(self) -> str:
-        """The tiers that are given, as text: ``target 0.7, failure 0.5``."""
-        tiers = (
-            ("target", self.target),
-            ("acceptable", self.acceptable),
-            ("failure", self.failure),
-        )
-        return ", ".join(f"{name} {value}" for name, value in tiers if value is not None)
-
-    @cached_property
-    def better(self) -> Direction:
-        """Which way is better, given or implied by the tiers."""
-        return self.direction or self._implied() or "higher"
-
-    @property
-    def metric_name(self) -> str:
-        """The name under which handlers return the value."""
-        return self.metric or self.name
-
-    @property
-    def source(self) -> tuple[str | None, str | None]:
-        """``from`` as (sub-experiment, variant); None for what is not named."""
-        return split_source(self.from_) if self.from_ else (None, None)
-
-    @cached_property
-    def baseline(self) -> Baseline | None:
-        """What ``minus`` or ``over`` names."""
-        text = self.minus if self.minus is not None else self.over
-        if text is None:
-            return None
-        place, slash, metric = text.partition("/")
-        return Baseline(*split_source(place), metric) if slash else Baseline(None, None, text)
-
-    @property
-    def deciding(self) -> float:
-        """The threshold between met and not met: acceptable, else target."""
-        return self.target if self.acceptable is None else self.acceptable
+from pytest_exprunner.plan_criterion import Criterion
+from pytest_exprunner.plan_fields import (
+    ExperimentId,
+    IsoDate,
+    Phase,
+    Seeds,
+    Signed,
+    SubExperimentId,
+    Unlocks,
+    WandbProject,
+    check_sub_experiment_id,
+)
+from pytest_exprunner.plan_model import FREEZE, KEY, KEY_ALIAS, Ids, Model, Texts, listed, refuse
 
 
 class SubExperiment(Model):
@@ -288,9 +42,7 @@ class SubExperiment(Model):
     name: str | None = Field(None, description="Title for people.")
     objective: str | None = Field(None, description="What it is meant to find out.")
     needs: Ids = Field((), description="Sub-experiments, also of other experiments, whose results it reads.")
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds, json_schema_input_type=list[int])] = Field(
-        (), description="One attempt per seed; their mean and its interval decide."
-    )
+    seeds: Seeds = Field((), description="One attempt per seed; their mean and its interval decide.")
     timeout: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds that it may take, in a process of its own."
     )
@@ -344,9 +96,7 @@ class Experiment(Model):
     type: Literal["claim", "question", "pivot"] | None = Field(
         None, description="What kind of step it is; usable in -m."
     )
-    phase: Annotated[int | str, BeforeValidator(_phase)] | None = Field(
-        None, description="Shown, and usable in -m as phase_1."
-    )
+    phase: Phase | None = Field(None, description="Shown, and usable in -m as phase_1.")
     description: str | None = Field(None, description="What is asked, in a sentence or two.")
     replaces: Ids = Field((), description="Experiments that this one supersedes.")
     dependencies: Ids = Field(
@@ -401,10 +151,7 @@ class Gate(Model):
         Field(min_length=1),
         BeforeValidator(listed, json_schema_input_type=list[str]),
     ] = Field(description="All must say proceed.")
-    unlocks: (
-        Annotated[str | tuple[str, ...], BeforeValidator(_unlocks, json_schema_input_type=str | list[str])]
-        | None
-    ) = Field(None, description="Text, or experiment ids that wait for the gate.")
+    unlocks: Unlocks | None = Field(None, description="Text, or experiment ids that wait for the gate.")
     status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
     note: str | None = Field(None, description="A person's note; nothing follows from it.")
 
@@ -419,9 +166,9 @@ class Waiver(Model):
 
     experiment: ExperimentId = Field(description="The experiment that goes on.")
     criterion: str = Field(description="Its criterion that is not met; the verdict stays what it is.")
-    by: Annotated[str, BeforeValidator(_said)] = Field(description="Who decided.")
+    by: Signed = Field(description="Who decided.")
     date: IsoDate = Field(description="When: 2026-01-22.")
-    reason: Annotated[str, BeforeValidator(_said)] = Field(description="Why.")
+    reason: Signed = Field(description="Why.")
 
     @property
     def text(self) -> str:
@@ -439,9 +186,7 @@ class Project(Model):
 class Wandb(Model):
     """Where Weights & Biases keeps runs."""
 
-    project: Annotated[str, BeforeValidator(_project_name)] | None = Field(
-        None, description="The project; the study's name by default."
-    )
+    project: WandbProject | None = Field(None, description="The project; the study's name by default.")
     entity: str | None = Field(None, description="User or team; whose key it is by default.")
     tags: Texts = Field((), description="Tags of every run.")
 
@@ -584,12 +329,6 @@ def with_at_least(seeds: tuple[int, ...], number: int) -> tuple[int, ...]:
     return (*seeds, *itertools.islice(more, max(number - len(seeds), 0)))
 
 
-def split_source(source: str) -> tuple[str, str | None]:
-    """Split ``e_p2_1[lr=0.1]`` into sub-experiment and variant; without brackets, no variant."""
-    found = _VARIANT.fullmatch(source)
-    return (found["sub"], found["variant"]) if found else (source, None)
-
-
 def _with_keys(value: object, *fields: str) -> object:
     """Tell each entry of the named mappings its own key, so that a model knows its id."""
     if not isinstance(value, Mapping):
@@ -610,28 +349,3 @@ def _with_keys(value: object, *fields: str) -> object:
                 for key, entry in entries.items()
             }
     return result
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a plan (draft 2020-12), for editors and other tools."""
-    schema = Plan.model_json_schema(by_alias=True)
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "research_plan.yaml"
-    for model in (schema, *schema["$defs"].values()):
-        properties = model.get("properties", {})
-        properties.pop(KEY_ALIAS, None)
-        for name in properties.keys() - set(model.get("required", ())):
-            properties[name] = _or_nothing(properties[name])
-    for form in schema["$defs"]["Experiment"]["properties"]["sub_experiments"]["anyOf"]:
-        form["minItems" if form["type"] == "array" else "minProperties"] = 1
-    schema["$defs"]["Gate"]["properties"]["experiments"]["minItems"] = 1
-    return schema
-
-
-def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
-    """Admit a key without a value, which counts as absent."""
-    about: dict[str, Any] = {k: schema.pop(k) for k in ("title", "description", "default") if k in schema}
-    forms = schema.get("anyOf", [schema]) if schema else []
-    if not forms or {"type": "null"} in forms:
-        return {**about, **schema}
-    return {**about, "anyOf": [*forms, {"type": "null"}]}

@@ -14,21 +14,10 @@ from pydantic_core import PydanticCustomError
 
 from pytest_exprunner import plan_keys, plan_references, yaml_nodes
 from pytest_exprunner.errors import PlanError, Problem, closest, quoted
-from pytest_exprunner.plan import (
-    Criterion,
-    Experiment,
-    Gate,
-    NextSteps,
-    Plan,
-    Project,
-    SubExperiment,
-    Tracking,
-    Wandb,
-    check_experiment_id,
-    check_sub_experiment_id,
-    check_text_key,
-)
+from pytest_exprunner.plan import Experiment, Gate, NextSteps, Plan, Project, SubExperiment, Tracking, Wandb
 from pytest_exprunner.plan_compute import Container, Modal, Resources
+from pytest_exprunner.plan_criterion import Criterion
+from pytest_exprunner.plan_fields import check_experiment_id, check_sub_experiment_id, check_text_key
 from pytest_exprunner.plan_model import KEY_ALIAS, Model
 from pytest_exprunner.plan_report import Report
 

@@ -7,18 +7,9 @@ not, so a near miss of such a key is an error.
 
 from __future__ import annotations
 
-from pytest_exprunner.plan import (
-    Criterion,
-    Experiment,
-    Gate,
-    NextSteps,
-    Plan,
-    Project,
-    SubExperiment,
-    Tracking,
-    Wandb,
-)
+from pytest_exprunner.plan import Experiment, Gate, NextSteps, Plan, Project, SubExperiment, Tracking, Wandb
 from pytest_exprunner.plan_compute import Container, Modal, Resources
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.plan_model import KEY_ALIAS, Model
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_exprunner import graph
 from pytest_exprunner.errors import printable, quoted
-from pytest_exprunner.plan import split_source
+from pytest_exprunner.plan_criterion import split_source
 from pytest_exprunner.plan_report import Report
 from pytest_exprunner.yaml_nodes import Path
 

@@ -13,7 +13,7 @@ from pytest_exprunner.curves import Curve
 from pytest_exprunner.diagnose import more_of
 from pytest_exprunner.findings_attempts import attempts_table, declared, ended, mean_text
 from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.previews import Preview, preview
 from pytest_exprunner.records import (
     AttemptKey,

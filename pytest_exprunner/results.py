@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from pytest_exprunner import yaml_nodes, yaml_text
-from pytest_exprunner.plan import Criterion, Waiver
+from pytest_exprunner.plan import Waiver
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import (
     CriterionResult,
     Status,

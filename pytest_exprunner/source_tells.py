@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_exprunner.errors import closest
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 
 _MADE_UP = re.compile(r"simulat|dummy|fake|mock|placeholder|hard_?coded", re.IGNORECASE)
 _RANDOM = re.compile(

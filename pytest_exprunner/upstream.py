@@ -10,7 +10,8 @@ from pathlib import Path
 from pytest_exprunner import files
 from pytest_exprunner.errors import MissingMetricError, NeedsError, did_you_mean
 from pytest_exprunner.layout import ARTIFACTS, RECORD, Layout, artifact_prefix
-from pytest_exprunner.plan import Plan, split_source
+from pytest_exprunner.plan import Plan
+from pytest_exprunner.plan_criterion import split_source
 from pytest_exprunner.records import AttemptKey, Status, stays_inside
 from pytest_exprunner.state import Current
 from pytest_exprunner.values import Plain, shown

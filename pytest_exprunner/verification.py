@@ -15,7 +15,8 @@ from pytest_exprunner import files, marked, results, source_tells, standing_in
 from pytest_exprunner.errors import count, did_you_mean
 from pytest_exprunner.layout import ARTIFACTS, artifact_prefix
 from pytest_exprunner.measuring import reading_of
-from pytest_exprunner.plan import Criterion, Experiment
+from pytest_exprunner.plan import Experiment
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.prose import numbers_near, reads_as
 from pytest_exprunner.records import (
     Artifact,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pytest_exprunner.intervals import Estimate, seeds_to_settle
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import CriterionResult, Verdict
 from pytest_exprunner.values import as_float, special_name
 

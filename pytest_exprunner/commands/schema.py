@@ -10,7 +10,7 @@ import click
 
 from pytest_exprunner.commands.base import json_option, print_json, say
 from pytest_exprunner.errors import ExprunnerError, did_you_mean
-from pytest_exprunner.plan import json_schema
+from pytest_exprunner.plan_schema import json_schema
 from pytest_exprunner.render.keys import tables
 from pytest_exprunner.render.terminal import Line
 

@@ -21,7 +21,8 @@ from pytest_exprunner.findings import next_steps
 from pytest_exprunner.fold import current_of
 from pytest_exprunner.journal import timestamp
 from pytest_exprunner.measuring import reading_of
-from pytest_exprunner.plan import Criterion, Experiment, Plan
+from pytest_exprunner.plan import Experiment, Plan
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.progress import Progress, after
 from pytest_exprunner.records import AttemptKey, AttemptRecord, CriterionResult, Level, Status
 from pytest_exprunner.redaction import redacted

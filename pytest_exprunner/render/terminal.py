@@ -9,7 +9,7 @@ from typing import Literal
 
 from pytest_exprunner.errors import count
 from pytest_exprunner.findings import review_items, verdict_words
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import (
     Confidence,
     CriterionResult,

@@ -17,7 +17,7 @@ from study_folder import PLAN, Study
 import pytest_exprunner
 from pytest_exprunner import plan_file
 from pytest_exprunner.cli import cli
-from pytest_exprunner.plan import json_schema
+from pytest_exprunner.plan_schema import json_schema
 from pytest_exprunner.render import events, keys
 
 ROOT = Path(pytest_exprunner.__file__).parent.parent

@@ -9,7 +9,8 @@ from pytest_exprunner import fold as folding
 from pytest_exprunner.criteria import digest
 from pytest_exprunner.fold import NOTHING, Pending, Previous
 from pytest_exprunner.measuring import Reading
-from pytest_exprunner.plan import Criterion, Experiment, Plan
+from pytest_exprunner.plan import Experiment, Plan
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import (
     AttemptKey,
     AttemptRecord,

@@ -19,7 +19,7 @@ from pytest_exprunner.criteria import (
     readings_for,
 )
 from pytest_exprunner.measuring import Reading
-from pytest_exprunner.plan import Criterion
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.records import CriterionResult, EvidenceKind, Logged, Verdict
 
 # From worst to best, as a person would order them; absent or refused lies between.

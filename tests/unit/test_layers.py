@@ -56,7 +56,7 @@ ONLY_IN = {
         *("commands.standing", "commands.writing", "commands.trust", "commands.show", "commands.diff"),
         *("commands.watch", "commands.sync", "commands.schema", "commands.hints", "commands.skill"),
     },
-    "pydantic": {"plan", "plan_model", "plan_compute", "plan_file"},
+    "pydantic": {"plan", "plan_model", "plan_fields", "plan_criterion", "plan_compute", "plan_file"},
     "pydantic_core": {"plan", "plan_model", "plan_file"},
     "scipy": {"intervals"},
     "jinja2": {"render.html"},

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pytest_exprunner.errors import PlanError, Problem
-from pytest_exprunner.plan import Criterion, Plan
+from pytest_exprunner.plan import Plan
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.plan_file import LoadedPlan, load, parse
 
 FILE = "research/research_plan.yaml"

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_exprunner import plan_keys
-from pytest_exprunner.plan import Criterion, Experiment, Gate, Plan, SubExperiment
+from pytest_exprunner.plan import Experiment, Gate, Plan, SubExperiment
+from pytest_exprunner.plan_criterion import Criterion
 from pytest_exprunner.plan_keys import DECIDING, KNOWN, meant
 from pytest_exprunner.plan_model import Model
 

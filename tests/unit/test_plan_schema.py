@@ -12,8 +12,8 @@ import pytest
 
 import pytest_exprunner
 from pytest_exprunner import yaml_nodes
-from pytest_exprunner.plan import json_schema
 from pytest_exprunner.plan_file import parse
+from pytest_exprunner.plan_schema import json_schema
 
 PACKAGE = Path(pytest_exprunner.__file__).parent
 PLAN = PACKAGE.parent / "research" / "research_plan.yaml"

@@ -104,6 +104,12 @@ def label(sub_experiment: str, variant: str | None = None, seed: int | None = No
     return text if seed is None else f"{text} seed {seed}"
 
 
+def which(variant: str | None, seed: int | None) -> str:
+    """``lr=0.1, seed 2``: what tells attempts of one sub-experiment apart; empty where nothing does."""
+    parts = [variant, None if seed is None else f"seed {seed}"]
+    return ", ".join(part for part in parts if part is not None)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class AttemptKey:
     """Which attempt: ``sequence`` counts the attempts of a sub-experiment from 1."""

@@ -4,72 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from pytest_exprunner import curves, findings, meaning
-from pytest_exprunner.blocks import Block, Paragraph
-from pytest_exprunner.curves import Curve
-from pytest_exprunner.diagnose import more_of
-from pytest_exprunner.findings_attempts import attempts_table, declared, ended, mean_text
-from pytest_exprunner.layout import ARTIFACTS, Layout, artifact_prefix
+from pytest_exprunner import findings, meaning
+from pytest_exprunner.blocks import Block
+from pytest_exprunner.findings_attempts import attempts_table
+from pytest_exprunner.layout import Layout
 from pytest_exprunner.plan_criterion import Criterion
-from pytest_exprunner.previews import Preview, preview
 from pytest_exprunner.records import (
-    AttemptKey,
-    AttemptRecord,
     CriterionResult,
     Recommendation,
     Status,
     Verdict,
     label,
-    stays_inside,
 )
 from pytest_exprunner.render.scales import Bar, Point, Strip, bar, has_axis, strip
-from pytest_exprunner.state import Current, ExperimentState, Past, Results, SubState
+from pytest_exprunner.report_detail import Detail
+from pytest_exprunner.report_pictures import Pictures
+from pytest_exprunner.report_subs import SubCard, build_sub
+from pytest_exprunner.state import ExperimentState, Past, Results, SubState
 from pytest_exprunner.study import Study
 from pytest_exprunner.unexpected import surprises
 from pytest_exprunner.values import Plain, as_float, number
 from pytest_exprunner.wording import DASH, explain, failure_text, measured_text, number_text, tier_text
-
-_IMAGES = 20_000_000
-"""Bytes of images in a page."""
-_OVERLAID = 8
-_VALUES = 12
-_WORD = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """How much a report shows of each thing; a large study is told with less of each."""
-
-    buckets: int
-    """Parts of a curve's axis, each of which keeps what is highest and lowest in it."""
-    charts: int
-    """Of each sub-experiment."""
-    metrics: int
-    texts: int
-    """Characters of a finding."""
-    attempts: int
-    machine: bool
-    """Whether packages and machine are told."""
-    review: int = 200
-    """Lines of the first screen's lists."""
-    rows: bool = False
-    """Sub-experiments as rows of a table, without what they logged and saved."""
-    subs: int = 100_000
-    """Sub-experiments of each experiment."""
-
-
-DETAILS = (
-    Detail(200, 24, 60, 20_000, 200, machine=True),
-    Detail(60, 6, 20, 2_000, 40, machine=True),
-    Detail(20, 2, 8, 400, 10, machine=False, review=60),
-    Detail(0, 0, 3, 120, 10, machine=False, review=30, rows=True),
-    Detail(0, 0, 2, 50, 0, machine=False, review=12, rows=True),
-    Detail(0, 0, 1, 30, 0, machine=False, review=12, rows=True, subs=8),
-    Detail(0, 0, 0, 0, 0, machine=False, review=12, rows=True, subs=0),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,42 +42,6 @@ class Measured:
     failure: str
     sentence: str
     bar: Bar
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What is told of one attempt that counts."""
-
-    label: str
-    """Where there are several."""
-    ended: tuple[Block, ...]
-    hints: tuple[tuple[str, str, str, str], ...]
-    """Cause, fix, snippet, and the command that tells more."""
-    said: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SubCard:
-    """One sub-experiment."""
-
-    id: str
-    name: str
-    objective: str
-    status: str
-    reason: str
-    told: tuple[Told, ...]
-    finding: str
-    """In a few words, for a row."""
-    numbers: tuple[tuple[str, str, bool], ...]
-    """Name, value, and whether a criterion looks at it; of several attempts each value with its label."""
-    more_numbers: int
-    curves: tuple[Curve, ...]
-    more_curves: int
-    more_lines: int
-    """Attempts that count and are not drawn."""
-    no_journal: bool
-    """An attempt that counts logged something, and its journal is not here."""
-    artifacts: tuple[Preview, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +120,7 @@ def build_card(
         name=plan.name or "",
         kind=plan.type or "",
         phase="" if plan.phase is None else str(plan.phase),
-        description=_cut(plan.description or "", detail),
+        description=detail.cut(plan.description or ""),
         status=str(state.status).replace("_", " "),
         says=state.says,
         tone=tone(state),
@@ -212,7 +133,7 @@ def build_card(
         answer="" if results.stub else meaning.answer(state),
         told=() if results.stub else tuple(_told_apart(state, results, detail)),
         subs=tuple(
-            _sub(state, sub, attempts.get(sub.id, ()), detail, pictures) for sub in subs[: detail.subs]
+            build_sub(state, sub, attempts.get(sub.id, ()), detail, pictures) for sub in subs[: detail.subs]
         ),
         more_subs=max(len(subs) - detail.subs, 0),
         rows=detail.rows,
@@ -221,7 +142,7 @@ def build_card(
         more_attempts=max(_repeated(state) - detail.attempts, 0),
         prose=tuple(findings.claims(state)),
         steps=() if detail.rows or results.stub else tuple(findings.next_steps(state)),
-        audit=tuple((kind, _cut(text, detail)) for kind, text in audit if kind == "moved" or not detail.rows),
+        audit=tuple((kind, detail.cut(text)) for kind, text in audit if kind == "moved" or not detail.rows),
         provenance=() if detail.rows else tuple(_provenance(state, detail)),
         links=tuple(_links(layout, plan.id)),
         folder=os.path.relpath(folder, layout.base).replace(os.sep, "/"),
@@ -238,14 +159,9 @@ def _told_apart(
         "Caveats": () if detail.rows else meaning.caveats(state),
     }
     for title, texts in lists.items():
-        found = tuple(_cut(text, detail) for text in texts)
+        found = tuple(detail.cut(text) for text in texts)
         if found:
             yield title, found
-
-
-def _cut(text: str, detail: Detail) -> str:
-    flat = text.strip()
-    return flat if len(flat) <= detail.texts else f"{flat[: detail.texts - 1]}…"
 
 
 def _measured(state: ExperimentState, results: Results, detail: Detail) -> Iterator[Measured]:
@@ -264,7 +180,7 @@ def _measured(state: ExperimentState, results: Results, detail: Detail) -> Itera
             target=tier_text(criterion, criterion.target),
             acceptable=tier_text(criterion, criterion.acceptable),
             failure=failure_text(criterion),
-            sentence=_cut(sentence, detail),
+            sentence=detail.cut(sentence),
             bar=bar(criterion, result),
         )
 
@@ -337,152 +253,3 @@ def _links(layout: Layout, experiment: str) -> Iterator[tuple[str, str]]:
     ):
         if file.is_file():
             yield text, os.path.relpath(file, layout.base).replace(os.sep, "/")
-
-
-# --- one sub-experiment -----------------------------------------------------------------------
-
-
-def _sub(
-    state: ExperimentState,
-    sub: SubState,
-    attempts: Sequence[AttemptRecord],
-    detail: Detail,
-    pictures: Pictures,
-) -> SubCard:
-    planned = state.plan.sub_experiments[sub.id]
-    numbers = list(_numbers(state, sub))
-    found, missing = _curves(sub, attempts, pictures.layout, detail) if detail.charts else ([], False)
-    return SubCard(
-        id=sub.id,
-        name=planned.name or "",
-        objective=_cut(planned.objective or "", detail),
-        status=str(sub.status),
-        reason=_cut(sub.reason, detail),
-        told=() if detail.rows else tuple(_told(current, sub, detail) for current in sub.currents),
-        finding=_cut(sub.reason or next((c.finding for c in sub.currents if c.finding), ""), detail),
-        numbers=tuple(numbers[: detail.metrics]),
-        more_numbers=max(len(numbers) - detail.metrics, 0),
-        curves=tuple(found[: detail.charts]),
-        more_curves=max(len(found) - detail.charts, 0),
-        more_lines=max(len(sub.currents) - _OVERLAID, 0) if found else 0,
-        no_journal=missing,
-        artifacts=() if detail.rows else tuple(pictures.of(state.plan.id, sub)),
-    )
-
-
-def _told(current: Current, sub: SubState, detail: Detail) -> Told:
-    return Told(
-        label=current.label if len(sub.currents) > 1 else "",
-        ended=tuple(ended(current)),
-        hints=tuple((hint.cause, hint.fix, hint.snippet, more_of(hint)) for hint in current.hints),
-        said=(*declared(current), *_paragraphs(_cut(current.finding, detail))),
-    )
-
-
-def _paragraphs(text: str) -> Iterator[Block]:
-    return (Paragraph((part,)) for part in text.split("\n\n") if part.strip())
-
-
-def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, bool]]:
-    """Each metric, those that criteria look at first; of several attempts their values in a row."""
-    judged = {
-        c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
-        for c in state.plan.success_criteria.values()
-    }
-    names = dict.fromkeys(name for current in sub.currents for name in current.metrics)
-    for name in sorted(names, key=lambda name: name not in judged):
-        values = [(c, number(c.metrics.get(name))) for c in sub.currents]
-        if any(value is not None for _current, value in values):
-            texts = [
-                f"{_which(current)}{number_text(value, judged.get(name, ()))}"
-                for current, value in values[:_VALUES]
-            ]
-            more = f" and {len(values) - _VALUES} more" if len(values) > _VALUES else ""
-            yield name, f"{_mean_of(sub, values)}{'; '.join(texts)}{more}", name in judged
-        elif len(sub.currents) == 1 and isinstance(word := sub.currents[0].metrics[name], str | bool):
-            yield name, str(word)[:_WORD], name in judged
-
-
-def _mean_of(sub: SubState, values: Sequence[tuple[Current, float | int | None]]) -> str:
-    """``mean 0.942 (SD 0.008): ``: of the seeds of one variant."""
-    numbers = [as_float(value) for _current, value in values if value is not None]
-    one = len({current.variant for current in sub.currents}) == 1 and sub.currents[0].seed is not None
-    return f"mean {mean_text(numbers)}: " if one and len(numbers) > 1 else ""
-
-
-def _which(current: Current) -> str:
-    """``lr=0.1, seed 2: ``: which of several attempts a value is of; empty where there is only one."""
-    parts = [current.variant] if current.variant is not None else []
-    parts += [f"seed {current.seed}"] if current.seed is not None else []
-    return f"{', '.join(parts)}: " if parts else ""
-
-
-def _curves(
-    sub: SubState,
-    attempts: Sequence[AttemptRecord],
-    layout: Layout,
-    detail: Detail,
-) -> tuple[list[Curve], bool]:
-    """Return the curves of the attempts that count and of the latest others; whether a journal is missing."""
-    counting = {c.attempt for c in sub.currents}
-    chosen = [a for a in attempts if a.key.sequence in counting][:_OVERLAID]
-    others = [a for a in attempts if a.key.sequence not in counting]
-    room = _OVERLAID - len(chosen)
-    chosen += others[len(others) - room :] if 0 < room < len(others) else others if room > 0 else []
-    found: dict[str, list[tuple[str, bool, curves.Logged]]] = {}
-    missing = False
-    for record in sorted(chosen, key=lambda a: a.key.sequence):
-        logged = curves.read_logged(layout.attempt(record.key))
-        missing = missing or (logged is None and bool(record.logged) and record.key.sequence in counting)
-        for name, values in (logged or {}).items():
-            if len(values.values) > 1:
-                text = _line_name(record.key)
-                found.setdefault(name, []).append((text, record.key.sequence in counting, values))
-    return [curves.curve(name, lines, buckets=detail.buckets) for name, lines in found.items()], missing
-
-
-def _line_name(key: AttemptKey) -> str:
-    which = [key.variant] if key.variant is not None else []
-    which += [f"seed {key.seed}"] if key.seed is not None else []
-    return f"{', '.join(which)} (attempt {key.sequence})" if which else f"attempt {key.sequence}"
-
-
-class Pictures:
-    """Previews of artifacts, as long as there is room for images."""
-
-    def __init__(self, layout: Layout) -> None:
-        """Start with all the room that a page has."""
-        self.layout = layout
-        self._left = _IMAGES
-
-    def of(self, experiment: str, sub: SubState) -> Iterator[Preview]:
-        """Yield the artifacts of the attempts that count."""
-        for current in sub.currents:
-            for artifact in current.artifacts:
-                found = preview(
-                    artifact, self._file(experiment, current, artifact.path), images_left=self._left
-                )
-                self._left -= len(found.image)
-                yield replace(found, whose=current.label if len(sub.currents) > 1 else "")
-
-    def _file(self, experiment: str, current: Current, path: str) -> Path | None:
-        """Return the published file, or the attempt's own; None where that would be somebody else's."""
-        root = self.layout.experiment(experiment)
-        published = root / path
-        if not _is_file(published) and current.attempt is not None:
-            prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
-            key = AttemptKey(experiment, current.sub_experiment, current.attempt)
-            published = self.layout.attempt(key) / f"{ARTIFACTS}{path[len(prefix) :]}"
-        # What a results file or a link says may lead anywhere.
-        try:
-            inside = published.resolve().is_relative_to(root.resolve())
-        except (OSError, ValueError):  # a loop of links, or a path that no file can have
-            return None
-        return published if inside and stays_inside(path) else None
-
-
-def _is_file(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except (OSError, ValueError):
-        return False

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_exprunner import files, reporting
 from pytest_exprunner.errors import ExprunnerError
-from pytest_exprunner.report_cards import DETAILS
+from pytest_exprunner.report_detail import DETAILS
 from pytest_exprunner.reporting import Beside
 from pytest_exprunner.study import Study
 

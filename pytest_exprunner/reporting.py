@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pytest_exprunner import findings
 from pytest_exprunner.advice import Action, Known, advise
 from pytest_exprunner.render.picture import Picture, draw
-from pytest_exprunner.report_cards import DETAILS, Card, Detail, Pictures, build_card, tone
+from pytest_exprunner.report_cards import Card, build_card, tone
+from pytest_exprunner.report_detail import DETAILS, Detail
+from pytest_exprunner.report_pictures import Pictures
 from pytest_exprunner.state import GateResult, Results
 from pytest_exprunner.study import Study
 

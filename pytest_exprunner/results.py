@@ -22,6 +22,7 @@ from pytest_exprunner.records import (
     CriterionResult,
     Status,
     samples_text,
+    which,
 )
 from pytest_exprunner.state import Current, Earlier, ExperimentState, Past, SubState
 from pytest_exprunner.values import encode
@@ -133,19 +134,15 @@ def _sub_entry(state: ExperimentState, sub: SubState) -> dict[str, Any]:
         "status": str(sub.status),
         "finding": "\n".join(f"{c.label}: {c.finding}" for c in sub.currents if c.finding),
         "metrics": {
-            f"{name}{_of_which(c)}": value for c in sub.currents for name, value in c.metrics.items()
+            f"{name}[{which(c.variant, c.seed)}]": value
+            for c in sub.currents
+            for name, value in c.metrics.items()
         },
         "artifacts": [artifact.path for c in sub.currents for artifact in c.artifacts],
         "variants": [
             {"variant": c.variant, "seed": c.seed, **_current_entry(state, c)} for c in sub.currents
         ],
     }
-
-
-def _of_which(current: Current) -> str:
-    """``[lr=0.1]``, ``[seed 2]``: what tells attempts of one sub-experiment apart, after a metric."""
-    parts = [current.variant, None if current.seed is None else f"seed {current.seed}"]
-    return f"[{', '.join(part for part in parts if part is not None)}]"
 
 
 def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:

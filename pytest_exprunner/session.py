@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_exprunner import files, gates, journal, manifest, provenance, registering, resume
+from pytest_exprunner import files, gates, journal, manifest, provenance, resume, unfinished
 from pytest_exprunner.attempt import Attempt
+from pytest_exprunner.attempt_specs import EXPLORATORY, Specs, unplanned
 from pytest_exprunner.criteria import evaluate_alone
 from pytest_exprunner.devices import leased
 from pytest_exprunner.diagnose import diagnose
 from pytest_exprunner.errors import ResourceError, ResultsError, count, os_reason
 from pytest_exprunner.executors.away import Away, Begun
-from pytest_exprunner.fold import ASKED_SEEDS, Pending, current_of, deciding, of_seed
+from pytest_exprunner.fold import Pending, current_of, deciding, of_seed
 from pytest_exprunner.following import announce
 from pytest_exprunner.gates import Action, Decision
 from pytest_exprunner.inputs import Inputs
@@ -29,13 +30,12 @@ from pytest_exprunner.judging import (
     judge_experiment,
     judge_gate,
 )
-from pytest_exprunner.layout import ARTIFACTS, Layout
+from pytest_exprunner.layout import Layout
 from pytest_exprunner.location import study_root
 from pytest_exprunner.lock import RunLock
 from pytest_exprunner.measuring import reading_of
-from pytest_exprunner.plan import Experiment, SubExperiment
+from pytest_exprunner.plan import SubExperiment
 from pytest_exprunner.plan_file import LoadedPlan
-from pytest_exprunner.plan_model import KEY_ALIAS
 from pytest_exprunner.publication import Publication
 from pytest_exprunner.publishing import Publisher
 from pytest_exprunner.records import (
@@ -44,7 +44,6 @@ from pytest_exprunner.records import (
     CriterionResult,
     Failure,
     Hint,
-    RunSpec,
     Status,
     dump_record,
     parse_record,
@@ -53,7 +52,7 @@ from pytest_exprunner.render.hints import hint_lines
 from pytest_exprunner.render.terminal import Summary
 from pytest_exprunner.results import Reader
 from pytest_exprunner.resume import Resumption
-from pytest_exprunner.run_progress import ENDED, RunProgress
+from pytest_exprunner.run_progress import ENDED, RunProgress, Slot
 from pytest_exprunner.scan import Handler
 from pytest_exprunner.selected import Selected, SharedRun
 from pytest_exprunner.settings import Settings
@@ -66,7 +65,6 @@ from pytest_exprunner.values import Plain
 if TYPE_CHECKING:
     from pytest_exprunner.auditing import Audit
 
-EXPLORATORY = "exploratory"
 _LAST_LINES = 10
 _STOPPED = 2.0  # seconds that trackers get where somebody waits for the run to end
 
@@ -103,9 +101,9 @@ class ExperimentSession:
         self._progress = RunProgress(self.run)
         self._provenance: Mapping[str, Plain] = shared.provenance if shared else {}
         self._settled: set[str] = set()
-        self._digests: dict[str, dict[str, str]] = {}
+        self._specs = Specs(plan, settings, self.run)
         self._latest: Attempt | None = None
-        self._assigned: dict[tuple[str, str | None, int | None], int] = {}
+        self._assigned: dict[Slot, int] = {}
         self._elsewhere = self._begun_elsewhere() if settings.resume else {}
         self._reserved = {slot: begun.job.sequence for slot, begun in self._elsewhere.items()}
         self.started = False
@@ -145,10 +143,10 @@ class ExperimentSession:
             self._publication.publisher.prepare()
             self.share()
             stands = not self._take_lock() and stands
-            self._sweep()
+            unfinished.sweep(self.layout, self.study, self._progress.touched, self._inputs.folders)
             for experiment in self._progress.touched:
                 self.layout.experiment(experiment).mkdir(parents=True, exist_ok=True)
-            self._mark_pending()
+            unfinished.mark(self.study, self.layout, self.run, self._pending())
             # Where there are no results yet, nothing could pass for a result of this run.
             stale = [e for e in self._progress.touched if self.layout.results_of(e).exists()]
             if stale and not stands:
@@ -188,19 +186,6 @@ class ExperimentSession:
             return contextlib.nullcontext(())
         return leased(number, self.settings.devices, self.layout.lock_folder / "devices")
 
-    def _sweep(self) -> None:
-        """Remove what killed runs have left half-written: nobody else is at work here now."""
-        layout = self.layout
-        manifest.sweep(layout.runs)
-        files.sweep([layout.base, layout.experiments, layout.state])
-        files.sweep([layout.runs, *self._inputs.folders])
-        for experiment in self._progress.touched:
-            folder = layout.experiment(experiment)
-            files.sweep([folder])
-            files.sweep([folder / ARTIFACTS], deep=True)
-            attempts = (a for known in self.study.attempts(experiment).values() for a in known)
-            files.sweep([layout.attempt(a.key) for a in attempts if a.finished_at is None], deep=True)
-
     def snapshot(self) -> None:
         """Remember the code of this moment, right after it was imported."""
         if not self.settings.stub:
@@ -234,25 +219,9 @@ class ExperimentSession:
                 files.replace(file, data)
                 self._provenance = {**self._provenance, "diff": name}
 
-    def _mark_pending(self) -> None:
-        pending = self._pending()
-        self.study.set_pending(self.run, pending)
-        manifest.write(self.layout.runs, self.run, pending)
-
     def _pending(self) -> dict[str, list[Pending]]:
-        """Return what was selected and has not ended, with why it cannot begin where that is known."""
-        pending: dict[str, list[Pending]] = {}
-        for item in self._progress.selected:
-            after = self.study.last_sequence(item.experiment, item.sub_experiment)
-            if item.slot in self._reserved:
-                after = self._reserved[item.slot] - 1  # what comes home is what is waited for
-            blocked = self._progress.blocked.get(item.slot, "")
-            record = Pending(
-                item.sub_experiment, item.variant, item.seed, after, self.run, blocked, self.settings.resume
-            )
-            if not self._progress.is_recorded(self.study, item):
-                pending.setdefault(item.experiment, []).append(record)
-        return pending
+        resumed = self.settings.resume
+        return unfinished.pending_of(self.study, self._progress, self._reserved, resumed=resumed)
 
     @property
     def leads(self) -> bool:
@@ -289,7 +258,7 @@ class ExperimentSession:
         subs = [of_seed(self.study.sub(sub), item.seed) for sub in needs]
         return gates.decide(self.plan, item.experiment, states, self.settings.level, subs)
 
-    def _begun_elsewhere(self) -> dict[tuple[str, str | None, int | None], Begun]:
+    def _begun_elsewhere(self) -> dict[Slot, Begun]:
         """Return what an earlier run has begun elsewhere and nobody has brought home."""
         pending = Away(self.layout).pending()
         return {(begun.job.sub_experiment, begun.job.variant, begun.job.seed): begun for begun in pending}
@@ -315,7 +284,7 @@ class ExperimentSession:
         needs = self._upstream(experiment.sub_experiments[item.sub_experiment], item.seed)
         inputs = self._inputs.of(experiment.sub_experiments[item.sub_experiment], params)
         self._inputs.keep(inputs)
-        spec = self._spec(item, experiment, needs.used(), inputs)
+        spec = self._specs.of(item, experiment, self._provenance, needs.used(), inputs)
         self._latest = Attempt(self.layout, spec, experiment, params, watch, needs, after)
         return self._latest
 
@@ -374,45 +343,10 @@ class ExperimentSession:
         if not self._provenance:
             self._publication.publisher.prepare()
             self._provenance = provenance.capture(self.settings.project_root, self.layout.root)
-        sub = SubExperiment.model_validate({KEY_ALIAS: item.sub_experiment})
-        experiment = Experiment.model_construct(
-            id=EXPLORATORY, sub_experiments={sub.id: sub}, success_criteria={}, replaces=()
-        )
-        spec = self._spec(item, experiment, {}, {})
-        return Attempt(layout, spec, experiment, params, watch, self._upstream(sub))
-
-    def _spec(
-        self,
-        item: Selected,
-        experiment: Experiment,
-        upstream: Mapping[str, int],
-        inputs: Mapping[str, Plain],
-    ) -> RunSpec:
-        if experiment.id not in self._digests:
-            self._digests[experiment.id] = registering.terms(self.plan, experiment)
-        options: dict[str, Plain] = {"level": str(self.settings.level)}
-        if self.settings.ignore_dependencies:
-            options["ignore_dependencies"] = True
-        if self.settings.seeds is not None:
-            options[ASKED_SEEDS] = self.settings.seeds
-        return RunSpec(
-            experiment=experiment.id,
-            sub_experiment=item.sub_experiment,
-            variant=item.variant,
-            seed=item.seed,
-            run=self.run,
-            nodeid=item.nodeid,
-            rng_seed=provenance.seed_for(experiment.id, item.sub_experiment, item.variant, None)
-            if item.seed is None
-            else item.seed,
-            stub=self.settings.stub,
-            variants=item.variants,
-            registered=self._digests[experiment.id],
-            options=options,
-            provenance=self._provenance,
-            upstream=upstream,
-            inputs=inputs,
-        )
+        experiment = unplanned(item)
+        needs = self._upstream(experiment.sub_experiments[item.sub_experiment])
+        spec = self._specs.of(item, experiment, self._provenance)
+        return Attempt(layout, spec, experiment, params, watch, needs)
 
     def stands(self, item: Selected, params: Mapping[str, Any]) -> bool:
         """Tell whether a stored attempt stands for an item, before anything has been run."""
@@ -539,7 +473,7 @@ class ExperimentSession:
         what = f"{item.label} failed"
         hints: Sequence[Hint] = ()
         if own[-1].finished_at is None:
-            spec = self._spec(item, self.plan.experiments[item.experiment], {}, {})
+            spec = self._specs.of(item, self.plan.experiments[item.experiment], self._provenance)
             failure = Failure("ProcessLost", cause, stacks)
             hints = diagnose(failure)
             text = ""
@@ -632,8 +566,8 @@ class ExperimentSession:
             # What was stopped in another process has been noted there, and no report told of it.
             open_ = (i for i in self._progress.selected if not self._progress.is_recorded(self.study, i))
             self.study.reread((), {item.sub_experiment for item in open_})
-            self._mark_pending()
-            self._drop_superseded()
+            unfinished.mark(self.study, self.layout, self.run, self._pending())
+            unfinished.drop_superseded(self.study, self.layout, self._progress)
             everything = (*self._progress.touched, *self._comparing())
             self._publication.now(self.study, everything, durable=True)
         except OSError as error:
@@ -666,21 +600,6 @@ class ExperimentSession:
         except OSError as error:
             self.damage.append(f"{what}: {os_reason(error)}")
 
-    def _drop_superseded(self) -> None:
-        """Remove from earlier runs' manifests what has been run, or selected, since."""
-        for run, pending in list(self.study.runs.items()):
-            if run == self.run:
-                continue
-            left = {
-                experiment: [item for item in items if self._still_pending(experiment, item)]
-                for experiment, items in pending.items()
-            }
-            kept = {experiment: items for experiment, items in left.items() if items}
-            # Of a run whose every item was replayed before it was killed, nothing is pending to begin with.
-            if left != pending or not kept:
-                self.study.set_pending(run, kept)
-                manifest.write(self.layout.runs, run, kept)
-
     def durations(self, selected: Sequence[Selected]) -> list[float]:
         """Return how long each of them took when it last completed; 0 where it never did."""
         found = []
@@ -689,14 +608,6 @@ class ExperimentSession:
             own = [a for a in known if a.key.slot == item.slot[1:] and a.status is Status.COMPLETED]
             found.append(own[-1].duration_s or 0.0 if own else 0.0)
         return found
-
-    def _still_pending(self, experiment: str, item: Pending) -> bool:
-        if experiment not in self.plan.experiments:
-            return False
-        if any(i.experiment == experiment and i.slot == item.slot for i in self._progress.selected):
-            return False
-        attempts = self.study.attempts(experiment).get(item.sub_experiment, ())
-        return not any(a.key.sequence > item.after and a.key.slot == item.slot[1:] for a in attempts)
 
     def summary(self) -> Summary:
         """Return what the end of the run shows."""

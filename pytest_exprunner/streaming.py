@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pytest_exprunner.attempt_specs import EXPLORATORY
 from pytest_exprunner.collecting import SELECTED
 from pytest_exprunner.errors import ExprunnerError
 from pytest_exprunner.event_lines import EventLines, into_file, into_standard_output
@@ -24,7 +25,7 @@ from pytest_exprunner.records import AttemptRecord, parse_record
 from pytest_exprunner.render import events
 from pytest_exprunner.render.terminal import gates_to_show
 from pytest_exprunner.selected import Selected
-from pytest_exprunner.session import EXPLORATORY, ExperimentSession
+from pytest_exprunner.session import ExperimentSession
 from pytest_exprunner.ticking import Ticking
 from pytest_exprunner.values import text
 

@@ -102,9 +102,6 @@ class Criterion(Model):
                     f"tiers out of order for '{self.better}': {better} {getattr(self, better)}, {worse} "
                     f"{getattr(self, worse)}; expected target, acceptable, failure from best to worst",
                 )
-        low, high = self.bounds or (None, None)
-        if low is not None and high is not None and low >= high:
-            raise refuse("bounds", f"bounds [{low}, {high}] are out of order; expected [lowest, highest]")
         return self
 
     def _implied(self) -> Direction | None:

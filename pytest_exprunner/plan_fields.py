@@ -107,6 +107,9 @@ def _seeds(value: object) -> object:
 def _bounds(value: object) -> object:
     if not isinstance(value, list) or len(value) != len(("lowest", "highest")):
         raise refuse("bounds", f"{quoted(value)} is no pair of bounds; expected [lowest, highest]")
+    low, high = value
+    if type(low) in {int, float} and type(high) in {int, float} and low >= high:
+        raise refuse("bounds", f"bounds [{low}, {high}] are out of order; expected [lowest, highest]")
     return tuple(value)
 
 

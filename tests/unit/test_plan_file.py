@@ -669,7 +669,7 @@ _CRITERION = "experiments.x1.success_criteria.iou"
         ),
         (
             "target: 1, bounds: [1, 0]",
-            f"5:12: {_CRITERION}: bounds [1, 0] are out of order; expected [lowest, highest]",
+            f"5:32: {_CRITERION}.bounds: bounds [1, 0] are out of order; expected [lowest, highest]",
         ),
         (
             "target: 1, bounds: [0, x]",

@@ -72,7 +72,7 @@ def main() -> None:
     except click.UsageError as error:
         _fail(f"{error.format_message()} (exprunner --help shows the commands)")
     except (click.ClickException, click.Abort) as error:
-        _fail(str(error) or "aborted")
+        _fail(str(error) or "stopped")
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
 

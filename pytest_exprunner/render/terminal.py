@@ -139,7 +139,8 @@ def gates_to_show(summary: Summary) -> list[GateResult]:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return "  ".join(f"{name}: {number}" for name, number in counts.items())
+    shown = "  ".join(f"{name}: {number}" for name, number in counts.items())
+    return f"{shown} (--exp-resume goes on)" if counts.get("Unfinished") else shown
 
 
 def _experiment(state: ExperimentState, summary: Summary, verbosity: int, width: int) -> Iterator[Line]:

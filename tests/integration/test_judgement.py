@@ -885,7 +885,10 @@ def test_stopping_at_the_first_failure(study: Study, argument: str) -> None:
     study.handlers(returns(0.1, "e_x1_1") + returns(0.95, "e_x1_2"))
     run = study.pytest("experiments/", argument)
     assert run.code in {1, 2}, run.text
-    assert "Completed: 1  Failed: 0  Skipped: 0  Blocked: 0  No handler: 0  Unfinished: 1" in run.out
+    assert (
+        "Completed: 1  Failed: 0  Skipped: 0  Blocked: 0  No handler: 0  Unfinished: 1 (--exp-resume goes on)\n"
+        in run.out
+    )
     results = study.results()
     assert results["recommendation"] != "proceed"
     assert results["results"]["experiments"]["e_x1_2"]["status"] == "in_progress"

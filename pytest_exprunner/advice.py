@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_exprunner.assessment import miss_text
+from pytest_exprunner.diagnose import place_of
 from pytest_exprunner.errors import count
 from pytest_exprunner.gates import decide
 from pytest_exprunner.intervals import seeds_to_settle
@@ -125,8 +126,9 @@ def _marked(known: Known, *ids: str, more: str = "") -> str:
 def _repair(sub: SubState, known: Known) -> Action:
     failed = [current for current in sub.currents if current.status is Status.FAILED]
     which = failed[0].label if len(failed) == 1 else f"{count(len(failed), 'attempt')} of {sub.id}"
+    broke = next((place for c in failed if c.error and (place := place_of(c.error))), "")
     why = f"{which} failed: {sub.reason or 'nothing tells why'}; mend "
-    why += f"{known.handlers[sub.id]}, then run it again"
+    why += f"{broke or known.handlers[sub.id]}, then run it again"
     return Action("repair", sub.id, _marked(known, sub.id), why)
 
 

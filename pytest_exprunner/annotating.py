@@ -13,9 +13,10 @@ import pytest
 
 from pytest_exprunner import calling, github
 from pytest_exprunner.collecting import Collecting
+from pytest_exprunner.diagnose import place_of
 from pytest_exprunner.github import Annotation
 from pytest_exprunner.items import BLOCKED, JUDGED, RECORD, REPLAYED, printable
-from pytest_exprunner.records import AttemptRecord, CriterionResult, Status
+from pytest_exprunner.records import AttemptRecord, CriterionResult, Failure, Status
 from pytest_exprunner.render import markdown, step_summary
 from pytest_exprunner.render.step_summary import Failed
 from pytest_exprunner.scan import Handler
@@ -145,7 +146,7 @@ class AnnotateHooks:
         for item in session.selected:
             record = session.record_of(item)
             if record is not None and record.status is Status.FAILED and record.error is not None:
-                yield self._at(item.sub_experiment, "error", f"{item.label} failed", record.error.line)
+                yield self._broke(item.sub_experiment, f"{item.label} failed", record.error)
         summary = session.summary()
         states = [summary.results.experiments[name] for name in summary.touched]
         if not session.settings.stub:
@@ -178,6 +179,14 @@ class AnnotateHooks:
         sub = result.decided_by.partition("[")[0].partition(" seed ")[0]
         return self._at(sub, level, title, explain(state.plan.success_criteria[result.name], result))
 
+    def _broke(self, sub: str, title: str, failure: Failure) -> Annotation:
+        """Point to the line of the project that raised, where the traceback tells it."""
+        path, _colon, line = place_of(failure).rpartition(":")
+        if not path:
+            return self._at(sub, "error", title, failure.line)
+        file = self._in_repository(self._config.invocation_params.dir / path)
+        return Annotation("error", title, failure.line, file, int(line))
+
     def _at(self, sub: str, level: Any, title: str, words: str) -> Annotation:
         handler = self._handlers.get(sub)
         if handler is None:
@@ -185,8 +194,10 @@ class AnnotateHooks:
         return Annotation(level, title, words, self._place(handler), handler.line)
 
     def _place(self, handler: Handler) -> str:
-        """Return a handler's file as the repository knows it."""
-        file = self._config.rootpath / handler.file
+        return self._in_repository(self._config.rootpath / handler.file)
+
+    def _in_repository(self, file: Path) -> str:
+        """Return a file as the repository knows it."""
         workspace = os.environ.get("GITHUB_WORKSPACE")
         for base in (workspace and Path(workspace), self._config.rootpath):
             if base and file.is_relative_to(base):

@@ -198,13 +198,13 @@ def test_without_a_plan_nothing_is_said(study: Study) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("-n2",)])
 def test_annotations(study: Study, arguments: tuple[str, ...]) -> None:
-    """Failures and unmet criteria are errors at the handler, what is borderline is a warning."""
+    """Failures are errors where they were raised, unmet criteria at the handler; borderline ones warn."""
     study.plan(TWO)
     study.handlers(HANDLERS)
     run = on_github(study, *arguments, GITHUB_WORKSPACE=str(study.root.parent))
     place = f"file={study.root.name}/experiments/handlers.py"
     assert [line for line in run.out.splitlines() if is_command(line)] == [
-        f"::error {place},line=5,title=e_x1_2 failed::ValueError: no data, none: 50%25",
+        f"::error {place},line=6,title=e_x1_2 failed::ValueError: no data, none: 50%25",
         f"::error {place},line=1,title=x1-first%3A accuracy is not met::"
         "accuracy of 0.600 is below the 0.80 acceptable threshold by 0.200.",
         f"::warning {place},line=12,title=x3-near%3A f2 is borderline::f2 of 0.805 is above the 0.80 "

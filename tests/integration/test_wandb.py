@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -231,7 +232,8 @@ def kill_tree(pid: int) -> None:
 
     process = psutil.Process(pid)
     for each in [process, *process.children(recursive=True)]:
-        each.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # one ends when its parent does
+            each.kill()
 
 
 def test_the_guide(study: Study) -> None:

@@ -17,6 +17,7 @@ from pytest_exprunner.errors import count
 from pytest_exprunner.gates import decide
 from pytest_exprunner.intervals import seeds_to_settle
 from pytest_exprunner.noticing import mixed_code
+from pytest_exprunner.plan import with_at_least
 from pytest_exprunner.plan_criterion import Criterion, split_source
 from pytest_exprunner.records import CriterionResult, GateState, Recommendation, Status, Verdict
 from pytest_exprunner.state import Current, ExperimentState, GateResult, Results, SubState
@@ -77,14 +78,14 @@ def _about(state: ExperimentState, results: Results, known: Known) -> Iterator[A
     yield from _ready(state, results, known)
     yield from _mixed(state, known)
     yield from _unpaired(state, results, known)
-    yield from _borderline(state, known)
+    yield from _borderline(state, results, known)
     yield from _decisions(state, results)
 
 
 def _mixed(state: ExperimentState, known: Known) -> Iterator[Action]:
     """Attempts that are judged together and were not made by the same code."""
     for sub in state.subs.values():
-        if sub.status is Status.COMPLETED and mixed_code(sub):
+        if sub.status is Status.COMPLETED and mixed_code(sub) and sub.id not in known.without_handler:
             asked = max(current.asked for current in sub.currents)
             more = f" --exp-seeds {asked}" if asked else ""
             why = f"the attempts of {sub.id} that count were not made by the same code; run them all again"
@@ -92,15 +93,27 @@ def _mixed(state: ExperimentState, known: Known) -> Iterator[Action]:
 
 
 def _unpaired(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
-    """What has other seeds than what it is compared with, seed by seed."""
+    """What has seeds that what it is compared with, seed by seed, has not."""
     for name, (sub, base) in _without_pair(state, results).items():
-        seeds = max(len({current.seed for current in side.currents}) for side in (sub, base))
-        command = _marked(known, sub.id, base.id, more=f" --exp-resume --exp-seeds {seeds}")
-        yield Action("seeds", sub.id, command, f"{name} was not measured: {state.criteria[name].reason}")
+        if {sub.id, base.id} & known.without_handler.keys():
+            continue
+        why = f"{name} was not measured: {state.criteria[name].reason}"
+        number = _seeds_for_both(results, sub, base)
+        if number is None:
+            yield Action("seeds", sub.id, None, f"{why}; give both the same seeds in the plan")
+        else:
+            yield Action("seeds", sub.id, _marked(known, sub.id, base.id, more=f" --exp-seeds {number}"), why)
+
+
+def _seeds_of(sub: SubState) -> set[int | None]:
+    return {current.seed for current in sub.currents}
 
 
 def _without_pair(state: ExperimentState, results: Results) -> dict[str, tuple[SubState, SubState]]:
-    """Return criteria that are not measured because seeds differ, with the two sub-experiments."""
+    """Return criteria that are not measured because seeds differ, with the two sub-experiments.
+
+    A baseline without a seed pairs with every seed.
+    """
     found = {}
     for name, criterion in state.plan.success_criteria.items():
         base = criterion.baseline.sub_experiment if criterion.baseline else None
@@ -111,10 +124,18 @@ def _without_pair(state: ExperimentState, results: Results) -> dict[str, tuple[S
             sides = (sub, results_of(results, base))
             reported = any(criterion.metric_name in current.metrics for current in sub.currents)
             ended = all(side.status is Status.COMPLETED for side in sides)
-            first, second = ({current.seed for current in side.currents} for side in sides)
-            if decides and reported and ended and first != second:
+            seeds, others = map(_seeds_of, sides)
+            if decides and reported and ended and None not in others and not seeds <= others:
                 found[name] = sides
     return found
+
+
+def _seeds_for_both(results: Results, sub: SubState, base: SubState) -> int | None:
+    """Return the number of seeds to ask for that gives both the same; None where no number does."""
+    number = max(len(_seeds_of(side)) for side in (sub, base))
+    planned = (results.plan.owner(side.id).sub_experiments[side.id].seeds for side in (sub, base))
+    own, others = (set(with_at_least(seeds, number)) for seeds in planned)
+    return number if own <= others else None
 
 
 def _marked(known: Known, *ids: str, more: str = "") -> str:
@@ -235,20 +256,22 @@ def _why_now(state: ExperimentState, able: Sequence[str]) -> str:
     return f"{sentence_list(able)} {verb} not been run, and nothing is in the way{ground}"
 
 
-def _borderline(state: ExperimentState, known: Known) -> Iterator[Action]:
+def _borderline(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
     """What seeds would settle, and what they would not."""
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
         if result.borderline and result.decided_by and criterion.severity != "info":
             sub = split_source(result.decided_by.partition(" seed ")[0])[0]
             if sub in state.subs and sub not in known.without_handler:
-                yield _more_seeds(criterion, result, _compared(sub, criterion), known)
+                yield _more_seeds(criterion, result, _compared(sub, criterion, results), known)
 
 
-def _compared(sub: str, criterion: Criterion) -> tuple[str, ...]:
-    """Return a sub-experiment, and the one whose seeds it is compared with where that is another."""
+def _compared(sub: str, criterion: Criterion, results: Results) -> tuple[str, ...]:
+    """Return a sub-experiment, and the one that it is compared with seed by seed where there is one."""
     base = criterion.baseline.sub_experiment if criterion.baseline else None
-    return (sub,) if base in (None, sub) else (sub, base)
+    if base in (None, sub) or None in _seeds_of(results_of(results, base)):
+        return (sub,)
+    return (sub, base)
 
 
 def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, ...], known: Known) -> Action:
@@ -257,15 +280,15 @@ def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, 
     where += tier_text(criterion, criterion.deciding)
     estimate = estimate_of(result)
     if estimate is None or not result.method.endswith("seeds"):
-        command = _marked(known, *subs, more=f" --exp-resume --exp-seeds {_A_FEW_SEEDS}")
+        command = _marked(known, *subs, more=f" --exp-seeds {_A_FEW_SEEDS}")
         return Action("seeds", sub, command, f"{where}, in one run; several seeds give it an interval")
     more = seeds_to_settle(estimate, criterion.deciding)
     if more is None and result.n < _ENOUGH_SEEDS:
-        command = _marked(known, *subs, more=f" --exp-resume --exp-seeds {_ENOUGH_SEEDS}")
+        command = _marked(known, *subs, more=f" --exp-seeds {_ENOUGH_SEEDS}")
         return Action("seeds", sub, command, f"{where}; with {result.n} seeds the mean itself is uncertain")
     if more is None:
         return Action("decide", sub, None, f"{where}; more seeds would hardly settle it, a person has to")
-    command = _marked(known, *subs, more=f" --exp-resume --exp-seeds {result.n + more}")
+    command = _marked(known, *subs, more=f" --exp-seeds {result.n + more}")
     at = f"about {count(more, 'more seed')} beside the {result.n} would settle it, at this spread"
     return Action("seeds", sub, command, f"{where}; {at}")
 

@@ -184,7 +184,13 @@ def made_sendable(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 def _sendable(value: object) -> object:
-    return value if type(value) in {int, float, bool, type(None)} else text(value)
+    if type(value) is list:
+        return [_sendable(item) for item in value]
+    if type(value) is tuple:
+        return tuple(_sendable(item) for item in value)
+    if type(value) is dict:
+        return {_sendable(key): _sendable(item) for key, item in value.items()}
+    return value if type(value) in {int, float, bool, bytes, type(None)} else text(value)
 
 
 def capped(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -400,16 +400,17 @@ class ControllerHooks:
         if item is not None:
             hints = Hinting(node.config, node.config.hook)
             record, words = self._session.lost(item, nodeid, _cause(node), diagnose=hints)
-            self._lost[nodeid] = record, "\n".join([words, *hints.remarks()])
+            self._lost[nodeid] = record, "\n".join([words, *hints.remarks()]) if words else ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: object) -> None:
         """Say what is known of a crash, in the place of "worker crashed"."""
         del sched
         record, words = self._lost.pop(crashitem, ("", ""))
-        if record:
+        if words:
             report.longrepr = calling.representation(redacted(words))
             report.location = (report.location[0], None, crashitem.partition("::")[2])
+        if record:
             setattr(report, RECORD, record)
 
 

@@ -479,7 +479,7 @@ class RunHooks:
 def _under_way() -> str:
     """Return the name of the item that is under way, as pytest tells it."""
     item, _space, _phase = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
-    return item.rpartition("::")[2] or "something that was imported"
+    return item.rpartition("::")[2] or "something outside of any handler"
 
 
 def _outcome(report: pytest.TestReport) -> Outcome:

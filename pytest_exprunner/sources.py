@@ -90,6 +90,9 @@ class Sources:
                 return f"{own} is not what it was, and what it was is not known here"
             if closure(old, function) != closure(text, function):
                 return f"{function} has changed, or what it uses in {own}"
+            gone = self._reached(old, function, file) - self._reached(text, function, file)
+            if gone:  # what is imported to act stands in no closure
+                return f"{self._shown(min(gone))} is not imported any more"
         used = [file, *self._conftests(file), *self._imported(used_text(text, function), file)]
         for path in self._reach(used, skip=file):
             name = self._shown(path)
@@ -99,8 +102,8 @@ class Sources:
                 known = self._stored(before[name])
                 if known is None or normal(known) != normal(self._read(path)[1]):
                     return f"{name} has changed"
-        gone = [name for name in before if name not in now and not (self._root / name).exists()]
-        return f"{gone[0]} is gone" if gone else ""
+        lost = [name for name in before if name not in now and not (self._root / name).exists()]
+        return f"{lost[0]} is gone" if lost else ""
 
     def _shown(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
@@ -134,6 +137,9 @@ class Sources:
                         found[other] = None
                         pending.append(other)
         return list(found)
+
+    def _reached(self, text: bytes, function: str, file: Path) -> set[Path]:
+        return set(self._imported(used_text(text, function), file))
 
     def _imported(self, text: bytes, file: Path) -> Iterator[Path]:
         for module, names in _imports(text):
@@ -232,7 +238,7 @@ def _tables(tree: ast.Module) -> tuple[list[frozenset[str]], list[frozenset[str]
 
 def _used(tree: ast.Module, function: str) -> list[ast.stmt]:
     binds, uses = _tables(tree)
-    wanted = {i for i, s in enumerate(tree.body) if function in binds[i] or _always(tree, s, binds[i])}
+    wanted = {i for i, bound in enumerate(binds) if function in bound} | _acting(tree)
     pending = list(wanted)
     for index in pending:
         if uses[index] & _SEES_EVERYTHING:
@@ -242,6 +248,18 @@ def _used(tree: ast.Module, function: str) -> list[ast.stmt]:
                 wanted.add(other)
                 pending.append(other)
     return [statement for i, statement in enumerate(tree.body) if i in wanted]
+
+
+@lru_cache(maxsize=64)
+def _acting(tree: ast.Module) -> frozenset[int]:
+    """Return which statements matter to every function of a module."""
+    binds, _uses = _tables(tree)
+    return frozenset(i for i, s in enumerate(tree.body) if _always(tree, s, binds[i]))
+
+
+@lru_cache(maxsize=64)
+def _assigned(tree: ast.Module) -> frozenset[str]:
+    return frozenset(name for s in tree.body if isinstance(s, _ASSIGNING) for name in _bound(s))
 
 
 def _is_unnamed(tree: ast.Module, statement: ast.stmt) -> bool:
@@ -269,7 +287,8 @@ def _always(tree: ast.Module, statement: ast.stmt, bound: frozenset[str]) -> boo
 
 def _registers(tree: ast.Module, statement: ast.ClassDef, deep: int = 9) -> bool:
     """Tell whether what a class is derived from may note that there is one more."""
-    if statement.keywords or any(getattr(s, "name", "") == "__init_subclass__" for s in statement.body):
+    acting = [word for word in statement.keywords if word.arg not in {"total", "closed"}]
+    if acting or any(getattr(s, "name", "") == "__init_subclass__" for s in statement.body):
         return True
     known = {s.name: s for s in tree.body if isinstance(s, ast.ClassDef)}
     for base in statement.bases:
@@ -290,9 +309,8 @@ def _acts(tree: ast.Module, statement: ast.Assign | ast.AnnAssign) -> bool:
     calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
     if not calls:
         return False
-    assigned = {name for s in tree.body if isinstance(s, _ASSIGNING) for name in _bound(s)}
     owners = {_root(call.func.value) for call in calls if isinstance(call.func, ast.Attribute)}
-    return bool(owners & assigned) or _is_unnamed(tree, statement)
+    return bool(owners & _assigned(tree)) or _is_unnamed(tree, statement)
 
 
 def _root(node: ast.expr) -> str:

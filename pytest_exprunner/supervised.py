@@ -47,10 +47,10 @@ def supervise(work: Callable[[], bytes], timeout: float | None) -> Ended:
     holds the interpreter's lock. KeyboardInterrupt is passed on to it before it is raised here.
     """
     with tempfile.NamedTemporaryFile(prefix="exprunner-stacks-") as stacks:
-        # Asked to stop between the fork and what follows it, the forked process would go on as its parent.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         reading, writing = os.pipe()
         pid = 0
+        # Asked to stop between the fork and what follows it, the forked process would go on as its parent.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
             pid = _fork(lambda parent: _work(work, writing, timeout, stacks.name, parent, before))
             os.close(writing)

@@ -980,7 +980,7 @@ BEFORE = "import pytest, os\n@pytest.fixture(autouse=True)\ndef ready():\n"
         ("from os import _exit\ndef e_x1_1(runner): _exit(0)\n", "e_x1_1"),
         (f"{BEFORE}    os._exit(0)\n{MET}", "e_x1_1"),
         (f"{BEFORE}    yield\n    os._exit(0)\n{MET}", "e_x1_1"),
-        (f"import os\nos._exit(0)\n{MET}", "something that was imported"),
+        (f"import os\nos._exit(0)\n{MET}", "something outside of any handler"),
     ],
     ids=["bound early", "setup", "teardown", "import"],
 )

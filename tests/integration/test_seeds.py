@@ -632,11 +632,60 @@ def test_more_seeds_than_what_they_are_compared_with(study: Study) -> None:
     )
     study.pytest()
     told = study.exprunner("next").out
-    command = re.search(r"\$ pytest experiments/ --exp-resume --exp-seeds (\d+) -m 'e_x1_1 or e_x1_2'", told)
+    command = re.search(r"\$ pytest experiments/ --exp-seeds (\d+) -m 'e_x1_1 or e_x1_2'", told)
     assert command is not None, told
     study.pytest("experiments", "--exp-seeds", "4", "-m", "e_x1_1")
     told = study.exprunner("next").out
-    assert "$ pytest experiments/ --exp-resume --exp-seeds 4 -m 'e_x1_1 or e_x1_2'\n" in told
+    assert "$ pytest experiments/ --exp-seeds 4 -m 'e_x1_1 or e_x1_2'\n" in told
     assert "return 'cosine'" not in told
     study.pytest("experiments", "--exp-resume", "--exp-seeds", "4", "-m", "e_x1_1 or e_x1_2")
     assert study.results()["criteria"]["gain"]["n"] == 4
+
+
+def test_seeds_that_no_number_makes_equal(study: Study) -> None:
+    """Where the plan lists other seeds for both, no option mends that: the plan has to."""
+    study.plan(
+        """\
+        experiments:
+          x1-first:
+            sub_experiments: {e_x1_1: {seeds: [1, 2]}, e_x1_2: {seeds: [4, 5]}}
+            success_criteria:
+              gain: {metric: cosine, minus: e_x1_2/cosine, target: 0.02, from: e_x1_1}
+        """
+    )
+    study.handlers(
+        """\
+        def e_x1_1(runner): return {"metrics": {"cosine": 0.6}}
+        def e_x1_2(runner): return {"metrics": {"cosine": 0.5}}
+        """
+    )
+    study.pytest()
+    told = study.exprunner("next").out
+    assert told.startswith("1. seeds: e_x1_1\n")
+    assert "; give both the same seeds in the plan\n" in told
+    assert "--exp-seeds" not in told
+
+
+def test_a_baseline_without_a_seed(study: Study) -> None:
+    """It pairs with every seed, so that a missing metric is what is told, and it is not run again."""
+    study.plan(
+        """\
+        experiments:
+          x1-first:
+            sub_experiments: {e_x1_1: {seeds: [0, 1, 2]}, e_x1_2: {}}
+            success_criteria:
+              gain: {metric: cosine, minus: e_x1_2/cosine, target: 0.02, acceptable: 0.0, from: e_x1_1}
+        """
+    )
+    handlers = """\
+        def e_x1_1(runner): return {{"metrics": {{"cosine": 0.51 + [0.005, -0.02, 0.02][runner.seed % 3]}}}}
+        def e_x1_2(runner): return {{"metrics": {{{metrics}}}}}
+        """
+    study.handlers(handlers.format(metrics=""))
+    study.pytest()
+    told = study.exprunner("next").out
+    assert "--exp-seeds" not in told
+    assert "gain" in told or "cosine" in told
+    study.handlers(handlers.format(metrics="'cosine': 0.5"))
+    study.pytest()
+    assert re.search(r"\$ pytest experiments/ --exp-seeds \d+ -m e_x1_1\n", study.exprunner("next").out)

@@ -316,7 +316,7 @@ def test_from_nothing_to_done(study: Study) -> None:
     )
     assert study.pytest("experiments/", "-m", "x1-first").code == 1
     assert study.exprunner("next").out.startswith(
-        "1. repair: e_x1_1\n   e_x1_1 failed: ZeroDivisionError: division by zero; mend experiments/handlers.py:1, "
+        "1. repair: e_x1_1\n   e_x1_1 failed: ZeroDivisionError: division by zero; mend experiments/handlers.py:3, "
         "then run it again\n   $ pytest experiments/ -m e_x1_1\n"
     )
     again(study, "1 / 0", "0.1")

@@ -144,7 +144,7 @@ def test_more_seeds() -> None:
     assert action == Action(
         "seeds",
         SUB,
-        f"pytest experiments/ --exp-resume --exp-seeds 18 -m {SUB}",
+        f"pytest experiments/ --exp-seeds 18 -m {SUB}",
         "accuracy is borderline: 0.620 against ≥ 0.60; about 15 more seeds beside the 3 would settle it, "
         "at this spread",
     )
@@ -152,7 +152,7 @@ def test_more_seeds() -> None:
     assert action == Action(
         "seeds",
         SUB,
-        f"pytest experiments/ --exp-resume --exp-seeds 5 -m {SUB}",
+        f"pytest experiments/ --exp-seeds 5 -m {SUB}",
         "accuracy is borderline: 0.605 against ≥ 0.60, in one run; several seeds give it an interval",
     )
 
@@ -162,7 +162,7 @@ def test_seeds_that_would_not_help() -> None:
     [action] = advice(*seeded(0.4, 0.8, 0.6001))
     assert (action.kind, action.command) == (
         "seeds",
-        "pytest experiments/ --exp-resume --exp-seeds 10 -m e_x1_1",
+        "pytest experiments/ --exp-seeds 10 -m e_x1_1",
     )
     assert action.why.endswith("; with 3 seeds the mean itself is uncertain")
     [action] = advice(*seeded(*([0.4, 0.8] * 5), 0.6001))

@@ -200,6 +200,8 @@ def test_a_module_that_is_imported_to_act(project: Project) -> None:
     project.now().keep(project.before)
     project.edit("experiments/acting.py", "= 1", "= 2")
     assert project.change() == "experiments/acting.py has changed"
+    project.edit("experiments/handlers.py", "import acting\n", "")
+    assert project.change() == "experiments/acting.py is not imported any more"
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,7 @@ def test_a_module_that_is_imported_to_act(project: Project) -> None:
         "class Net(nn.Module): size = 1\n",
         "class Net: size = 1\n",
         "class Small(nn.Module): ...\nclass Net(Small): size = 1\n",
+        "class Net(TypedDict, total=False): size = 1\n",
         "DATA = load(1)\ndef e_2(runner): return DATA\n",
     ],
 )

@@ -203,7 +203,8 @@ def _currents(
             if slot in by_slot:
                 newest = by_slot[slot][-1].key.sequence
                 newer = [c for c in stand_ins if _is_newer(c, newest)]
-                current = newer[-1] if newer else current_of(deciding(by_slot[slot]), len(counting) > 1)
+                several = len(counting) > 1
+                current = newer[-1] if newer else current_of(deciding(by_slot[slot]), one_of_several=several)
             # Each remembers it, so that no lost record makes it less.
             yield slot, replace(current, asked=asked) if current.asked != asked else current
 
@@ -268,7 +269,7 @@ def deciding(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
     return next((a for a in latest if a.status is Status.COMPLETED), latest[-1])
 
 
-def current_of(record: AttemptRecord, one_of_several: bool = False) -> Current:  # noqa: FBT001, FBT002
+def current_of(record: AttemptRecord, *, one_of_several: bool = False) -> Current:
     """Return the view of an attempt that counts; the code behind it where it is ``one_of_several``."""
     stored = [artifact.path for artifact in record.artifacts]
     missing = tuple(

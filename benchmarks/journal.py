@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_exprunner.plan_file import load
-from pytest_exprunner.selected import Selected
-from pytest_exprunner.session import ExperimentSession
-from pytest_exprunner.settings import Settings
+from pytest_exprunner.model.selection import Selected
+from pytest_exprunner.model.settings import Settings
+from pytest_exprunner.plan.loader import load
+from pytest_exprunner.session.session import ExperimentSession
 
 CALLS = 200_000
 PLAN = "experiments:\n  x1:\n    sub_experiments: [e_1]\n"

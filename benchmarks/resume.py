@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from overhead import seconds, write_handlers, write_plain
 
-from pytest_exprunner import plan_file, results
-from pytest_exprunner.layout import Layout
-from pytest_exprunner.plan import Plan
-from pytest_exprunner.study import Study
+from pytest_exprunner.model.layout import Layout
+from pytest_exprunner.plan import loader
+from pytest_exprunner.plan.models import Plan
+from pytest_exprunner.store import results_file
+from pytest_exprunner.store.study import Study
 
 NUMBER = 1000
 T = TypeVar("T")
@@ -55,19 +56,19 @@ def large() -> None:
         root = Path(folder)
         write_handlers(root, 10 * NUMBER, 10)
         file = root / "research" / "research_plan.yaml"
-        loaded, reading = timed(lambda: plan_file.load(file))
+        loaded, reading = timed(lambda: loader.load(file))
         plan: Plan = loaded.plan
         study = Study(plan, Layout(root / "research"))
         state = study.state(next(iter(plan.experiments)))
-        document = results.document(state)
+        document = results_file.document(state)
         document["attempts"] = {
             f"e_{i}": [{"attempt": 1, "status": "completed", "run": "r", "values": {"loss": i / 7}}]
             for i in range(10 * NUMBER)
         }
-        data, writing = timed(lambda: results.dump(document))
+        data, writing = timed(lambda: results_file.dump(document))
         stored = root / "results.yaml"
         stored.write_bytes(data)
-        _, loading = timed(lambda: results.load(stored))
+        _, loading = timed(lambda: results_file.load(stored))
     print(
         f"a plan of {NUMBER} experiments × 10: read in {reading:.2f} s; a results file of {10 * NUMBER} "
         f"attempts: written in {writing:.2f} s, read in {loading:.2f} s"

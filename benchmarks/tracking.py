@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from pytest_exprunner.records import parse_record
+from pytest_exprunner.model.attempt import parse_record
 
 PLAN = "experiments:\n  x1:\n    sub_experiments: [e_1]\n"
 HANDLER = """\

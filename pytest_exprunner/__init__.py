@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_exprunner.records import Failure, Hint
-    from pytest_exprunner.runner import ExperimentRunner
+    from pytest_exprunner.execution.runner import ExperimentRunner
+    from pytest_exprunner.model.attempt import Failure, Hint
     from pytest_exprunner.trackers.base import Tracker
 
 __version__ = "0.1.0"
@@ -16,7 +16,7 @@ __all__ = ["ExperimentRunner", "Failure", "Hint", "Tracker", "__version__"]
 def __getattr__(name: str) -> object:
     # pytest imports this package at every start, also where there is no plan: stay light.
     if name == "ExperimentRunner":
-        from pytest_exprunner.runner import ExperimentRunner  # noqa: PLC0415
+        from pytest_exprunner.execution.runner import ExperimentRunner  # noqa: PLC0415
 
         return ExperimentRunner
     if name == "Tracker":
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> object:
 
         return Tracker
     if name in {"Failure", "Hint"}:
-        from pytest_exprunner import records  # noqa: PLC0415
+        from pytest_exprunner.model import attempt  # noqa: PLC0415
 
-        return getattr(records, name)
+        return getattr(attempt, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

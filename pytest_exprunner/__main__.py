@@ -1,5 +1,5 @@
 """``python -m pytest_exprunner`` is the command ``exprunner``."""
 
-from pytest_exprunner.cli import main
+from pytest_exprunner.cli.main import main
 
 main()

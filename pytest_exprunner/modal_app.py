@@ -9,12 +9,12 @@ from pathlib import Path
 import modal
 import pytest
 
-from pytest_exprunner import plan_file
-from pytest_exprunner.executors import shipping
-from pytest_exprunner.executors.container import PROJECT, smoke
-from pytest_exprunner.executors.image import image_of, stage
-from pytest_exprunner.executors.modal_results import VOLUME
-from pytest_exprunner.location import find_plan
+from pytest_exprunner._util.location import find_plan
+from pytest_exprunner.executors import project_files
+from pytest_exprunner.executors.modal.container import PROJECT, smoke
+from pytest_exprunner.executors.modal.image import image_of, stage
+from pytest_exprunner.executors.modal.results import VOLUME
+from pytest_exprunner.plan import loader
 
 app = modal.App("pytest-exprunner", include_source=False)
 
@@ -28,7 +28,7 @@ def run_experiment(
 ) -> None:
     """Run one experiment of the plan, or one sub-experiment of it; the exit code is pytest's."""
     plan = _plan()
-    loaded = plan_file.load(plan, str(plan)).plan
+    loaded = loader.load(plan, str(plan)).plan
     if experiment_id not in loaded.experiments:
         _refuse(f"the plan has no experiment {experiment_id!r}; it has: {', '.join(loaded.experiments)}")
     subs = loaded.experiments[experiment_id].sub_experiments
@@ -67,9 +67,9 @@ def list_results() -> None:
 def smoke_test(gpu: str = "") -> None:
     """Build the image, bring the project there, and have pytest collect it; with a GPU, look at it."""
     plan = _plan()
-    loaded = plan_file.load(plan, str(plan)).plan
+    loaded = loader.load(plan, str(plan)).plan
     root = Path.cwd()
-    staged = stage(root, shipping.shipped(root, plan.parent, loaded.experiments))
+    staged = stage(root, project_files.shipped(root, plan.parent, loaded.experiments))
     try:
         looking = modal.App("pytest-exprunner-smoke-test", include_source=False)
         image = image_of(loaded.modal, root, Path(staged.name))

@@ -23,8 +23,8 @@ settings.load_profile("untimed")
 
 
 _USED = (
-    "import pytest_exprunner.cli, pytest_exprunner.running, pytest_exprunner.trackers.following\n"
-    "for name in ('pytest_exprunner.distributed', 'xdist.plugin', 'xdist.remote', 'wandb'):\n"
+    "import pytest_exprunner.cli.main, pytest_exprunner.plugin.run, pytest_exprunner.trackers.worker\n"
+    "for name in ('pytest_exprunner.plugin.xdist', 'xdist.plugin', 'xdist.remote', 'wandb'):\n"
     "    try:\n"
     "        __import__(name)\n"
     "    except ImportError:\n"

@@ -151,12 +151,10 @@ def main() -> None:
     """Import what every run imports, then fork; in a child, run what was asked for."""
     import pytest  # noqa: F401
 
-    import pytest_exprunner.cli
-    import pytest_exprunner.running  # noqa: F401
-    from pytest_exprunner import plan_file
+    from pytest_exprunner.plan import loader
 
     # pydantic builds its validators where they are used first.
-    plan_file.parse(b"experiments: {x1: {sub_experiments: [e_1]}}", "none")
+    loader.parse(b"experiments: {x1: {sub_experiments: [e_1]}}", "none")
     gc.freeze()
     module, *arguments = serve(socket.socket(fileno=int(sys.argv[1])))
     sys.argv = [module, *arguments]

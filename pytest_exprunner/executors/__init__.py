@@ -1,1 +1,1 @@
-"""Where handlers are called, other than in the process that leads a run or on this machine."""
+"""Where handlers are called: the contract of an executor, and one module or package per engine."""

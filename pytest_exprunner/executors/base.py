@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from pytest_exprunner.errors import ExecutorError
-from pytest_exprunner.executors.parcel import Entry
-from pytest_exprunner.layout import attempt_name
-from pytest_exprunner.records import AttemptKey
+from pytest_exprunner._util.errors import ExecutorError
+from pytest_exprunner.executors.content_store import Entry
+from pytest_exprunner.model.attempt import AttemptKey
+from pytest_exprunner.model.layout import attempt_name
 
 PROJECT = "{project}/"
 """Stands for the project's folder, wherever that is at the far end."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_exprunner import provenance
 from pytest_exprunner.executors.base import PROJECT, Job, Setup
-from pytest_exprunner.selected import SharedRun
+from pytest_exprunner.model.selection import SharedRun
+from pytest_exprunner.provenance import environment
 
 
 class Link:
@@ -40,7 +40,7 @@ class Link:
 
     def shared_run(self) -> SharedRun:
         """Return what is to be recorded of this machine, with what only the other one knows."""
-        return SharedRun(self.setup.run, {**provenance.capture(self.project), **self.setup.provenance})
+        return SharedRun(self.setup.run, {**environment.capture(self.project), **self.setup.provenance})
 
 
 def _placed(value: Any, project: str) -> Any:

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytest_exprunner import files
 from pytest_exprunner.executors.base import Answer, Piece
-from pytest_exprunner.executors.parcel import Entry, install, place_of
-from pytest_exprunner.layout import EVENTS, LOG, RECORD
+from pytest_exprunner.executors.content_store import Entry, install, place_of
+from pytest_exprunner.model.layout import EVENTS, LOG, RECORD
+from pytest_exprunner.store import atomic
 
 GROWING = (EVENTS, LOG)
 """What is sent while it grows."""
@@ -62,7 +62,7 @@ class Mirror:
                 stream.write(whole[len(here) :])
         else:
             self._set_aside(target)
-            files.replace(target, whole)
+            atomic.replace(target, whole)
 
     def _begin(self, start: str) -> None:
         """Set aside what a machine had written that was taken away."""
@@ -73,5 +73,5 @@ class Mirror:
 
     def _set_aside(self, file: Path) -> None:
         if file.exists():
-            files.set_aside(file, "preempted")
+            atomic.set_aside(file, "preempted")
             file.unlink()

@@ -1,1 +1,1 @@
-"""Trackers: who else is told what happens. They read journals, in a process of their own."""
+"""Who else is told what happens: the contract of a tracker, and one module per service."""

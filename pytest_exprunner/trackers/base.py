@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_exprunner.plan import Experiment, SubExperiment
-from pytest_exprunner.records import AttemptKey, AttemptRecord
-from pytest_exprunner.state import Results
-from pytest_exprunner.values import Plain
+from pytest_exprunner._util.serialization import Plain
+from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord
+from pytest_exprunner.model.results import Results
+from pytest_exprunner.plan.models import Experiment, SubExperiment
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import orjson
 
-from pytest_exprunner.layout import Layout
-from pytest_exprunner.records import AttemptKey
+from pytest_exprunner.model.attempt import AttemptKey
+from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.trackers.job import file_name
 
 Name = tuple[str, str, int]

@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from pytest_exprunner.errors import ExprunnerError, did_you_mean
+from pytest_exprunner._util.errors import ExprunnerError, did_you_mean
 from pytest_exprunner.trackers.base import Tracker
 
 GROUP = "pytest_exprunner.trackers"

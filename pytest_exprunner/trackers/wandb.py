@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_exprunner.criteria import digest
-from pytest_exprunner.records import AttemptKey, AttemptRecord, Status
-from pytest_exprunner.state import ExperimentState
+from pytest_exprunner._util.serialization import Plain
+from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, Status
+from pytest_exprunner.model.results import ExperimentState
 from pytest_exprunner.trackers.base import (
     AttemptEnded,
     AttemptStarted,
@@ -29,7 +29,7 @@ from pytest_exprunner.trackers.base import (
     Told,
     Tracker,
 )
-from pytest_exprunner.values import Plain
+from pytest_exprunner.verdicts.criteria import digest
 
 _REACHED_WITHIN = 5
 """Seconds for a server to answer, and again for the first run to be accepted."""

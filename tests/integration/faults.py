@@ -13,7 +13,7 @@ import orjson
 import yaml
 from study_folder import Study
 
-from pytest_exprunner import results
+from pytest_exprunner.store import results_file
 
 PLAN = """\
 experiments:
@@ -188,7 +188,7 @@ def check_files(study: Study) -> None:
     """Assert that every file a person or a tool reads is whole, and that nothing acknowledged is lost."""
     for file in study.research.rglob("*"):
         if file.name == "results.yaml":
-            stored = results.load(file)
+            stored = results_file.load(file)
             assert stored.problem == ""
             assert stored.intact
             assert not stored.edited

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -15,10 +16,10 @@ import yaml
 from study_folder import PLAN, Study
 
 import pytest_exprunner
-from pytest_exprunner import plan_file
-from pytest_exprunner.cli import cli
-from pytest_exprunner.plan_schema import json_schema
-from pytest_exprunner.render import events, keys
+from pytest_exprunner.cli.main import cli
+from pytest_exprunner.plan import loader
+from pytest_exprunner.plan.schema import json_schema
+from pytest_exprunner.report import events, plan_keys
 
 ROOT = Path(pytest_exprunner.__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,7 +75,7 @@ def test_the_plans_in_the_documents_load() -> None:
     plans = [b for document in DOCUMENTS for b in blocks(document, "yaml") if "experiments:" in b]
     assert plans
     for source in plans:
-        _plan, warnings = plan_file.parse(source.encode(), "plan.yaml")
+        _plan, warnings = loader.parse(source.encode(), "plan.yaml")
         assert warnings == ()
 
 
@@ -87,10 +88,19 @@ def test_the_whole_plan_uses_every_key() -> None:
             assert re.search(rf"\b{key}\b", page), key
 
 
+def test_the_page_about_the_structure_shows_the_packages() -> None:
+    """The picture is drawn from the contracts, and each row is the sentence of a package."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    import refresh
+
+    page = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+    assert refresh.with_packages(page) == page
+
+
 def test_the_page_about_the_plan_has_the_tables_of_its_keys() -> None:
     """They are up to date, with a meaning for each key."""
     page = (ROOT / "docs" / "plan-format.md").read_text(encoding="utf-8")
-    tables = keys.tables(json_schema())
+    tables = plan_keys.tables(json_schema())
     assert f"docs/refresh.py -->\n\n{tables}\n<!-- end of keys -->" in page
     rows = re.findall(r"^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$", tables, re.MULTILINE)
     known = [name for d in (json_schema(), *json_schema()["$defs"].values()) for name in d["properties"]]
@@ -101,7 +111,7 @@ def test_the_page_about_the_plan_has_the_tables_of_its_keys() -> None:
 @pytest.mark.slow
 def test_the_schema_command_prints_the_tables(study: Study) -> None:
     """``exprunner schema --markdown`` prints the keys of the plan, and of nothing else."""
-    assert study.exprunner("schema", "--markdown").out == keys.tables(json_schema())
+    assert study.exprunner("schema", "--markdown").out == plan_keys.tables(json_schema())
     refused = study.exprunner("schema", "gates", "--markdown")
     assert refused.code == 4
     assert "--markdown tells the keys of the plan; for 'gates' there is only the JSON Schema" in refused.err

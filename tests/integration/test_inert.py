@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from study_folder import Run, Study
 
-HEAVY = "pydantic yaml orjson numpy torch click pytest_exprunner.session pytest_exprunner.plan"
+HEAVY = "pydantic yaml orjson numpy torch click pytest_exprunner.session.session pytest_exprunner.plan.models"
 CONFTEST = f"""\
 import sys
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from study_folder import Run, Study
 
-from pytest_exprunner.processes import is_alive
+from pytest_exprunner._util.processes import is_alive
 
 PLAN = """\
 experiments:

@@ -12,7 +12,7 @@ import pytest
 from study_folder import PLAN, Run, Study
 
 import pytest_exprunner
-from pytest_exprunner.cli import cli
+from pytest_exprunner.cli.main import cli
 
 SCHEMAS = Path(pytest_exprunner.__file__).parent / "json_schemas"
 GATED = PLAN + "gates:\n  gate_1: {name: First, experiments: [x1-first]}\n"

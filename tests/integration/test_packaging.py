@@ -91,9 +91,9 @@ def test_the_wheel_is_whole(built: Built) -> None:
         "pytest_exprunner/py.typed",
         "pytest_exprunner/research_plan.schema.json",
         "pytest_exprunner/json_schemas/event.json",
-        "pytest_exprunner/render/templates/report.html.j2",
-        "pytest_exprunner/render/vendor/uPlot.iife.min.js",
-        "pytest_exprunner/render/vendor/uPlot.LICENSE",
+        "pytest_exprunner/report/html/templates/report.html.j2",
+        "pytest_exprunner/report/html/vendor/uPlot.iife.min.js",
+        "pytest_exprunner/report/html/vendor/uPlot.LICENSE",
         "pytest_exprunner/skill/SKILL.md",
         "pytest_exprunner/starter/research_plan.yaml",
     } <= expected

@@ -281,7 +281,7 @@ def test_only_the_scripts_and_styles_of_the_package_may_run(study: Study) -> Non
 
 def test_the_vendored_files_are_what_their_readme_says() -> None:
     """Nobody changed them on the way."""
-    folder = resources.files("pytest_exprunner.render") / "vendor"
+    folder = resources.files("pytest_exprunner.report.html") / "vendor"
     told = re.findall(
         r"^    ([0-9a-f]{64})  (\S+)$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE
     )

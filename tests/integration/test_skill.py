@@ -15,12 +15,13 @@ from test_documents import blocks
 from test_json_output import validated
 
 import pytest_exprunner
-from pytest_exprunner import plan_file, skill_files
-from pytest_exprunner.cli import cli
-from pytest_exprunner.diagnosis_rules import RULES
-from pytest_exprunner.plan import Plan
-from pytest_exprunner.render import events
-from pytest_exprunner.render.hints import short_page
+from pytest_exprunner.cli import skill_files
+from pytest_exprunner.cli.main import cli
+from pytest_exprunner.diagnosis.rules import RULES
+from pytest_exprunner.plan import loader
+from pytest_exprunner.plan.models import Plan
+from pytest_exprunner.report import events
+from pytest_exprunner.report.hints import short_page
 
 SHIPPED = Path(pytest_exprunner.__file__).parent / "skill"
 PAGES = sorted(SHIPPED.rglob("*.md"))
@@ -352,7 +353,7 @@ def template(study: Study) -> Plan:
     shipped = skill_files.shipped()
     study.plan(shipped["assets/research_plan.yaml"])
     study.handlers(shipped["assets/handler.py"], "handler.py")
-    plan, warnings = plan_file.parse(shipped["assets/research_plan.yaml"].encode(), "plan.yaml")
+    plan, warnings = loader.parse(shipped["assets/research_plan.yaml"].encode(), "plan.yaml")
     assert warnings == ()
     return plan
 

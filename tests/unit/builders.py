@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pytest_exprunner import fold as folding
-from pytest_exprunner.criteria import digest
-from pytest_exprunner.fold import NOTHING, Pending, Previous
-from pytest_exprunner.measuring import Reading
-from pytest_exprunner.plan import Experiment, Plan
-from pytest_exprunner.plan_criterion import Criterion
-from pytest_exprunner.records import (
+from pytest_exprunner.model.attempt import (
     AttemptKey,
     AttemptRecord,
     CriterionResult,
@@ -23,7 +17,13 @@ from pytest_exprunner.records import (
     Status,
     Verdict,
 )
-from pytest_exprunner.state import ExperimentState, Results, SubState
+from pytest_exprunner.model.results import ExperimentState, Results, SubState
+from pytest_exprunner.plan.criterion import Criterion
+from pytest_exprunner.plan.models import Experiment, Plan
+from pytest_exprunner.verdicts import fold as folding
+from pytest_exprunner.verdicts.criteria import digest
+from pytest_exprunner.verdicts.fold import NOTHING, Pending, Previous
+from pytest_exprunner.verdicts.measurement import Reading
 
 X1 = "x1-first"
 SUB = "e_x1_1"

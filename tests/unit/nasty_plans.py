@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_exprunner.errors import PlanError
-from pytest_exprunner.plan_file import parse
+from pytest_exprunner._util.errors import PlanError
+from pytest_exprunner.plan.loader import parse
 
 CPU_SECONDS = 10  # each takes about two; what grows with the square of its size takes many more
 MEMORY = 3 * 2**29  # bytes beyond what the interpreter holds anyway

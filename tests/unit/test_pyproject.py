@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,13 +70,3 @@ def test_every_tested_python_is_a_classifier() -> None:
     """The oldest Python that is admitted is the first that is named."""
     named = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c]
     assert named[0] == PROJECT["requires-python"].removeprefix(">=")
-
-
-def test_scipy_is_loaded_by_intervals_alone() -> None:
-    """Half a second is paid by runs with seeds or samples, not by every start."""
-    code = (
-        "import sys, pytest_exprunner.running, pytest_exprunner.cli\n"
-        "print(sorted({'scipy', 'numpy', 'torch', 'jinja2'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -1,0 +1,161 @@
+"""``exprunner report`` and ``exprunner collect``: what is written anew from the stored attempts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pytest_exprunner._util.errors import ExprunnerError, count, did_you_mean
+from pytest_exprunner._util.location import absolute
+from pytest_exprunner.audit import audit
+from pytest_exprunner.cli.base import EXIT_FAILED, Opened, common, print_json, say
+from pytest_exprunner.executors.pending_jobs import Away, Collected, Source
+from pytest_exprunner.model.layout import Layout
+from pytest_exprunner.report import terminal
+from pytest_exprunner.report.html import file as report_file
+from pytest_exprunner.report.html.model import Beside
+from pytest_exprunner.report.publish import Publisher
+from pytest_exprunner.report.terminal import Line
+from pytest_exprunner.schedule.advice import Known
+from pytest_exprunner.store.lock import RunLock
+
+
+@click.command()
+@click.option(
+    "--html", metavar="FILE", help="Write the whole study as one page instead; nothing else is written."
+)
+@click.option(
+    "--only", "only", metavar="ID", multiple=True, help="With --html: this experiment alone; may be repeated."
+)
+@common
+def report(
+    plan: str | None, results: str | None, *, html: str | None, only: tuple[str, ...], as_json: bool
+) -> None:
+    """Write results.yaml and FINDINGS.md anew from the stored attempts, or a page for a browser."""
+    opened = Opened(plan, results)
+    if only and html is None:
+        raise ExprunnerError("--only is about a page; name one with --html FILE")
+    if html is not None:
+        _write_page(opened, absolute(Path.cwd(), html), only, as_json=as_json)
+        return
+    with _at_work(opened, "report"):
+        written = _write_anew(opened)
+    _tell_written(opened, written, "report", {}, as_json=as_json)
+
+
+def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: bool) -> None:
+    for name in only:
+        if name not in opened.loaded.plan.experiments:
+            hint = did_you_mean(name, opened.loaded.plan.experiments)
+            raise ExprunnerError(f"unknown experiment {name!r}{hint}")
+    study, found = opened.study(), opened.scan()
+    handlers = {sub: handler.place for sub, handler in found.planned().items()}
+    without = found.without_handler(opened.loaded.plan)
+    moved = audit.audit(study, opened.settings.plan_file, opened.settings.project_root).by_experiment()
+    page = report_file.write(study, file, Beside(Known(handlers, without), moved, only))
+    name, notes = opened.settings.shown(file), [*study.problems, *study.edits]
+    if as_json:
+        told = {"bytes": page.size, "bytes_without_images": page.without_images, "reduced": page.reduced}
+        print_json("page", {"page": name, **told, "notes": notes})
+        return
+    say([Line(f"wrote {name} ({page.size / 1000:.0f} kB)", "good")])
+    if page.reduced:
+        text = (
+            "the study is large: texts are shortened and curves left out; --only ID shows an experiment whole"
+        )
+        say([Line(text, "warn")])
+    say([Line(terminal.safe(note), "warn") for note in notes])
+
+
+@click.command()
+@common
+def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
+    """Bring home what attempts elsewhere have left whose run is gone, and write results anew."""
+    opened = Opened(plan, results)
+    layout = Layout(opened.settings.results_root)
+    with _at_work(opened, "collect"):
+        collected = Collected()
+        if Away(layout).pending():
+            collected = Away(layout).collect(_elsewhere())
+        written = _write_anew(opened)
+    if not as_json:
+        brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
+        say([Line(f"brought home: {brought}", "good" if collected.brought else "")])
+        if collected.going_on:
+            say([Line(f"still going on: {', '.join(collected.going_on)}")])
+        if gone:
+            say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
+        for label in collected.failed:
+            say([Line(f"could not be brought home: {label}", "bad")])
+    told = {
+        "brought": list(collected.brought),
+        "going_on": list(collected.going_on),
+        "left_nothing": list(collected.gone),
+        "failed": list(collected.failed),
+    }
+    _tell_written(opened, written, "collect", told, as_json=as_json)
+    if collected.failed:
+        raise SystemExit(EXIT_FAILED)
+
+
+def _elsewhere() -> Source:
+    """Return where answers are kept. Raises `ExprunnerError` where that needs what is not installed."""
+    try:
+        from pytest_exprunner.executors.modal.results import Results as OnModal  # noqa: PLC0415 - optional, and heavy
+    except ImportError as error:
+        raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[modal]'") from None
+    return OnModal()
+
+
+@contextlib.contextmanager
+def _at_work(opened: Opened, command: str) -> Iterator[None]:
+    """Have the results folder to oneself."""
+    layout = Layout(opened.settings.results_root)
+    Publisher(layout).prepare()
+    lock = RunLock(layout.lock_folder)
+    lock.acquire(f"'exprunner {command}'", 0, opened.settings.shown(layout.root))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was written anew, and what has to be said of it."""
+
+    experiments: list[str]
+    notes: list[str]
+    problems: list[str]
+
+
+def _write_anew(opened: Opened) -> _Written:
+    publisher, study = Publisher(Layout(opened.settings.results_root)), opened.study()
+    stored = study.results()
+    written = [e for e, state in stored.experiments.items() if state.started]
+    for experiment in written:
+        publisher.experiment(stored.experiments[experiment], stored, study.attempts(experiment))
+    publisher.project(stored)
+    publisher.flush(durable=True)
+    return _Written(written, publisher.notes, study.problems)
+
+
+def _tell_written(
+    opened: Opened, written: _Written, kind: str, told: Mapping[str, Any], *, as_json: bool
+) -> None:
+    findings = opened.settings.shown(Layout(opened.settings.results_root).findings)
+    if as_json:
+        print_json(kind, {**told, **asdict(written), "findings": findings})
+    else:
+        what = (
+            f"wrote results and findings of {count(len(written.experiments), 'experiment')}, and {findings}"
+        )
+        notes = (Line(terminal.safe(note), "warn") for note in [*written.notes, *written.problems])
+        say([Line(what, "good"), *notes])
+    if written.problems:
+        raise SystemExit(EXIT_FAILED)

@@ -1,1 +1,0 @@
-"""What stands behind each command of ``exprunner``."""

@@ -1,0 +1,1 @@
+"""Known failures, why they happen, and how to fix them."""

@@ -1,0 +1,1 @@
+"""One attempt while it runs, and the ``runner`` that its handler sees."""

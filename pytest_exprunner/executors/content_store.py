@@ -1,0 +1,108 @@
+"""Files on their way between machines: listed with their hashes, kept by content, put in place whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pytest_exprunner._util.errors import ExecutorError
+from pytest_exprunner.model.attempt import stays_inside
+from pytest_exprunner.store import atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file: where it stands below some folder, and what is in it."""
+
+    path: str
+    """Relative, with forward slashes."""
+    sha256: str
+    bytes: int
+
+
+def listed(folder: Path) -> list[Entry]:
+    """Return every file below a folder, temporary ones and links left out."""
+    found = []
+    for root, inner, names in os.walk(folder):
+        inner.sort()
+        for name in sorted(names):
+            file = Path(root, name)
+            if file.is_file() and not file.is_symlink() and not (name[0] == "." and name.endswith(".tmp")):
+                found.append(entry_of(file, folder))
+    return found
+
+
+def entry_of(file: Path, folder: Path) -> Entry:
+    """Return one file as it is now."""
+    return Entry(file.relative_to(folder).as_posix(), atomic.digest(file), file.stat().st_size)
+
+
+def place_of(folder: Path, name: str) -> Path:
+    """Return where a file from elsewhere belongs. Raises `ExecutorError` if that is not below ``folder``."""
+    if not stays_inside(name) or "\\" in name:
+        raise ExecutorError(
+            f"a file that came from elsewhere is called {name!r}, which leads out of its folder"
+        )
+    return folder / PurePosixPath(name)
+
+
+def object_name(sha256: str) -> str:
+    """Return where a store keeps some content."""
+    return f"objects/{sha256[:2]}/{sha256}"
+
+
+def install(entries: Iterable[Entry], folder: Path, fetch: Callable[[Entry], Iterator[bytes]]) -> None:
+    """Put files in place, each in one step and only if it is what was listed.
+
+    What is there already and the same is left alone. Raises `ExecutorError` on other content, and
+    whatever ``fetch`` raises.
+    """
+    for entry in entries:
+        target = place_of(folder, entry.path)
+        if (
+            target.is_file()
+            and target.stat().st_size == entry.bytes
+            and atomic.digest(target) == entry.sha256
+        ):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as stream:
+                for piece in fetch(entry):
+                    stream.write(piece)
+            if atomic.digest(temporary) != entry.sha256:
+                raise ExecutorError(
+                    f"{entry.path} did not arrive as it was sent: its content has another hash"
+                )
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class Store:
+    """A folder that keeps files by their content, so that the same one is sent and kept once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is read or written yet."""
+        self.folder = folder
+
+    def keep(self, entries: Iterable[Entry], source: Path) -> None:
+        """Take in files that stand below ``source``."""
+        for entry in entries:
+            kept = self.folder / object_name(entry.sha256)
+            if not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                temporary = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}.tmp")
+                shutil.copyfile(source / entry.path, temporary)
+                temporary.replace(kept)
+
+    def fetch(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file piece by piece."""
+        with (self.folder / object_name(entry.sha256)).open("rb") as stream:
+            while piece := stream.read(1 << 20):
+                yield piece

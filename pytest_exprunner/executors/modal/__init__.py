@@ -1,0 +1,1 @@
+"""Handlers called in containers on Modal."""

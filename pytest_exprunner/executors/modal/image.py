@@ -1,0 +1,124 @@
+"""What a container is made of: the project's dependencies, then its code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import modal
+from packaging.dependency_groups import resolve_dependency_groups
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pytest_exprunner._util.errors import ExecutorError, os_reason
+from pytest_exprunner.executors.modal.container import PROJECT
+from pytest_exprunner.plan.compute import Container
+
+_PACKAGE = "pytest_exprunner"
+_DISTRIBUTION = "pytest-exprunner"
+
+
+def image_of(settings: Container, root: Path, staged: Path) -> modal.Image:
+    """Return the image: what the project depends on, then its code, which changes most, at the end."""
+    image = _with_dependencies(_base(settings), settings, root)
+    paths = [PROJECT, *([f"{PROJECT}/src"] if (root / "src").is_dir() else [])]
+    image = image.env({"PYTHONPATH": os.pathsep.join(["/root", *paths]), **settings.env})
+    return image.add_local_python_source(_PACKAGE).add_local_dir(staged, PROJECT)
+
+
+def _base(settings: Container) -> modal.Image:
+    if settings.image:
+        image = modal.Image.from_registry(settings.image)
+    else:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        image = modal.Image.debian_slim(python_version=version)
+    return image.apt_install(*settings.apt) if settings.apt else image
+
+
+def _with_dependencies(image: modal.Image, settings: Container, root: Path) -> modal.Image:
+    packages = [*_own_dependencies(), *settings.packages]
+    if (root / "uv.lock").is_file():
+        groups, extras = list(settings.groups) or None, list(settings.extras) or None
+        image = image.uv_sync(str(root), groups=groups, extras=extras)
+    else:
+        packages = [*dependencies(root, settings.extras, settings.groups), *packages]
+    return image.uv_pip_install(*packages)
+
+
+def dependencies(root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Return what a project's pyproject.toml says that it depends on, by extras and groups.
+
+    Groups that include others, and extras that name extras of the project itself, are followed. Raises
+    `ExecutorError` where an extra or a group is not there, or says what cannot be read.
+    """
+    file = root / "pyproject.toml"
+    try:
+        found: Mapping[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        project = found.get("project", {})
+        wanted = list(project.get("dependencies", ()))
+        known = found.get("dependency-groups", {})
+        for name in groups:
+            _refuse_unknown("dependency group", name, known)
+            wanted += resolve_dependency_groups(known, name)
+        return _without_itself(project, [*wanted, *_of_extras(project, extras)], set(extras))
+    except (ExceptionGroup, ValueError, LookupError, TypeError) as error:
+        causes = error.exceptions if isinstance(error, ExceptionGroup) else [error]
+        raise ExecutorError(f"modal: {file.name}: {'; '.join(map(str, causes))}") from error
+
+
+def _of_extras(project: Mapping[str, Any], extras: Iterable[str]) -> list[str]:
+    known = project.get("optional-dependencies", {})
+    wanted: list[str] = []
+    for name in extras:
+        _refuse_unknown("extra", name, known)
+        wanted += known[name]
+    return wanted
+
+
+def _refuse_unknown(kind: str, name: str, known: Mapping[str, Any]) -> None:
+    if name not in known:
+        raise ExecutorError(
+            f"modal: the project has no {kind} {name!r}; it has: {', '.join(known) or 'none'}"
+        )
+
+
+def _without_itself(project: Mapping[str, Any], wanted: Iterable[str], seen: set[str]) -> list[str]:
+    """Put what the project's own extras stand for in the place of ``project[extra]``: its code travels."""
+    own = canonicalize_name(str(project.get("name", "")))
+    kept: list[str] = []
+    for text in wanted:
+        requirement = Requirement(text)
+        if canonicalize_name(requirement.name) != own:
+            kept.append(text)
+            continue
+        new = requirement.extras - seen
+        seen |= new
+        kept += _without_itself(project, _of_extras(project, sorted(new)), seen)
+    return kept
+
+
+def _own_dependencies() -> list[str]:
+    return [text for text in metadata.requires(_DISTRIBUTION) or () if "extra ==" not in text]
+
+
+def stage(root: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
+    """Copy what goes along: what is edited from now on is not what runs."""
+    staged = tempfile.TemporaryDirectory(prefix="exprunner-ship-")
+    try:
+        for name in names:
+            target = Path(staged.name, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, target)
+    except OSError as error:
+        staged.cleanup()
+        raise ExecutorError(
+            f"the project's files could not be copied, to be sent: {os_reason(error)}"
+        ) from error
+    return staged

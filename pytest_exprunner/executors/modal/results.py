@@ -1,0 +1,83 @@
+"""What attempts on Modal have left behind, and how Modal's refusals read; needs no run that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import modal
+from modal.exception import AuthError, Error, FunctionTimeoutError, NotFoundError, OutputExpiredError
+from modal.exception import TimeoutError as NoAnswerYet
+
+from pytest_exprunner._util.errors import ExecutorError
+from pytest_exprunner.executors.base import Answer, Job
+from pytest_exprunner.executors.content_store import Entry, object_name
+from pytest_exprunner.executors.remote_worker import ANSWER, STOPPED, place_of_answer
+
+VOLUME = "exprunner-results"
+UNREACHABLE = (OSError, EOFError, modal.exception.ConnectionError, modal.exception.ServiceError)
+OVER = (FunctionTimeoutError, OutputExpiredError)
+"""Errors about time that are an end."""
+
+
+def app_name(run: str) -> str:
+    """Return what the app of a run is called."""
+    return f"exprunner-{run}"
+
+
+class Results:
+    """What attempts have left on the volume; can be read without any function there."""
+
+    def __init__(self) -> None:
+        """Nothing is asked for yet."""
+        self.volume = modal.Volume.from_name(VOLUME, create_if_missing=True)
+
+    def answer(self, run: str, job: Job, *, stopped: bool) -> Answer | None:
+        """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
+        folder = place_of_answer(run, job)
+        for name in (ANSWER, STOPPED) if stopped else (ANSWER,):
+            with in_words(), contextlib.suppress(NotFoundError, FileNotFoundError, ValueError):
+                return Answer.parse(json.loads(b"".join(self.volume.read_file(f"{folder}/{name}"))))
+        return None
+
+    def goes_on(self, call: str) -> bool:
+        """Tell whether a call has neither returned nor failed."""
+        try:
+            modal.FunctionCall.from_id(call).get(timeout=0)
+        except (NoAnswerYet, TimeoutError) as error:
+            return not isinstance(error, OVER)
+        except (AuthError, *UNREACHABLE):
+            return True  # nobody knows, so nothing is given up
+        except Exception:  # noqa: BLE001 - whatever it raised, it has ended
+            return False
+        return False
+
+    def fetch(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file that an answer lists."""
+        with in_words():
+            yield from self.volume.read_file(object_name(entry.sha256))
+
+    def over(self, run: str) -> None:
+        """Take in that nothing of a run is waited for any more: what was deployed for it ends."""
+        with contextlib.suppress(Error, OSError):
+            app = modal.App.lookup(app_name(run))
+            stop = getattr(app, "stop", None)  # before modal 1.6 only its command line could
+            if stop is not None:
+                stop()
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Say what Modal refuses, and what to do about it."""
+    try:
+        yield
+    except AuthError as error:
+        raise ExecutorError(
+            f"Modal does not know who this is ({error}); run 'modal setup' once, or set MODAL_TOKEN_ID and "
+            "MODAL_TOKEN_SECRET"
+        ) from error
+    except UNREACHABLE as error:
+        raise ExecutorError(f"Modal cannot be reached: {error or type(error).__name__}") from error
+    except Error as error:
+        raise ExecutorError(f"Modal refuses: {error}") from error

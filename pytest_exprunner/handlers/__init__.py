@@ -1,0 +1,1 @@
+"""Handler files: found, imported, scaffolded and linted."""

@@ -1,0 +1,1 @@
+"""What happened, as values: attempts, results, and what a run was asked for."""

@@ -1,0 +1,1 @@
+"""What was promised: ``research_plan.yaml``, read once, as frozen models."""

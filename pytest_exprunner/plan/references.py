@@ -1,0 +1,241 @@
+"""Ids in a plan that must exist, stand once, and not lead back to themselves.
+
+Checked on the document, not on the models, so that a broken part does not hide what is wrong
+beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pytest_exprunner._util.errors import printable, quoted
+from pytest_exprunner._util.yaml import Path
+from pytest_exprunner.plan import graph
+from pytest_exprunner.plan.criterion import split_source
+from pytest_exprunner.plan.problems import Report
+
+Table = Mapping[str, Any]
+_MAX_CYCLES = 20
+_SHOWN_STEPS = 12
+
+
+def check(value: Table, report: Report) -> None:
+    """Check every reference in a document whose keys are text."""
+    experiments = entries(value.get("experiments"))
+    gates = entries(value.get("gates"))
+    _check_distinct(experiments, gates, report)
+    known = {"experiment": frozenset(experiments), "gate": frozenset(gates)}
+    either = known["experiment"] | known["gate"]
+    owned = frozenset(sub for experiment in experiments.values() for sub in _subs(experiment))
+    replaced: dict[str, str] = {}
+    for name, experiment in experiments.items():
+        path: Path = ("experiments", name)
+        for index, old in texts(experiment.get("replaces")):
+            place = (*path, "replaces", index)
+            _known(report, place, old, "experiment", known["experiment"])
+            first = replaced.setdefault(old, name)
+            if first != name:
+                report.add(
+                    place, f"{quoted(old)} is already replaced by {first}", "; expected one replacement"
+                )
+        for index, needed in texts(experiment.get("dependencies")):
+            _known(report, (*path, "dependencies", index), needed, "experiment or gate", either)
+        _check_sources(path, experiment, owned, report)
+        _check_needs(path, experiment, owned, report)
+    for name, gate in gates.items():
+        for field in ("experiments", "unlocks"):
+            for index, member in texts(gate.get(field)):
+                _known(report, ("gates", name, field, index), member, "experiment", known["experiment"])
+    _check_waivers(value.get("waivers"), experiments, report)
+    _check_cycles(experiments, gates, report)
+
+
+def _check_waivers(waivers: object, experiments: Table, report: Report) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, waiver in enumerate(waivers if isinstance(waivers, list) else []):
+        entry = waiver if isinstance(waiver, dict) else {}
+        experiment, criterion = entry.get("experiment"), entry.get("criterion")
+        if not isinstance(experiment, str) or not isinstance(criterion, str):
+            continue
+        place: Path = ("waivers", index)
+        _known(report, (*place, "experiment"), experiment, "experiment", frozenset(experiments))
+        criteria = frozenset(entries(entries(experiments).get(experiment, {}).get("success_criteria")))
+        if experiment in experiments and criterion not in criteria:
+            text = f"unknown criterion {quoted(criterion)} of {printable(experiment)}"
+            report.add((*place, "criterion"), text, report.suggest(criterion, criteria))
+        if (experiment, criterion) in seen:
+            text = f"{quoted(criterion)} of {printable(experiment)} is waived twice"
+            report.add((*place, "criterion"), text, "; expected one waiver")
+        seen.add((experiment, criterion))
+
+
+def entries(value: object) -> dict[str, Table]:
+    """Return the entries of a mapping; an entry that is not a mapping counts as empty."""
+    if not isinstance(value, dict):
+        return {}
+    return {key: item if isinstance(item, dict) else {} for key, item in value.items()}
+
+
+def texts(value: object) -> list[tuple[int, str]]:
+    """Return the texts in a list with their places."""
+    return [(i, v) for i, v in enumerate(value) if isinstance(v, str)] if isinstance(value, list) else []
+
+
+def _subs(experiment: Table) -> list[str]:
+    return list(entries(experiment.get("sub_experiments")))
+
+
+def _known(report: Report, path: Path, name: str, noun: str, known: frozenset[str]) -> None:
+    if name not in known:
+        report.add(path, f"unknown {noun} {quoted(name)}", report.suggest(name, known))
+
+
+def _check_distinct(experiments: Table, gates: Table, report: Report) -> None:
+    owners: dict[str, str] = {}
+    for name, experiment in experiments.items():
+        subs = _subs(experiment)
+        for index, sub in enumerate(subs):
+            first = owners.setdefault(sub.casefold(), name)
+            if first != name:
+                text = f"sub-experiment {quoted(sub)} is also in {first}"
+                path = _sub_path(report, name, sub, index)
+                report.add(path, text, "; expected each in one experiment", at_key=True)
+        _check_twins(subs, report, lambda sub, index, name=name: _sub_path(report, name, sub, index))
+    _check_twins(experiments, report, lambda name, _index: ("experiments", name))
+    _check_twins(gates, report, lambda name, _index: ("gates", name))
+    for shared in (gate for gate in gates if gate in experiments):
+        text = f"{quoted(shared)} is an experiment too"
+        report.add(("gates", shared), text, "; expected another id", at_key=True)
+    if "all" in gates:
+        report.add(("gates", "all"), "'all' means every gate", "; expected another id", at_key=True)
+
+
+def _sub_path(report: Report, experiment: str, sub: str, index: int) -> Path:
+    path = ("experiments", experiment, "sub_experiments")
+    in_list = (*path, 0) in report.document.marks
+    return (*path, index) if in_list else (*path, sub)
+
+
+def _check_twins(ids: Iterable[str], report: Report, path: Any) -> None:
+    seen: dict[str, str] = {}
+    for index, name in enumerate(ids):
+        first = seen.setdefault(name.casefold(), name)
+        if first != name:
+            text = f"{quoted(name)} differs from {quoted(first)} only in case"
+            hint = "; expected ids that are distinct as file names"
+            report.add(path(name, index), text, hint, at_key=True)
+
+
+def _check_sources(path: Path, experiment: Table, owned: frozenset[str], report: Report) -> None:
+    subs = _subs(experiment)
+    known = frozenset(subs)
+    for name, criterion in entries(experiment.get("success_criteria")).items():
+        source = criterion.get("from")
+        for field in ("minus", "over"):
+            named = criterion.get(field)
+            if isinstance(named, str) and split_source(named)[0] in owned:
+                text = f"the baseline {quoted(named)} is a sub-experiment"
+                hint = f"; expected a metric of it: {named}/accuracy"
+                report.add((*path, "success_criteria", name, field), text, hint)
+            elif isinstance(named, str) and "/" in named:
+                sub, _variant = split_source(named.partition("/")[0])
+                if sub not in owned:
+                    text = f"unknown sub-experiment {quoted(sub)} of the baseline {quoted(named)}"
+                    hint = report.suggest(sub, owned) or "; expected one, or a metric of the same attempt"
+                    report.add((*path, "success_criteria", name, field), text, hint)
+        if not isinstance(source, str):
+            continue
+        sub, _variant = split_source(source)
+        if sub not in known:
+            text = f"unknown sub-experiment {quoted(sub)} of {printable(str(path[-1]))}"
+            report.add((*path, "success_criteria", name, "from"), text, report.suggest(sub, subs))
+
+
+def _check_needs(path: Path, experiment: Table, known: frozenset[str], report: Report) -> None:
+    for sub, entry in entries(experiment.get("sub_experiments")).items():
+        for index, needed in texts(entry.get("needs")):
+            place = (*path, "sub_experiments", sub, "needs", index)
+            _known(report, place, needed, "sub-experiment", known)
+
+
+# --- cycles -----------------------------------------------------------------------------------
+
+
+def _check_cycles(experiments: Table, gates: Table, report: Report) -> None:
+    waits: dict[str, dict[str, Path]] = {name: {} for name in experiments}
+    for name, experiment in experiments.items():
+        for _index, needed in texts(experiment.get("dependencies")):
+            waits[name][needed] = ("experiments", name, "dependencies")
+    for name, gate in gates.items():
+        if name in experiments:
+            continue
+        members = {member for _index, member in texts(gate.get("experiments")) if member in experiments}
+        waits[name] = dict.fromkeys(members, ("gates", name, "experiments"))
+        for _index, unlocked in texts(gate.get("unlocks")):
+            if unlocked in experiments:
+                waits[unlocked].setdefault(name, ("gates", name, "unlocks"))
+    if not _report_cycles(waits, "no experiment to depend on itself", report):
+        _report_cycles(_sub_waits(experiments, waits), "no sub-experiment to need itself", report)
+    old: dict[str, dict[str, Path]] = {
+        name: dict.fromkeys((o for _i, o in texts(e.get("replaces"))), ("experiments", name, "replaces"))
+        for name, e in experiments.items()
+    }
+    _report_cycles(old, "no experiment to replace itself", report)
+
+
+_SUB = "\0"  # in front of an id of a sub-experiment, which may also be an experiment's
+
+
+def _sub_waits(experiments: Table, waits: Mapping[str, dict[str, Path]]) -> dict[str, dict[str, Path]]:
+    """Return what waits for what down to sub-experiments; empty where none needs another, or compares."""
+    found: dict[str, dict[str, Path]] = {name: dict(edges) for name, edges in waits.items()}
+    needed = False
+    for name, experiment in experiments.items():
+        for criterion, entry in entries(experiment.get("success_criteria")).items():
+            for field in ("minus", "over"):
+                named = entry.get(field)
+                sub = split_source(named.partition("/")[0])[0] if isinstance(named, str) else ""
+                if isinstance(named, str) and "/" in named and sub not in _subs(experiment):
+                    needed = True  # its verdict is known when that one is done
+                    found[name].setdefault(
+                        _SUB + sub, ("experiments", name, "success_criteria", criterion, field)
+                    )
+    for name, experiment in experiments.items():
+        inside: Path = ("experiments", name, "sub_experiments")
+        for sub, entry in entries(experiment.get("sub_experiments")).items():
+            needs = [other for _index, other in texts(entry.get("needs"))]
+            needed = needed or bool(needs)
+            edges = found[_SUB + sub] = dict.fromkeys((_SUB + n for n in needs), (*inside, sub, "needs"))
+            edges.update(waits[name])
+            found[name][_SUB + sub] = (*inside, sub)
+    return found if needed else {}
+
+
+def _report_cycles(edges: Mapping[str, dict[str, Path]], expected: str, report: Report) -> bool:
+    """Report cycles that share no step, each where its first step is written; tell whether any was."""
+    for found in range(_MAX_CYCLES):
+        loop = list(graph.cycle(edges))
+        if not loop:
+            return found > 0
+        steps = loop[:-1]
+        first = min(range(len(steps)), key=lambda i: _order(report, edges, steps, i))
+        steps = [*steps[first:], *steps[:first]]
+        path = edges[steps[0]][steps[1 % len(steps)]]
+        shown = [*steps, steps[0]]
+        if len(shown) > _SHOWN_STEPS:
+            shown = [*shown[: _SHOWN_STEPS - 1], f"… {len(shown) - _SHOWN_STEPS} more …", shown[-1]]
+        way = " → ".join(printable(step.removeprefix(_SUB)) for step in shown)
+        report.add(path, f"cycle: {way}", f"; expected {expected}")
+        inside = set(steps)
+        for step in steps:
+            for other in edges[step].keys() & inside:
+                del edges[step][other]
+    return True
+
+
+def _order(report: Report, edges: Mapping[str, dict[str, Path]], steps: list[str], i: int) -> tuple[int, int]:
+    path = edges[steps[i]][steps[(i + 1) % len(steps)]]
+    written = path[-1] != "experiments"  # a gate's members are what it is; say what waits for it
+    line, column = report.document.marks.get(path, (0, 0))
+    return (line if written else line + 10**9, column)

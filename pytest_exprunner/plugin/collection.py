@@ -1,0 +1,348 @@
+"""Handlers as pytest items: which files become modules, what names select them, and stub items."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from pytest_exprunner._util.errors import HandlerError
+from pytest_exprunner._util.serialization import text
+from pytest_exprunner.execution.attempt import Attempt
+from pytest_exprunner.handlers.loader import import_handlers
+from pytest_exprunner.handlers.scan import PARAMETER, Scan, ScannedFile, is_conventional_test_file
+from pytest_exprunner.model.attempt import Failure
+from pytest_exprunner.model.selection import Selected
+from pytest_exprunner.plan.models import Experiment, Plan, with_at_least
+from pytest_exprunner.plugin.hints import Hinting
+
+if TYPE_CHECKING:
+    from pytest_exprunner.executors.link import Link
+
+SELECTED = pytest.StashKey[Selected]()
+"""Set on every item that is a handler (or stands for one)."""
+EXPLORATORY = pytest.StashKey[bool]()
+ATTEMPT = pytest.StashKey[Attempt]()
+"""Set while a handler's attempt is open."""
+_SEED = "exprunner_seed"
+"""The parameter that makes an item for each seed; handlers do not see it."""
+LINK: pytest.StashKey[Link] = pytest.StashKey()
+"""Set at the far end of a run: the way to whoever says what is to be run."""
+
+
+class HandlerModule(pytest.Module):
+    """A file with handlers; what pytest collects from it by itself stays collected."""
+
+    def __init__(
+        self,
+        *,
+        scanned: ScannedFile,
+        names: frozenset[str],
+        collecting: Collecting,
+        ordinary: bool,
+        **kwargs: Any,
+    ) -> None:
+        """``names`` are the handlers to collect; ``ordinary`` keeps usual tests in the file."""
+        super().__init__(**kwargs)
+        self._scanned = scanned
+        self.names = names
+        self._collecting = collecting
+        self._ordinary = ordinary
+
+    def _getobj(self) -> Any:
+        try:
+            module = import_handlers(self.path, self._collecting.study_root, self._scanned.imports)
+        except HandlerError as error:
+            raise self.CollectError(str(error)) from error
+        except SyntaxError as error:
+            text = "".join(traceback.format_exception_only(error))
+            raise self.CollectError(f"{self.path.name} has a syntax error:\n{text}") from error
+        except (Exception, SystemExit) as error:
+            raise self.CollectError(self._diagnosed(error)) from error
+        self.config.pluginmanager.consider_module(module)
+        return module
+
+    def _diagnosed(self, error: BaseException) -> str:
+        """Return why the file could not be imported, with what is known of that."""
+        why = _import_failure(self.path, error)
+        hints = Hinting(self.config, self.ihook)
+        found = hints(Failure(type(error).__name__, text(error), text(why)))
+        return "\n".join([why, *hints.lines(found)])
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        """Collect handlers by their names, and usual tests where the file has them."""
+        _register_runner(self)
+        collected = list(super().collect())
+        missing = [h for h in self._scanned.handlers if h.name in self.names and not self._is_handler(h.name)]
+        if missing:
+            raise self.CollectError("\n".join(_HIDDEN.format(place=h.place, name=h.name) for h in missing))
+        # Noted here, where a node id or --lf has not taken anything away yet.
+        self._collecting.note_variants(collected)
+        return collected
+
+    def _is_handler(self, name: str) -> bool:
+        return takes_runner(getattr(self.obj, name, None))
+
+    def istestfunction(self, obj: object, name: str) -> bool:
+        """Take handlers, and what pytest takes where the file is a test file too."""
+        if name in self.names:
+            return self._is_handler(name)
+        return self._ordinary and super().istestfunction(obj, name)
+
+    def istestclass(self, obj: object, name: str) -> bool:
+        """Take classes only where the file is a test file too."""
+        return self._ordinary and super().istestclass(obj, name)
+
+
+def takes_runner(obj: object) -> bool:
+    """Tell whether something is called with a parameter named ``runner``."""
+    if inspect.isfunction(obj) and not hasattr(obj, "__wrapped__"):
+        code = obj.__code__
+        return PARAMETER in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    try:
+        return callable(obj) and PARAMETER in inspect.signature(obj).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+_HIDDEN = (
+    f"{{place}}: {{name}} is no longer a function with a parameter named '{PARAMETER}' once the file is "
+    "imported; does a decorator hide it (functools.wraps keeps it visible)?"
+)
+
+
+def _import_failure(file: Path, error: BaseException) -> str:
+    """Return the traceback from the handler file on, without the frames that imported it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    start = next((i for i, frame in enumerate(frames) if frame.filename == str(file)), 0)
+    lines = traceback.format_list(frames[start:])
+    what = "".join(traceback.format_exception_only(error))
+    return f"importing {file.name} raised {type(error).__name__}:\n{''.join(lines)}{what}"
+
+
+def only_setup(config: pytest.Config) -> bool:
+    """Tell whether pytest shows fixtures and calls nothing (--setup-only, --setup-plan)."""
+    return any(config.getoption(name, None) for name in ("setuponly", "setupplan"))
+
+
+def runner(request: pytest.FixtureRequest) -> Any:
+    """The `ExperimentRunner` of this attempt; in usual tests of the file, whatever else has the name."""
+    attempt = request.node.stash.get(ATTEMPT, None)
+    if attempt is None and SELECTED in request.node.stash and only_setup(request.config):
+        return None
+    return request.getfixturevalue(PARAMETER) if attempt is None else attempt.runner
+
+
+def params_of(item: pytest.Item) -> dict[str, Any]:
+    """The parameters of an item, by name; empty where it has none. Its seed is none of them."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return {name: value for name, value in params.items() if name != _SEED}
+
+
+def slot_of(item: pytest.Item) -> tuple[str | None, int | None]:
+    """Return the variant and the seed of an item."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return None, None
+    seed = callspec.params.get(_SEED)
+    if seed is None:
+        return callspec.id, None
+    variant = callspec.id.removesuffix(seed_id(seed)).removesuffix("-")
+    return variant or None, seed
+
+
+def seed_id(seed: int) -> str:
+    """Return how a seed stands in a node id."""
+    return f"seed{seed}"  # a word that -k takes
+
+
+def offer_runner(item: pytest.Item, attempt: Attempt) -> None:
+    """Hand a handler its runner at once: resolving a fixture costs a tenth of a trivial attempt.
+
+    So does ``request``, which the fixture asks for. Fixtures that ask for the runner still get it as the
+    fixture that it is.
+    """
+    if isinstance(item, pytest.Function) and PARAMETER not in params_of(item):
+        item.funcargs[PARAMETER] = attempt.runner
+        item.funcargs["request"] = item._request  # noqa: SLF001 - what pytest would put there
+
+
+def _register_runner(module: pytest.Module) -> None:
+    """Make ``runner`` visible to the handlers of one module only, before any fixture of that name."""
+    if hasattr(pytest, "register_fixture"):
+        pytest.register_fixture(name=PARAMETER, func=runner, node=module)
+        return
+    holder = type("Handlers", (), {PARAMETER: staticmethod(pytest.fixture(runner))})()
+    module.session._fixturemanager.parsefactories(holder, module.nodeid)  # noqa: SLF001 - pytest < 9.1
+
+
+class Collecting:
+    """Decides for each file under the handlers' folders what pytest makes of it."""
+
+    _spared: ClassVar[bool] = False
+    """Whether a run of this process has kept something from the garbage collector."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        scan: Scan,
+        study_root: Path,
+        plan_name: str,
+        *,
+        exploratory: bool,
+        seeds: int | None = None,
+        enabled: bool = True,
+    ) -> None:
+        """``plan_name`` is the plan's path as messages show it; only if ``enabled`` are handlers taken.
+
+        ``seeds`` is how many each handler gets at least.
+        """
+        self._seeds = seeds
+        self.enabled = enabled
+        self.plan = plan
+        self.scan = scan
+        self.plan_name = plan_name
+        self.study_root = study_root
+        self.variants: dict[str, tuple[str | None, ...]] = {}
+        """Every variant that the handler of a sub-experiment defines, selected or not."""
+        self._exploratory = exploratory
+        self._reserved: frozenset[str] = frozenset()
+        self._decorators: dict[str, pytest.MarkDecorator] = {}
+
+    def file(self, file_path: Path, parent: pytest.Collector, collected: Sequence[Any]) -> list[Any]:
+        """Return what is collected from a file: never a file that defines nothing to run."""
+        scanned = self.scan.files.get(file_path)
+        if scanned is None:
+            return list(collected)
+        names = frozenset(
+            h.name
+            for h in scanned.handlers
+            if self.enabled and (h.sub_experiment is not None or self._exploratory)
+        )
+        usual = [node for node in collected if isinstance(node, pytest.Module)]
+        others = [node for node in collected if not isinstance(node, pytest.Module)]
+        if names or (self.enabled and scanned.is_handler_file):
+            module = HandlerModule.from_parent(
+                parent,
+                path=file_path,
+                scanned=scanned,
+                names=names,
+                collecting=self,
+                ordinary=bool(usual) and (scanned.tests or is_conventional_test_file(file_path)),
+            )
+            return [*others, module]
+        if scanned.tests or is_conventional_test_file(file_path):
+            return list(collected)
+        return others
+
+    def item(self, item: pytest.Item) -> None:
+        """Tell an item which sub-experiment it is, and give it the names that select it."""
+        if not isinstance(item, pytest.Function) or not isinstance(item.parent, HandlerModule):
+            return
+        name = item.originalname
+        sub = self.plan.match(name)
+        variant, seed = slot_of(item)
+        if name not in item.parent.names:
+            return
+        if sub is None:
+            item.stash[EXPLORATORY] = True
+            item.stash[SELECTED] = Selected("exploratory", name, variant, None, item.nodeid)
+            return
+        experiment = self.plan.owner(sub)
+        item.stash[SELECTED] = Selected(experiment.id, sub, variant, seed, item.nodeid)
+        for keyword in self.names(experiment, sub):
+            item.extra_keyword_matches.add(keyword)
+            if keyword not in self._reserved:
+                item.add_marker(self._decorator(keyword))
+
+    def seeds_of(self, sub: str) -> tuple[int, ...]:
+        """Return the seeds that a sub-experiment gets in this run: the plan's, and more if asked for."""
+        return with_at_least(self.plan.owner(sub).sub_experiments[sub].seeds, self._seeds or 0)
+
+    def generate(self, metafunc: pytest.Metafunc) -> None:
+        """Make an item of a handler for each of its seeds."""
+        module, name = metafunc.definition.parent, metafunc.definition.originalname
+        if not isinstance(module, HandlerModule) or name not in module.names:
+            return
+        sub = self.plan.match(name)
+        seeds = () if sub is None else self.seeds_of(sub)
+        if seeds:
+            metafunc.fixturenames.append(_SEED)  # or pytest refuses what the function does not take
+            metafunc.parametrize(_SEED, seeds, ids=[seed_id(seed) for seed in seeds])
+
+    def _decorator(self, name: str) -> pytest.MarkDecorator:
+        if name not in self._decorators:
+            self._decorators[name] = getattr(pytest.mark, name)
+        return self._decorators[name]
+
+    def names(self, experiment: Experiment, sub: str) -> list[str]:
+        """Return every name that selects a sub-experiment in ``-k`` and ``-m``."""
+        names = [sub, experiment.id, *self.plan.gates_of(experiment.id)]
+        if experiment.type:
+            names.append(experiment.type)
+        if experiment.phase is not None:
+            names.append(phase_name(experiment.phase))
+        return names
+
+    def register_markers(self, config: pytest.Config) -> None:
+        """Make ids usable in ``-m`` under ``--strict-markers``; markers with a meaning keep it."""
+        lines: list[str] = config.getini("markers")
+        self._reserved = frozenset(line.split(":", 1)[0].split("(", 1)[0].strip() for line in lines)
+        told: set[str] = set(self._reserved)
+        for experiment, sub in self.plan.sub_experiments():
+            for name in self.names(experiment, sub.id):
+                if name not in told:
+                    told.add(name)
+                    config.addinivalue_line("markers", f"{name}: from the research plan")
+
+    @classmethod
+    def spare(cls) -> None:
+        """Keep what was collected from being looked through for garbage: it lives as long as the run.
+
+        pytest looks ten times when it ends, and the interpreter once more, so it is given back only where
+        another run begins in the same process.
+        """
+        if cls._spared:
+            gc.unfreeze()
+            gc.collect()
+        cls._spared = not gc.get_freeze_count()  # else whoever runs pytest has frozen it, and wants it back
+        if cls._spared:
+            gc.freeze()
+
+    def note_variants(self, collected: Sequence[Any]) -> None:
+        """Remember the variants that a module's handlers define."""
+        found: dict[str, dict[str | None, None]] = {}
+        for item in collected:
+            if isinstance(item, pytest.Function) and isinstance(item.parent, HandlerModule):
+                sub = self.plan.match(item.originalname)
+                if item.originalname in item.parent.names and sub is not None:
+                    found.setdefault(sub, {})[slot_of(item)[0]] = None
+        self.variants.update({sub: tuple(variants) for sub, variants in found.items()})
+
+
+def phase_name(phase: int | str) -> str:
+    """``phase_1``: how a phase is called in ``-k`` and ``-m``."""
+    text = "".join(c if c.isalnum() else "_" for c in str(phase))
+    return f"phase_{text}"
+
+
+class StubItem(pytest.Item):
+    """Stands for a planned sub-experiment without a handler in a stub run."""
+
+    def __init__(self, *, plan_name: str, **kwargs: Any) -> None:
+        """``plan_name`` is the plan's path as it is shown."""
+        super().__init__(**kwargs)
+        self._plan_name = plan_name
+
+    def runtest(self) -> None:
+        """Take the attempt through the harness; there is nothing to call."""
+        self.stash[ATTEMPT].stub()
+
+    def reportinfo(self) -> tuple[str, int | None, str]:
+        """Where it comes from: the plan."""
+        return self._plan_name, None, self.name

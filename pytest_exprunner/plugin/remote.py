@@ -1,0 +1,312 @@
+"""A run whose handlers are called elsewhere: many at once from one process, reported as if they ran here."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pytest_exprunner._util.errors import ExecutorError, ExprunnerError, count, os_reason
+from pytest_exprunner.executors import project_files
+from pytest_exprunner.executors.base import Answer, Executor, Job, Setup, StillAwayError
+from pytest_exprunner.executors.content_store import entry_of
+from pytest_exprunner.executors.mirror import Mirror
+from pytest_exprunner.executors.pending_jobs import Away
+from pytest_exprunner.model.layout import RECORD as RECORD_FILE
+from pytest_exprunner.model.selection import Selected
+from pytest_exprunner.model.settings import Settings
+from pytest_exprunner.plan.models import Plan, SubExperiment
+from pytest_exprunner.plugin import calls, isolation
+from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, StubItem, only_setup, params_of
+from pytest_exprunner.plugin.items import RECORD
+from pytest_exprunner.plugin.remote_preflight import refuse_left_behind, setup_of
+from pytest_exprunner.schedule import order
+from pytest_exprunner.schedule.order import Schedule
+from pytest_exprunner.session.session import ExperimentSession
+from pytest_exprunner.verdicts.gates import Action
+
+_LOOK = 0.2  # seconds after which a Ctrl-C is noticed at the latest
+_PATIENCE = 10.0  # seconds that what is under way gets to note that it was stopped
+Make = Callable[[Plan, Settings, Setup, Path, Sequence[str], Sequence[SubExperiment]], Executor]
+"""Given the plan, settings, what is the same for all jobs, the project's folder, the files that go along
+and the sub-experiments that may be run, return an executor that is not open yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """An item whose attempt is being made elsewhere."""
+
+    item: pytest.Item
+    index: int
+    job: Job
+    mirror: Mirror
+
+
+class DispatchHooks:
+    """Takes the place of pytest's loop in the process that leads a run."""
+
+    def __init__(self, config: pytest.Config, session: ExperimentSession, make: Make) -> None:
+        """``make`` is called when the first handler is about to be called."""
+        self._config = config
+        self._session = session
+        self._make = make
+        self._away = Away(session.layout)
+        self._executor: Executor
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run ordinary tests here, then handlers elsewhere."""
+        option = session.config.option
+        stopped = session.testsfailed and not option.continue_on_collection_errors
+        if stopped or option.collectonly or only_setup(session.config) or self._session.settings.explain:
+            return None
+        ordinary = [item for item in session.items if SELECTED not in item.stash]
+        for item, following in itertools.zip_longest(ordinary, ordinary[1:]):
+            self._run_here(item, following)
+        handlers = [item for item in session.items if SELECTED in item.stash]
+        if not handlers:
+            return True
+        try:
+            with self._opened(handlers) as self._executor:
+                if self._session.settings.detach:
+                    self._leave(handlers)
+                else:
+                    self._run_elsewhere(handlers)
+        except ExprunnerError as error:
+            raise pytest.UsageError(str(error)) from None
+        return True
+
+    def _opened(self, handlers: Sequence[pytest.Item]) -> Executor:
+        session, root = self._session, self._config.rootpath
+        names = project_files.shipped(root, session.layout.root, session.plan.experiments)
+        planned = [item.stash[SELECTED] for item in handlers if EXPLORATORY not in item.stash]
+        setup = setup_of(self._config, session)
+        refuse_left_behind(session, planned, set(names), root)
+        experiments = session.plan.experiments
+        subs = {
+            p.sub_experiment: experiments[p.experiment].sub_experiments[p.sub_experiment] for p in planned
+        }
+        return self._make(session.plan, session.settings, setup, root, names, list(subs.values()))
+
+    def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
+        planned = self._schedule(items)
+        under_way: dict[Future[Answer], _UnderWay] = {}
+        try:
+            while not planned.finished:
+                self._start(items, planned, under_way)
+                if not under_way:
+                    break
+                done, _ = wait(under_way, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._ended(under_way.pop(future), future, planned)
+        except BaseException:
+            self._stop(under_way)
+            raise
+
+    def _leave(self, items: Sequence[pytest.Item]) -> None:
+        """Begin what may begin now, and wait for none of it."""
+        planned = self._schedule(items)
+        left = dict(enumerate(items))
+        begun = 0
+        while isinstance(index := planned.start(), int):
+            item = left.pop(index)
+            if self._stays(item):
+                self._run_here(item, None)
+                planned.done(index)
+                continue
+            call = self._left(item)
+            if call:
+                begun += 1
+                self._skip(item, f"begun on Modal as {call}; 'exprunner collect' brings it home")
+        for item in left.values():
+            self._skip(item, "waits for what was begun on Modal")
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(
+                f"{count(begun, 'sub-experiment')} begun on Modal; 'exprunner status' tells of them, "
+                "'exprunner collect' brings home what has ended"
+            )
+
+    def _left(self, item: pytest.Item) -> str:
+        """Begin an item and return what the engine knows it by; report it where that cannot be."""
+        try:
+            job = self._job(item)
+            call = self._executor.leave(job, self._session.layout.root)
+            self._away.note(self._session.run, job, call)
+        except OSError as error:
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            self._report(item, _reports_of_failure(item, _not_begun(item, error)))
+            return ""
+        return call
+
+    def _skip(self, item: pytest.Item, reason: str) -> None:
+        """Report an item about which nothing is known yet."""
+        path, line, _name = item.location
+        report = calls.plain_report(item, "setup", "skipped")
+        report.longrepr = (path, line or 0, f"Skipped: {reason}")
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._report(item, [report, calls.plain_report(item, "teardown", "passed")])
+
+    def _report(self, item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _schedule(self, items: Sequence[pytest.Item]) -> Schedule[order.Node]:
+        selected = [item.stash[SELECTED] for item in items]
+        planned = {
+            index: (one.experiment, one.sub_experiment)
+            for index, (item, one) in enumerate(zip(items, selected, strict=True))
+            if EXPLORATORY not in item.stash
+        }
+        durations: dict[order.Node, float] = {}
+        durations.update(zip(planned, self._session.durations([selected[i] for i in planned]), strict=True))
+        return order.of_plan(self._session.plan, planned, len(items), durations)
+
+    def _start(
+        self,
+        items: Sequence[pytest.Item],
+        planned: Schedule[order.Node],
+        under_way: dict[Future[Answer], _UnderWay],
+    ) -> None:
+        while len(under_way) < self._executor.most and (index := planned.start()) is not None:
+            assert isinstance(index, int)
+            item = items[index]
+            if self._stays(item):
+                self._run_here(item, None)
+                planned.done(index)
+                continue
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            try:
+                future, what = self._submit(item, index)
+                under_way[future] = what
+            except OSError as error:
+                self._report(item, _reports_of_failure(item, _not_begun(item, error)))
+                planned.done(index)
+                self._heed(item)
+
+    def _stays(self, item: pytest.Item) -> bool:
+        """Tell whether nothing of an item has to be called elsewhere: it is told again, or refused."""
+        selected = item.stash[SELECTED]
+        if isinstance(item, StubItem) or EXPLORATORY in item.stash:
+            return True
+        if self._session.decide(selected).action is Action.BLOCK:
+            return True
+        resume = self._session.settings.resume
+        return resume and self._session.resume(selected, params_of(item)).record is not None
+
+    def _run_here(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        self._heed(item)
+
+    def _submit(self, item: pytest.Item, index: int) -> tuple[Future[Answer], _UnderWay]:
+        job, run = self._job(item), self._session.run
+        mirror = Mirror(self._session.layout.attempt(job.key))
+
+        def began(call: str) -> None:
+            self._away.note(run, job, call)
+
+        future = self._executor.submit(job, self._session.layout.root, mirror.take, began)
+        return future, _UnderWay(item, index, job, mirror)
+
+    def _job(self, item: pytest.Item) -> Job:
+        """Take the number of an attempt, say what is to be done, and note that it is about to begin."""
+        key, needed = self._session.reserve(item.stash[SELECTED])
+        entries = [entry_of(file, self._session.layout.root) for file in needed]
+        job = Job(
+            item.nodeid,
+            key.experiment,
+            key.sub_experiment,
+            key.variant,
+            key.seed,
+            key.sequence,
+            entries,
+            secrets.token_hex(4),
+        )
+        self._away.note(self._session.run, job)
+        return job
+
+    # --- the end of an item -------------------------------------------------------------------
+
+    def _ended(self, what: _UnderWay, future: Future[Answer], planned: Schedule[order.Node] | None) -> None:
+        item, selected = what.item, what.item.stash[SELECTED]
+        self._report(item, self._reports(what, selected, future))
+        if planned is not None:
+            planned.done(what.index)
+            self._heed(item)
+
+    def _reports(
+        self, what: _UnderWay, selected: Selected, future: Future[Answer]
+    ) -> list[pytest.TestReport]:
+        try:
+            answer = _answer_of(future)
+            what.mirror.bring(answer, self._executor.fetch)
+            _check_record(what, answer)
+        except (ExecutorError, OSError) as error:
+            # It has no record, and is still noted as away.
+            text = f"{selected.label} could not be brought home: {error}; 'exprunner collect' tries again"
+            return _reports_of_failure(what.item, text)
+        self._away.settle(self._session.run, what.job)
+        self._session.brought(selected)
+        if answer.problem:
+            return isolation.reports_of_lost(self._session, what.item, selected, answer.problem)
+        return [isolation.report_from(self._config, dict(data)) for data in answer.reports]
+
+    # --- stopping -----------------------------------------------------------------------------
+
+    def _heed(self, item: pytest.Item) -> None:
+        session = item.session
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+    def _stop(self, under_way: Mapping[Future[Answer], _UnderWay]) -> None:
+        """Have what is under way note that it was stopped, and bring home what it has."""
+        if not under_way:
+            return
+        self._executor.cancel()
+        done, _ = wait(under_way, timeout=_PATIENCE)
+        for future in done:
+            if not future.cancelled() and future.exception() is None:
+                what = under_way[future]
+                with contextlib.suppress(ExecutorError, OSError):
+                    what.mirror.bring(future.result(), self._executor.fetch)
+                    self._away.settle(self._session.run, what.job)
+
+
+def _not_begun(item: pytest.Item, error: OSError) -> str:
+    return f"{item.stash[SELECTED].label} could not be begun: {os_reason(error)}"
+
+
+def _reports_of_failure(item: pytest.Item, text: str) -> list[pytest.TestReport]:
+    report = calls.plain_report(item, "call", "failed")
+    report.longrepr = calls.representation(text)
+    before, after = (calls.plain_report(item, when, "passed") for when in ("setup", "teardown"))
+    return [before, report, after]
+
+
+def _answer_of(future: Future[Answer]) -> Answer:
+    """Return what became of a job. Raises `StillAwayError` where nobody knows."""
+    try:
+        return future.result()
+    except StillAwayError:
+        raise
+    except ExecutorError as error:
+        return Answer(problem=str(error))
+
+
+def _check_record(what: _UnderWay, answer: Answer) -> None:
+    """Raise `ExecutorError` unless the record that the reports speak of is the one that is here."""
+    for report in answer.reports:
+        record = report.get(RECORD)
+        file = what.mirror.folder / RECORD_FILE
+        if record is not None and (not file.is_file() or file.read_text(encoding="utf-8") != record):
+            raise ExecutorError(f"the record of attempt {what.job.sequence} is not among its files")

@@ -1,0 +1,81 @@
+"""The far end's pytest: it collects once and runs the items that it is told to, one after the other."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from _pytest.config import Config
+
+from pytest_exprunner.executors.base import Job
+from pytest_exprunner.executors.link import Link
+from pytest_exprunner.plugin import calls
+from pytest_exprunner.plugin.collection import LINK
+from pytest_exprunner.session.session import ExperimentSession
+
+
+class FarHooks:
+    """Takes the place of pytest's loop."""
+
+    def __init__(self, config: pytest.Config, session: ExperimentSession, link: Link) -> None:
+        """Registered at the far end only."""
+        self._config = config
+        self._session = session
+        self._link = link
+        self._reports: list[Any] = []
+        self._problems: list[str] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep why something could not be collected."""
+        if report.failed:
+            self._problems.append(report.longreprtext)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a report for the answer."""
+        hook = self._config.hook
+        self._reports.append(hook.pytest_report_to_serializable(config=self._config, report=report))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run what is asked for."""
+        items = {item.nodeid: item for item in session.items}
+        for job in self._link.jobs():
+            item = items.get(job.nodeid)
+            if item is None:
+                self._link.answer([], self._missing(job.nodeid))
+                continue
+            self._reports.clear()
+            problem = self._run(item, job)
+            self._link.answer(self._reports, problem)
+        return True
+
+    def _run(self, item: pytest.Item, job: Job) -> str:
+        self._session.assign(job.key)
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        except KeyboardInterrupt as error:
+            return f"{calls.stopper(error)} stopped it"
+        return ""
+
+    def _missing(self, nodeid: str) -> str:
+        why = "\n".join(self._problems) or "it is not among what was collected there"
+        return f"{nodeid} could not be collected at the far end:\n{why}"
+
+
+def main() -> int:
+    """Collect, and take jobs from the pipes whose descriptors are the arguments."""
+    link = Link(*map(int, sys.argv[1:3]))
+    # By its module: the package need not be installed here, only importable. Where it is installed, too,
+    # pytest warns that it is imported already, which would be an error where a project makes all of them so.
+    own = ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin"]
+    own += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    config = Config.fromdictargs(dict(link.setup.options), [*own, *link.setup.arguments])
+    config.stash[LINK] = link
+    code: int = config.hook.pytest_cmdline_main(config=config)
+    config._ensure_unconfigure()  # noqa: SLF001 - as pytest.main does
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

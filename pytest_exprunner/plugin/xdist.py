@@ -1,0 +1,431 @@
+"""A run over several xdist workers: what waits for what is respected, nothing waits without need.
+
+A worker of xdist starts no item until it holds the next one, so every item is sent with a barrier
+behind it: an item that stands at the end of each worker's collection, does nothing and may be sent
+any number of times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from xdist.report import report_collection_diff
+from xdist.workermanage import parse_tx_spec_config
+
+from pytest_exprunner._util import processes, serialization
+from pytest_exprunner._util.redaction import redacted
+from pytest_exprunner._util.supervised import cause_of
+from pytest_exprunner.model.selection import Selected, SharedRun
+from pytest_exprunner.plugin import calls
+from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, Collecting
+from pytest_exprunner.plugin.hints import Hinting
+from pytest_exprunner.plugin.items import RECORD
+from pytest_exprunner.schedule import order
+from pytest_exprunner.schedule.order import Schedule
+from pytest_exprunner.session.session import ExperimentSession
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
+
+_INPUT = "exprunner"
+_BARRIER = "between items"
+_PATIENCE = 2.0  # seconds that workers get to note that they were stopped
+_DISTRIBUTIONS = ("load", "worksteal")
+
+
+# --- what both sides know -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Which of a worker's items are planned handlers, and every variant that handlers define."""
+
+    handlers: Mapping[int, Selected]
+    variants: Mapping[str, tuple[str | None, ...]]
+
+    def dump(self) -> str:
+        """Return it as text."""
+        rows = [
+            [index, s.experiment, s.sub_experiment, s.variant, s.seed] for index, s in self.handlers.items()
+        ]
+        return orjson.dumps([rows, self.variants]).decode()
+
+    @classmethod
+    def parse(cls, text: str, ids: Sequence[str]) -> Collected:
+        """Read what `dump` wrote, given the node ids of the items."""
+        rows, defined = orjson.loads(text)
+        variants = {sub: tuple(names) for sub, names in defined.items()}
+        handlers = {
+            index: Selected(experiment, sub, variant, seed, ids[index], variants.get(sub, (None,)))
+            for index, experiment, sub, variant, seed in rows
+        }
+        return cls(handlers, variants)
+
+
+def refusal(config: pytest.Config) -> str:
+    """Say why experiments cannot be distributed as was asked, or return an empty text."""
+    if config.option.dist not in _DISTRIBUTIONS:
+        return (
+            f"--dist {config.option.dist} cannot keep the order that dependencies ask for; "
+            "run experiments with -n N alone, which starts each of them as soon as it may"
+        )
+    if any(not str(spec).startswith("popen") for spec in config.option.tx or ()):
+        return "experiments run in parallel on one machine only: use -n N instead of --tx"
+    return ""
+
+
+def shared_run(config: pytest.Config) -> SharedRun | None:
+    """Return what a worker was told of its run; None in any other process."""
+    given = getattr(config, "workerinput", {}).get(_INPUT)
+    return SharedRun(*orjson.loads(given)) if given else None
+
+
+# --- a worker -----------------------------------------------------------------------------------
+
+
+class Barrier(pytest.Item):
+    """Stands between items that are sent one by one."""
+
+    after: pytest.Item | None = None
+    news: str = ""
+    """What its node id tells the controller in the place of an id."""
+
+    @property
+    def nodeid(self) -> str:
+        """The news while there are any; then a name for reports."""
+        return self.news or _BARRIER
+
+    def runtest(self) -> None:
+        """Do nothing."""
+
+    def listchain(self) -> list[Any]:
+        """Stand beside the item before it, so that fixtures of its module or class go on living."""
+        if self.after is None:
+            return super().listchain()
+        return [*self.after.listchain()[:-1], self]
+
+
+class WorkerHooks:
+    """Tells the controller what was collected, and takes the barrier for what it is."""
+
+    def __init__(self, collecting: Collecting) -> None:
+        """``collecting`` knows the variants."""
+        self._collecting = collecting
+        self._barrier: Barrier | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Put the barrier behind everything, after whoever sorts and selects; its id carries the news."""
+        handlers = {
+            index: item.stash[SELECTED]
+            for index, item in enumerate(session.items)
+            if SELECTED in item.stash and EXPLORATORY not in item.stash
+        }
+        news = Collected(handlers, self._collecting.variants).dump()
+        self._barrier = barrier = Barrier.from_parent(session, name=_BARRIER)
+        barrier.news = news
+        session.items.append(barrier)
+        result = yield
+        barrier.news = ""
+        self._collecting.spare()
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Send nothing that cannot be sent: it would end the worker, and lose what others have done."""
+        calls.made_sendable(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """The same for an item."""
+        calls.made_sendable(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """The same for a warning."""
+        told = serialization.text(warning_message.message)
+        if told != str(warning_message.message):
+            warning_message.message, warning_message.category = UserWarning(told), UserWarning
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Tear down at the barrier what the next item does not share with the last one."""
+        barrier = self._barrier
+        if item is not barrier or barrier is None:
+            if barrier is not None:
+                barrier.after = item
+            return None
+        calls.settle(barrier, nextitem)
+        return True
+
+
+# --- the controller -----------------------------------------------------------------------------
+
+
+class PlanScheduling:
+    """A scheduler of xdist over one `Schedule`: an item to every worker that is free, and one ahead.
+
+    The one ahead saves the worker from waiting for the next; where another worker has nothing to do
+    it is taken back and given to that one.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        begin: Callable[[Sequence[str]], Schedule[order.Node]],
+        crashed: Callable[[WorkerController, str], None],
+    ) -> None:
+        """``begin`` is called once, with all node ids; ``crashed`` before anything follows a crash."""
+        self.config = config
+        self._begin = begin
+        self._crashed = crashed
+        self._expected = len(parse_tx_spec_config(config))
+        self._ids: list[str] | None = None
+        self._collections: dict[WorkerController, list[str]] = {}
+        self._given: dict[WorkerController, list[int]] = {}
+        self._asked: set[WorkerController] = set()
+        self._dying: set[WorkerController] = set()
+        self._schedule: Schedule[order.Node] | None = None
+        self._given_up = False
+
+    @property
+    def nodes(self) -> list[WorkerController]:
+        """The workers that are alive."""
+        return list(self._given)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        """Whether as many workers as were asked for have collected."""
+        return len(self._collections) >= self._expected
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether everything has ended."""
+        if self._given_up:
+            return True
+        return self._schedule is not None and self._schedule.finished
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self._schedule is not None and not self._schedule.finished
+
+    def add_node(self, node: WorkerController) -> None:
+        """Take a worker into account that has just come up."""
+        self._given[node] = []
+
+    def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
+        """Take in what a worker collected."""
+        self._collections[node] = list(collection)
+
+    def schedule(self) -> None:
+        """Start the run once all have collected; later, give a new worker something to do."""
+        if self._schedule is None and not self._given_up:
+            if not self._collected_alike():
+                self._given_up = True
+                return
+            self._ids = next(iter(self._collections.values()))
+            self._schedule = self._begin(self._ids)
+        self._hand_out()
+        self._refuse_useless()
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Go on with what an item that has ended made possible."""
+        del duration
+        given = self._given.get(node)
+        if self._schedule is None or not given or given[0] != item_index:
+            return  # a barrier
+        del given[0]
+        self._schedule.done(item_index)
+        self._hand_out()
+
+    def mark_test_pending(self, item: str) -> None:
+        """Start an item again that was lost with its worker, where a plugin asks for it."""
+        assert self._schedule is not None
+        assert self._ids is not None
+        self._schedule.again(self._ids.index(item))
+        self._hand_out()
+
+    def remove_pending_tests_from_node(self, node: WorkerController, indices: Sequence[int]) -> None:
+        """Give to others what a worker handed back; nothing, if it had started it already."""
+        self._asked.discard(node)
+        for index in indices:
+            self._given[node].remove(index)
+            self._give_back(index)
+        self._hand_out()
+
+    def _give_back(self, index: int) -> None:
+        assert self._schedule is not None
+        self._schedule.give_back(index)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Return the item that a worker was at when it ended, if any."""
+        given = self._given.pop(node)
+        self._asked.discard(node)
+        if self._schedule is None or self._ids is None:
+            self._collections.pop(node, None)
+            return None
+        for index in given[1:]:
+            self._give_back(index)
+        if given:
+            self._crashed(node, self._ids[given[0]])
+            self._schedule.done(given[0])
+        self._hand_out()
+        return self._ids[given[0]] if given else None
+
+    def _hand_out(self) -> None:
+        free = [node for node, given in self._given.items() if not given and self._is_useful(node)]
+        for node in free:
+            self._give(node)
+        for node, given in self._given.items():
+            if len(given) == 1 and self._is_useful(node):
+                self._give(node, ahead=True)
+        idle = sum(not self._given[node] for node in free) - len(self._asked)
+        for node, given in self._given.items():
+            if idle > 0 and len(given) > 1 and node not in self._asked and not node.shutting_down:
+                self._asked.add(node)
+                with contextlib.suppress(OSError):
+                    node.send_steal(given[1:])
+                idle -= 1
+
+    def _is_useful(self, node: WorkerController) -> bool:
+        alive = not (node.shutting_down or node in self._dying)
+        return alive and self._ids is not None and self._collections.get(node) == self._ids
+
+    def _give(self, node: WorkerController, *, ahead: bool = False) -> None:
+        index = self._schedule.start(ahead=ahead) if self._schedule is not None else None
+        if isinstance(index, int):
+            assert self._ids is not None
+            try:
+                node.send_runtest_some([index, len(self._ids)])
+            except OSError:  # it has died, and the news of that is on its way
+                self._dying.add(node)
+                self._give_back(index)
+                return
+            self._given[node].append(index)
+
+    def _refuse_useless(self) -> None:
+        """Give up where every worker that is left collected something else than the first ones."""
+        if self._ids is None or any(self._collections.get(n, self._ids) == self._ids for n in self._given):
+            return
+        node = next(iter(self._given))
+        text = "this worker, which replaced one that crashed, collected other tests; the run cannot go on"
+        report = pytest.CollectReport(node.gateway.id, "failed", longrepr=text, result=[])
+        self.config.hook.pytest_collectreport(report=report)
+        self._given_up = True
+
+    def _collected_alike(self) -> bool:
+        (first, ids), *others = self._collections.items()
+        alike = True
+        for node, collection in others:
+            difference = report_collection_diff(ids, collection, first.gateway.id, node.gateway.id)
+            if difference:
+                alike = False
+                report = pytest.CollectReport(node.gateway.id, "failed", longrepr=difference, result=[])
+                self.config.hook.pytest_collectreport(report=report)
+        return alike
+
+
+class ControllerHooks:
+    """Shares the run with its workers and reads what they tell."""
+
+    def __init__(
+        self,
+        session: ExperimentSession,
+        collecting: Collecting,
+        begin: Callable[[Sequence[Selected]], None],
+    ) -> None:
+        """``begin`` starts the run, given what was selected."""
+        self._session = session
+        self._collecting = collecting
+        self._begin_run = begin
+        self._news = ""
+        self._lost: dict[str, tuple[str, str]] = {}
+        self._nodes: list[WorkerController] = []
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker which run it belongs to."""
+        self._nodes.append(node)
+        shared = self._session.share()
+        node.workerinput[_INPUT] = orjson.dumps([shared.run, shared.provenance]).decode()
+
+    def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
+        """Take the barrier out of what was collected, and keep the news."""
+        del node
+        self._news = ids.pop()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> PlanScheduling:
+        """Schedule by the plan."""
+        del log
+        return PlanScheduling(config, self._begin, self._crashed)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Where the run is stopped, have each worker note it and end, before they are ended the hard way."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            workers = {process.pid for node in self._nodes if (process := _process(node)) is not None}
+            if workers:
+                processes.end_children(_PATIENCE, workers, self._session.trackers.pids)
+            raise
+
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        """Forget a worker that has ended its run; its process may still be there."""
+        self._nodes.remove(node)
+
+    def _begin(self, ids: Sequence[str]) -> Schedule[order.Node]:
+        collected = Collected.parse(self._news, ids)
+        self._collecting.variants.update(collected.variants)
+        selected = list(collected.handlers.values())
+        self._begin_run(selected)
+        durations: dict[order.Node, float] = {}
+        durations.update(zip(collected.handlers, self._session.durations(selected), strict=True))
+        items = {index: (s.experiment, s.sub_experiment) for index, s in collected.handlers.items()}
+        needed: dict[order.Node, int] = {}
+        needed.update((index, self._session.gpus(s)) for index, s in collected.handlers.items())
+        slots = order.Slots(len(self._session.settings.devices), needed)
+        return order.of_plan(self._session.plan, items, len(ids), durations, slots)
+
+    def _crashed(self, node: WorkerController, nodeid: str) -> None:
+        """Record what a worker left behind, before anything that waits for it is looked at."""
+        item = self._session.item_of(nodeid)
+        if item is not None:
+            hints = Hinting(node.config, node.config.hook)
+            record, words = self._session.lost(item, nodeid, _cause(node), diagnose=hints)
+            self._lost[nodeid] = record, "\n".join([words, *hints.remarks()]) if words else ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: object) -> None:
+        """Say what is known of a crash, in the place of "worker crashed"."""
+        del sched
+        record, words = self._lost.pop(crashitem, ("", ""))
+        if words:
+            report.longrepr = calls.representation(redacted(words))
+            report.location = (report.location[0], None, crashitem.partition("::")[2])
+        if record:
+            setattr(report, RECORD, record)
+
+
+def _cause(node: WorkerController) -> str:
+    """Return how a worker ended: ``crashed: SIGSEGV``, ``exited with code 0``."""
+    process = _process(node)
+    try:
+        return "its worker is gone" if process is None else cause_of(process.wait(timeout=5))
+    except subprocess.TimeoutExpired:
+        return "its worker does not answer any more"
+
+
+def _process(node: WorkerController) -> subprocess.Popen[bytes] | None:
+    """The process of a worker, which execnet keeps to itself."""
+    process = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
+    return process if isinstance(process, subprocess.Popen) else None

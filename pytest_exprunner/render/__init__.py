@@ -1,1 +1,0 @@
-"""Documents and state → text. Pure: nothing here reads or writes a file."""

@@ -1,0 +1,241 @@
+"""Findings → a person's terminal, by rich; plain aligned text wherever else output goes.
+
+What plan and handlers wrote is untrusted: it passes `safe` and reaches rich as `Text`, never as markup.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
+
+from pytest_exprunner._util.errors import printable
+from pytest_exprunner.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Findings,
+    Heading,
+    Link,
+    Paragraph,
+    Span,
+    Spans,
+    Strong,
+    Table,
+)
+from pytest_exprunner.report.terminal import ascii_only, safe
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+_LONG = 10_000
+_TAB = 4
+_COMMAND = re.compile(r"^\s*::|##\[")
+"""What a CI that reads the output would take for a command to itself."""
+_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def write(findings: Findings, stream: TextIO, base: str = "") -> None:
+    """Print findings to a stream: with rich where a person sits at it, as plain text elsewhere.
+
+    ``base`` is the folder that links start from, as one would type it here.
+    """
+    findings = _from(findings, base)
+    if stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        _Fancy(stream).write(findings)
+    else:
+        _print(stream, plain(findings))
+
+
+def _from(findings: Findings, base: str) -> Findings:
+    """Return findings whose links start where the reader is."""
+    return tuple(
+        replace(block, spans=tuple(_moved(span, base) for span in block.spans))
+        if isinstance(block, Paragraph)
+        else block
+        for block in findings
+    )
+
+
+def _moved(span: Span, base: str) -> Span:
+    if not isinstance(span, Link):
+        return span
+    return replace(span, target=posixpath.normpath(posixpath.join(base, span.target)))
+
+
+def write_diff(lines: Sequence[str], stream: TextIO) -> None:
+    """Print the lines of a unified diff as they are, indented; no control character gets through."""
+    shown = [printable(line.expandtabs(_TAB)) for line in lines]
+    if stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        _Fancy(stream).write_diff(shown)
+    else:
+        _print(stream, (f"  {line}" for line in shown))
+
+
+def _print(stream: TextIO, lines: Iterator[str]) -> None:
+    fit = _fitting(stream)
+    stream.writelines(f"{fit(_COMMAND.sub(_split, line))}\n" for line in lines)
+
+
+def _split(found: re.Match[str]) -> str:
+    return f"{found[0][:-1]} {found[0][-1]}"
+
+
+def _fitting(stream: TextIO) -> Callable[[str], str]:
+    """Return what makes a text fit for a stream that may know ASCII alone."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def fit(text: str) -> str:
+        try:
+            text.encode(encoding)
+        except (UnicodeEncodeError, LookupError):
+            return ascii_only(text)
+        return text
+
+    return fit
+
+
+# --- plain --------------------------------------------------------------------------------------
+
+
+def plain(findings: Findings) -> Iterator[str]:
+    """Return the lines of findings, tables aligned, a line for each item however long it is."""
+    for number, block in enumerate(findings):
+        if number:
+            yield ""
+        yield from _plain(block)
+
+
+def _plain(block: Block) -> Iterator[str]:
+    match block:
+        case Heading(level, spans):
+            text = _flat(spans)
+            yield text
+            if level <= 2:
+                yield ("=" if level == 1 else "-") * len(text)
+        case Paragraph(spans):
+            yield _flat(spans)
+        case Bullets(items):
+            yield from (f"- {_flat(item)}" for item in items)
+        case Table(header, rows):
+            yield from _aligned(
+                [[safe(name) for name in header], *([_flat(cell) for cell in row] for row in rows)]
+            )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _flat(spans: Spans) -> str:
+    return safe("".join(map(_words, spans)), _LONG)
+
+
+def _words(span: Span) -> str:
+    match span:
+        case Code(text) | Strong(text):
+            return text
+        case Link(text, target):
+            return target if target.rpartition("/")[2] == text else f"{text} ({target})"
+        case _:
+            return span
+
+
+# --- rich ---------------------------------------------------------------------------------------
+
+
+class _Fancy:
+    """Prints blocks with rich, which is imported here and nowhere else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """``stream`` is a terminal."""
+        from rich.console import Console  # noqa: PLC0415 - only where somebody looks
+
+        self._fit = _fitting(stream)
+        self._console = Console(file=stream, markup=False, highlight=False, emoji=False)
+
+    def write(self, findings: Findings) -> None:
+        """Print blocks, an empty line between them."""
+        spaced = True  # a table brings an empty line of its own, above and below
+        for block in findings:
+            if not (spaced or isinstance(block, Table)):
+                self._console.print()
+            self._console.print(self._block(block))
+            spaced = isinstance(block, Table)
+
+    def write_diff(self, lines: Sequence[str]) -> None:
+        """Print the lines of a diff in the colours that they have elsewhere."""
+        for line in lines:
+            self._console.print(self._text(f"  {line}", _STYLES.get(line[:1], "")), soft_wrap=True)
+
+    def _block(self, block: Block) -> RenderableType:
+        match block:
+            case Heading(level, spans):
+                return self._text(_flat(spans), "bold underline" if level == 1 else "bold")
+            case Paragraph(spans):
+                return self._spans(spans)
+            case Bullets(items):
+                return self._bullets(items)
+            case Table():
+                return self._table(block)
+
+    def _text(self, text: str, style: str = "") -> Text:
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        return Text(self._fit(text), style=style)
+
+    def _spans(self, spans: Spans) -> Text:
+        parts = [self._text(_edged(span), _style(span)) for span in spans]
+        return self._text("").join(parts)
+
+    def _bullets(self, items: tuple[Spans, ...]) -> RenderableType:
+        from rich.table import Table as Grid  # noqa: PLC0415 - as above
+
+        grid = Grid.grid(padding=(0, 1))
+        for item in items:
+            grid.add_row(self._text("-"), self._spans(item))
+        return grid
+
+    def _table(self, table: Table) -> RenderableType:
+        from rich import box  # noqa: PLC0415 - as above
+        from rich.table import Table as Grid  # noqa: PLC0415 - as above
+
+        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        for name in table.header:
+            grid.add_column(self._text(safe(name)), overflow="fold")
+        for row in table.rows:
+            grid.add_row(*(self._spans(cell) for cell in row))
+        return grid
+
+
+def _edged(span: Span) -> str:
+    """Return the words of a span, safe; a space at an edge stays, which keeps it from its neighbour."""
+    text = _words(span)
+    middle = safe(text, _LONG)
+    start, end = (" " if edge.isspace() and middle else "" for edge in (text[:1], text[-1:]))
+    return f"{start}{middle}{end}"
+
+
+def _style(span: Span) -> str:
+    match span:
+        case Code():
+            return "cyan"
+        case Strong(text):
+            return _TONES.get(text.partition(",")[0].partition(" (")[0], "bold")
+        case Link():
+            return "blue"
+        case _:
+            return ""
+
+
+_TONES = {
+    **dict.fromkeys(("target", "acceptable", "proceed", "passed", "completed"), "bold green"),
+    **dict.fromkeys(("missed", "failure", "pivot", "failed", "Failed"), "bold red"),
+    **dict.fromkeys(("not measured", "inadmissible", "investigate", "block", "pending"), "bold yellow"),
+}

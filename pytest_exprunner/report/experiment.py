@@ -1,0 +1,322 @@
+"""What was found, as a document without formatting: headings, paragraphs, tables, lists.
+
+Every sentence follows from data; where the data does not support one, there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from pytest_exprunner.model.attempt import (
+    CriterionResult,
+    EvidenceKind,
+    Recommendation,
+    Status,
+    Verdict,
+)
+from pytest_exprunner.model.results import ExperimentState, Results, SubState
+from pytest_exprunner.plan.criterion import Criterion
+from pytest_exprunner.report.attempts import attempts_table, attempts_that_count
+from pytest_exprunner.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Findings,
+    Heading,
+    Link,
+    Paragraph,
+    Span,
+    Spans,
+    Strong,
+    Table,
+)
+from pytest_exprunner.verdicts import narrative
+from pytest_exprunner.verdicts.formatting import (
+    DASH,
+    explain,
+    failure_text,
+    measured_text,
+    number_text,
+    sentence_list,
+    tier_text,
+    verdict_text,
+)
+from pytest_exprunner.verdicts.outliers import surprises
+
+
+def build_experiment(state: ExperimentState, results: Results, plan_link: str | None) -> Findings:
+    """Return the findings of one experiment; ``plan_link`` leads to its hand-written plan."""
+    return tuple(_experiment(state, results, plan_link))
+
+
+def _experiment(state: ExperimentState, results: Results, plan_link: str | None) -> Iterator[Block]:
+    plan = state.plan
+    yield Heading(1, (plan.name or plan.id,))
+    if results.stub:
+        yield Paragraph((Strong("Stub run: no handler was called and nothing here was measured."),))
+    if plan.description:
+        yield Heading(2, ("Question",))
+        yield Paragraph((plan.description.strip(),))
+    yield Heading(2, ("Answer",))
+    yield Paragraph(_summary(state, stub=results.stub))
+    if plan.success_criteria:
+        yield Heading(2, ("Key metrics",))
+        yield criteria_table(state, stub=results.stub)
+    if not results.stub:
+        yield from _told_apart(state)
+        yield from _list("Implications", narrative.implications(state, results.plan))
+    yield Heading(2, ("Confidence",))
+    yield Paragraph(
+        (
+            Strong(str(state.assessment.confidence).capitalize()),
+            f". {state.assessment.confidence_notes}",
+        )
+    )
+    if not results.stub:
+        yield from _list("Caveats", narrative.caveats(state))
+    yield from _list("Next steps", next_steps(state))
+    yield from _sub_experiments(state)
+    if any(len(sub.history) > 1 for sub in state.subs.values()):
+        yield Heading(2, ("Attempts",))
+        yield attempts_table(state)
+    yield from claims(state)
+    origin = _provenance(state)
+    if origin:
+        yield Heading(2, ("Provenance",))
+        yield Paragraph(origin)
+    yield Heading(2, ("Links",))
+    yield Paragraph(tuple(_links(plan_link)))
+
+
+def _told_apart(state: ExperimentState) -> Iterator[Block]:
+    """What worked, what did not, what nobody would have expected, and what a person should look at."""
+    yield from _list("What worked", what_worked(state))
+    yield from _list("What did not", what_did_not(state))
+    yield from _list("Unexpected", surprises(state))
+    yield from _list("For a person to look at", review_briefly(state))
+
+
+def what_worked(state: ExperimentState) -> Iterator[str]:
+    """The criteria that are met, each in a sentence."""
+    for name, criterion in state.plan.success_criteria.items():
+        if state.criteria[name].met:
+            yield _explained(criterion, state.criteria[name])
+
+
+def what_did_not(state: ExperimentState) -> Iterator[str]:
+    """The criteria that are not met or not measured, and what broke."""
+    for name, criterion in state.plan.success_criteria.items():
+        if not state.criteria[name].met and (state.started or state.criteria[name].measured):
+            yield _explained(criterion, state.criteria[name])
+    for sub in state.subs.values():
+        if sub.status is Status.FAILED:
+            yield f"{sub.id} failed: {sub.reason}"
+
+
+def _explained(criterion: Criterion, result: CriterionResult) -> str:
+    sentence = explain(criterion, result)
+    return f"{sentence} {criterion.note.strip()}" if criterion.note else sentence
+
+
+def _list(title: str, texts: Iterable[str]) -> Iterator[Block]:
+    """A heading and a list, or nothing where there is nothing to say."""
+    items: tuple[Spans, ...] = tuple((text,) for text in texts)
+    if items:
+        yield Heading(2, (title,))
+        yield Bullets(items)
+
+
+def _links(plan_link: str | None) -> Iterator[Span]:
+    if plan_link:
+        yield from (Link(PurePosixPath(plan_link).name, plan_link), " (the plan in words), ")
+    yield from (Link("results.yaml", "results.yaml"), ", ", Link("all findings", "../../FINDINGS.md"), ".")
+
+
+def _summary(state: ExperimentState, *, stub: bool) -> Spans:
+    status = str(state.status).replace("_", " ")
+    said = "" if stub else f"{narrative.answer(state)} "
+    spans: list[Span] = [
+        said, "Status ", Strong(status), ", recommendation ", Strong(state.says),
+        f" (confidence: {state.assessment.confidence}). {state.assessment.notes}",
+    ]  # fmt: skip
+    if state.replaced_by is not None:
+        spans += [" It was replaced by ", Code(state.replaced_by), " and cannot count as met."]
+    return tuple(spans)
+
+
+def criteria_table(state: ExperimentState, *, stub: bool = False) -> Table:
+    """Return the criteria with value, tiers and verdict."""
+    rows = []
+    for name, criterion in state.plan.success_criteria.items():
+        result = state.criteria[name]
+        rows.append(
+            (
+                (Code(name),),
+                (DASH if stub else measured_text(criterion, result),),
+                (tier_text(criterion, criterion.target),),
+                (tier_text(criterion, criterion.acceptable),),
+                (failure_text(criterion),),
+                (Strong("stub" if stub else verdict_cell(state, criterion, result)),),
+                _decided_by(result),
+            )
+        )
+    header = ("Criterion", "Value", "Target", "Acceptable", "Failure", "Verdict", "Measured in")
+    return Table(header, tuple(rows))
+
+
+def verdict_words(criterion: Criterion, result: CriterionResult) -> str:
+    """``missed (warning only)``: the verdict, and what it counts for where that is not usual."""
+    words = verdict_text(result)
+    kinds = [str(kind) for kind in result.evidence if kind is not EvidenceKind.REAL]
+    if kinds and result.measured:
+        words += f" on {' and '.join(kinds)} evidence"
+    if criterion.severity == "gate":
+        return words
+    return f"{words} ({'warning only' if criterion.severity == 'warn' else 'for information'})"
+
+
+def verdict_cell(state: ExperimentState, criterion: Criterion, result: CriterionResult) -> str:
+    """Return the verdict in words, with the waiver that a person gave where it is in effect."""
+    waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
+    words = verdict_words(criterion, result)
+    return f"{words}, {waiver.text}" if waiver is not None else words
+
+
+def _decided_by(result: CriterionResult) -> Spans:
+    if not result.decided_by:
+        return (DASH,)
+    place: Spans = (Code(result.decided_by),)
+    if result.attempt is not None:
+        return (*place, f" attempt {result.attempt}")
+    return (*place, f", {result.n} seeds") if result.n > 1 else place
+
+
+def review_items(state: ExperimentState) -> list[str]:
+    """What a person should look at: borderline and refused numbers, warnings, and what is odd."""
+    doubtful = (explain(criterion, state.criteria[criterion.name]) for criterion in _to_look_at(state))
+    return [*doubtful, *_waivers(state), *state.issues]
+
+
+def _to_look_at(state: ExperimentState) -> Iterator[Criterion]:
+    for name, criterion in state.plan.success_criteria.items():
+        result = state.criteria[name]
+        warns = criterion.severity == "warn" and result.measured and not result.met
+        odd = bool(result.reason) and result.measured
+        if result.borderline or result.verdict is Verdict.INADMISSIBLE or warns or odd:
+            yield criterion
+
+
+def review_briefly(state: ExperimentState) -> list[str]:
+    """What a person should look at, where each criterion has its sentence above."""
+    return [*_doubtful(state), *_waivers(state), *state.issues]
+
+
+def _doubtful(state: ExperimentState) -> Iterator[str]:
+    """The same in few words, where the sentences stand above."""
+    for criterion in _to_look_at(state):
+        yield f"{criterion.name}: {verdict_words(criterion, state.criteria[criterion.name])}; see above."
+
+
+def _waivers(state: ExperimentState) -> Iterator[str]:
+    for waiver in state.waivers.values():
+        if waiver in state.waived:
+            yield f"{waiver.criterion} is not met, and {waiver.text}."
+        elif state.started:
+            yield f"{waiver.criterion} is {waiver.text}; it is met, so nothing needs this waiver."
+
+
+def _sub_experiments(state: ExperimentState) -> Iterator[Block]:
+    yield Heading(2, ("Sub-experiments",))
+    for sub in state.subs.values():
+        yield from sub_experiment(state, sub)
+
+
+def sub_experiment(state: ExperimentState, sub: SubState) -> Iterator[Block]:
+    """What one sub-experiment found."""
+    planned = state.plan.sub_experiments[sub.id]
+    yield Heading(3, (Code(sub.id), f" — {planned.name}" if planned.name else ""))
+    if planned.objective:
+        yield Paragraph((f"Objective: {planned.objective.strip()}",))
+    if not sub.currents:
+        yield Paragraph(("Not started.",))
+    yield from attempts_that_count(sub, state.plan)
+
+
+def claims(state: ExperimentState) -> Iterator[Block]:
+    """What a person wrote into the plan about results: shown, compared, never evidence."""
+    plan = state.plan
+    if plan.status is None and plan.outcome is None and not isinstance(plan.achieved, dict):
+        return
+    yield Heading(2, ("What the plan claims",))
+    items: list[Spans] = []
+    if plan.status is not None:
+        measured = f"{str(state.status).replace('_', ' ')}, {state.assessment.recommendation}"
+        items.append(("Status: ", Code(str(plan.status)), f". Measured here: {measured}."))
+    if plan.outcome is not None:
+        items.append((f"Outcome: {str(plan.outcome).strip()}",))
+    achieved = plan.achieved if isinstance(plan.achieved, dict) else {}
+    for name, claimed in achieved.items():
+        result = state.criteria.get(str(name))
+        found = number_text(result.value) if result and result.value is not None else "nothing"
+        items.append((Code(str(name)), f": claimed {claimed}, measured here: {found}."))
+    yield Bullets(tuple(items))
+
+
+def next_steps(state: ExperimentState) -> list[str]:
+    """What to do next: the plan's words for this recommendation, and what the data asks for."""
+    planned: tuple[str, ...] = getattr(state.plan.next_steps, str(state.assessment.recommendation))
+    steps = [] if state.replaced_by is not None else list(planned)  # what replaced it has taken them
+    for sub in state.subs.values():
+        if sub.status is Status.FAILED:
+            steps.append(f"Repair {sub.id}: {sub.reason}")
+        elif sub.status is Status.SKIPPED:
+            steps.append(f"Run {sub.id}, which was skipped: {sub.reason}")
+        elif sub.status is Status.BLOCKED:
+            steps.append(f"Settle what blocks {sub.id}: {sub.reason}")
+    open_ = [s.id for s in state.subs.values() if s.status in (Status.NOT_STARTED, Status.IN_PROGRESS)]
+    if open_:
+        steps.append(f"Run {sentence_list(open_)}.")
+    elif state.status is Status.COMPLETED and state.assessment.recommendation is Recommendation.INVESTIGATE:
+        steps += [
+            f"Return {state.plan.success_criteria[r.name].metric_name!r} from a handler: {r.reason}."
+            for r in state.criteria.values()
+            if r.verdict is Verdict.NOT_MEASURED
+        ]
+    if not steps and state.replaced_by is not None:
+        return [f"Go on with {state.replaced_by}, which replaced it."]
+    return steps or [_default_step(state)]
+
+
+def _default_step(state: ExperimentState) -> str:
+    says = state.assessment.recommendation
+    if says is not Recommendation.PROCEED:
+        return _DEFAULT_STEPS[says]
+    if state.leads_to:
+        return f"Go on to {sentence_list(state.leads_to)}."
+    return "Decide what to ask next; no other experiment waits for this one."
+
+
+_DEFAULT_STEPS = {
+    Recommendation.PIVOT: "Decide what replaces this approach; the plan names no step for a pivot.",
+    Recommendation.INVESTIGATE: "Find out what is missing; the plan names no step for this.",
+    Recommendation.BLOCK: "Settle the blockers.",
+}
+
+
+def _provenance(state: ExperimentState) -> Spans:
+    currents = [c for sub in state.subs.values() for c in sub.currents if c.provenance]
+    if not currents:
+        return ()
+    newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment))
+    origin = newest.provenance
+    commit = origin.get("commit")
+    spans: list[Span] = ["Run ", Code(newest.run)]
+    if commit:
+        dirty = " with uncommitted changes" if origin.get("dirty") else ""
+        spans += [", commit ", Code(str(commit)[:12]), dirty]
+    packages = origin.get("packages")
+    versions = [f"python {origin.get('python')}"]
+    if isinstance(packages, dict):
+        versions += [f"{name} {version}" for name, version in packages.items()]
+    return (*spans, f", {', '.join(versions)}, {origin.get('platform')}.")

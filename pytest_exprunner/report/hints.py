@@ -1,0 +1,130 @@
+"""Hints → lines for a terminal; the table of known errors → Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from pytest_exprunner.diagnosis.match import hint_of, more_of
+from pytest_exprunner.diagnosis.rules import Rule
+from pytest_exprunner.model.attempt import Hint
+from pytest_exprunner.report.terminal import Line, safe
+
+_MAX_SENTENCES = 2000
+_WIDTH = 100
+_HEAD = """\
+# Common errors
+
+What one sees of failures that are known, why they happen, and what to do. A failed handler has the hint below
+its traceback, in `results.yaml` and in the findings. `exprunner hints` lists what is here, and
+`exprunner hints RULE` tells one of them in full, also where there is no network.
+
+A project adds hints of its own, which come first, with a hook in its `conftest.py`:
+
+```python
+from pytest_exprunner import Hint
+
+
+def pytest_exprunner_diagnose(failure):
+    if "simulator licence" in failure.message:
+        return [
+            Hint(
+                rule="simulator-licence",
+                cause="All seats of the simulator are taken.",
+                fix="Run it again after six, or set SIM_SERVER to the server of the other group.",
+                link="https://wiki.example.org/simulator#licence",
+            )
+        ]
+    return None
+```
+
+`failure` has `type`, `message` and `traceback`, all text.
+"""
+
+_SHORT_HEAD = """\
+# Common errors
+
+The failures that pytest-exprunner knows: what one sees, why, and what to do. A failed attempt names the rule
+in its hints. `exprunner hints RULE --json` has the same with more of what one sees and a few lines of Python.
+Of an error that is not here there are no hints: read its traceback.
+"""
+
+
+def hint_lines(hints: Sequence[Hint]) -> list[str]:
+    """Return what is shown of hints below a failure."""
+    lines: list[str] = []
+    for hint in hints:
+        lines += _wrapped(hint.cause or hint.rule, "Hint: ")
+        lines += _wrapped(hint.fix, "  ")
+        lines += [f"      {line}" if line else "" for line in _code(hint.snippet)]
+        if hint.link:
+            lines.append(f"  More: {safe(more_of(hint))}")
+    return lines
+
+
+def _wrapped(text: str, start: str) -> list[str]:
+    """Return sentences on lines that fit, indented below the first."""
+    flat = safe(text, _MAX_SENTENCES)
+    return textwrap.wrap(
+        flat,
+        _WIDTH,
+        initial_indent=start,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _code(snippet: str) -> Iterator[str]:
+    """The lines of a snippet, indented as they are."""
+    for line in snippet.rstrip().splitlines():
+        bare = line.lstrip()
+        shown = "  ".join(map(safe, bare.split("  ")))  # two spaces stand before a comment
+        yield f"{' ' * (len(line) - len(bare))}{shown}" if bare else ""
+
+
+def table(rules: Sequence[Rule]) -> list[Line]:
+    """Return every rule with its title on a line."""
+    width = max(len(rule.id) for rule in rules)
+    return [Line(f"{rule.id:<{width}}  {rule.title}") for rule in rules]
+
+
+def whole(rule: Rule) -> list[Line]:
+    """Return all that is known of one rule."""
+    hint = hint_of(rule)
+    return [
+        Line(f"{rule.id}: {rule.title}", "bold"),
+        Line(""),
+        Line("What one sees:"),
+        *(Line(f"  {safe(example)}") for example in rule.examples),
+        Line(""),
+        *map(Line, _wrapped(hint.cause, "Why: ")),
+        *map(Line, _wrapped(hint.fix, "What to do: ")),
+        Line(""),
+        *(Line(f"    {line}" if line else "") for line in _code(hint.snippet)),
+    ]
+
+
+def page(rules: Sequence[Rule]) -> str:
+    """Return the document of common errors; each rule's heading is its anchor."""
+    contents = "\n".join(f"- [{rule.title}](#{rule.id})" for rule in rules)
+    return "\n".join([_HEAD, contents, "", *(_section(rule) for rule in rules)])
+
+
+def short_page(rules: Sequence[Rule]) -> str:
+    """Return the common errors as the agent skill has them: without code, one example each."""
+    return "\n".join([_SHORT_HEAD, *(_short_section(rule) for rule in rules)])
+
+
+def _short_section(rule: Rule) -> str:
+    hint = hint_of(rule)
+    return f"## {rule.id}\n\n```text\n{rule.examples[0]}\n```\n\n{hint.cause} **Do:** {hint.fix}\n"
+
+
+def _section(rule: Rule) -> str:
+    hint = hint_of(rule)
+    seen = "\n".join(rule.examples)
+    return (
+        f"## {rule.id}\n\n**{rule.title}.**\n\n```text\n{seen}\n```\n\n"
+        f"**Why:** {hint.cause}\n\n**What to do:** {hint.fix}\n\n```python\n{hint.snippet}\n```\n"
+    )

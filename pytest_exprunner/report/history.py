@@ -1,0 +1,157 @@
+"""Every attempt of a sub-experiment that is known, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_exprunner._util.errors import count
+from pytest_exprunner._util.serialization import Plain, number
+from pytest_exprunner.model.attempt import AttemptRecord, Status
+from pytest_exprunner.model.results import ExperimentState, Past, SubState
+from pytest_exprunner.plan.models import Experiment
+from pytest_exprunner.report.blocks import Block, Code, Findings, Heading, Paragraph, Spans, Strong, Table
+from pytest_exprunner.verdicts.formatting import DASH, few, number_text
+
+_SHOWN_TEXT = 120
+_A_MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attempt: what of it is worth comparing at a glance."""
+
+    sub_experiment: str
+    attempt: int
+    variant: str | None
+    seed: int | None
+    run: str
+    started_at: str | None
+    status: str
+    duration_s: float | None
+    counts: bool
+    """Whether it decides now."""
+    metrics: Mapping[str, Plain] = field(default_factory=dict)
+    """Those that criteria look at."""
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    dirty: bool | None = None
+    why: str = ""
+    """Why it did not complete."""
+    on_disk: bool = True
+    """Whether its record is there; otherwise only results.yaml tells of it."""
+
+
+def history_of(sub: SubState, attempts: Sequence[AttemptRecord]) -> tuple[Entry, ...]:
+    """Return every attempt of a sub-experiment, oldest first."""
+    records = {(record.key.sequence, record.run): record for record in attempts}
+    counting = {(current.attempt, current.run) for current in sub.currents}
+    return tuple(
+        _entry(sub, past, records.get((past.attempt, past.run)), counts=(past.attempt, past.run) in counting)
+        for past in sub.history
+    )
+
+
+def _entry(sub: SubState, past: Past, record: AttemptRecord | None, *, counts: bool) -> Entry:
+    origin = record.provenance if record else {}
+    commit, dirty = origin.get("commit"), origin.get("dirty")
+    why = (record.error.line if record.error else record.reason) if record else ""
+    return Entry(
+        sub_experiment=sub.id,
+        attempt=past.attempt,
+        variant=past.variant,
+        seed=past.seed,
+        run=past.run,
+        started_at=past.started_at,
+        status=str(past.status),
+        duration_s=record.duration_s if record else None,
+        counts=counts,
+        metrics=past.values,
+        verdicts=past.verdicts,
+        commit=commit if isinstance(commit, str) else None,
+        dirty=dirty if isinstance(dirty, bool) else None,
+        why="" if past.status is Status.COMPLETED else why,
+        on_disk=record is not None,
+    )
+
+
+def as_findings(state: ExperimentState, histories: Mapping[str, Sequence[Entry]]) -> Findings:
+    """Return histories of sub-experiments of one experiment as a document."""
+    return tuple(_document(state.plan, histories))
+
+
+def _document(plan: Experiment, histories: Mapping[str, Sequence[Entry]]) -> Iterator[Block]:
+    for sub, entries in histories.items():
+        name = plan.sub_experiments[sub].name
+        yield Heading(2, (Code(sub), f" — {name}" if name else ""))
+        if not entries:
+            yield Paragraph(("It has never run.",))
+            continue
+        yield _table(plan, entries)
+        yield from _afterwards(entries)
+
+
+def _table(plan: Experiment, entries: Sequence[Entry]) -> Table:
+    """Return a row for each attempt; columns that would all be empty are left out."""
+    tiers = {
+        c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
+        for c in plan.success_criteria.values()
+    }
+    columns: dict[str, list[Spans]] = {
+        "Attempt": [(f"{e.attempt}{' (counts)' if e.counts else ''}",) for e in entries],
+        "Variant": [(e.variant or "",) for e in entries],
+        "Seed": [("" if e.seed is None else str(e.seed),) for e in entries],
+        "Started": [((e.started_at or "")[:19].replace("T", " "),) for e in entries],
+        "Took": [(_seconds(e.duration_s),) for e in entries],
+        "Status": [(Strong(e.status.replace("_", " ")),) for e in entries],
+    }
+    for metric in dict.fromkeys(name for e in entries for name in e.metrics):
+        against = tiers.get(metric, ())
+        columns[metric] = [(_value(e.metrics.get(metric), against),) for e in entries]
+    columns["Verdicts"] = [
+        (", ".join(f"{name} {verdict.replace('_', ' ')}" for name, verdict in e.verdicts.items()),)
+        for e in entries
+    ]
+    columns["Commit"] = [(f"{(e.commit or '')[:8]}{'+' if e.commit and e.dirty else ''}",) for e in entries]
+    columns["Run"] = [(e.run,) for e in entries]
+    shown = {name: cells for name, cells in columns.items() if any(_said(cell) for cell in cells)}
+    rows = tuple(
+        tuple(cell if _said(cell) else (DASH,) for cell in row) for row in zip(*shown.values(), strict=True)
+    )
+    return Table(tuple(shown), rows)
+
+
+def _seconds(duration: float | None) -> str:
+    return "" if duration is None else f"{duration:.3f} s" if duration < _A_MINUTE else f"{duration:.0f} s"
+
+
+def _said(cell: Spans) -> bool:
+    return any(span if isinstance(span, str) else span.text for span in cell)
+
+
+def _value(value: Plain, against: tuple[float, ...]) -> str:
+    found = number(value)
+    return (
+        number_text(found, against)
+        if found is not None
+        else ""
+        if value is None
+        else str(value)[:_SHOWN_TEXT]
+    )
+
+
+def _afterwards(entries: Sequence[Entry]) -> Iterator[Block]:
+    """What a table has no room for."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        if entry.why:
+            alike.setdefault((entry.status.replace("_", " "), entry.why), []).append(str(entry.attempt))
+    for (status, why), numbers in alike.items():
+        noun = "Attempt" if len(numbers) == 1 else "Attempts"
+        yield Paragraph((f"{noun} {few(numbers, 8)} {status}: {why}",))
+    if any(entry.commit and entry.dirty for entry in entries):
+        yield Paragraph(("A + after a commit: there were changes that it does not have.",))
+    gone = [str(entry.attempt) for entry in entries if not entry.on_disk]
+    if gone:
+        verb = "is" if len(gone) == 1 else "are"
+        yield Paragraph((f"Of {count(len(gone), 'attempt')} ({few(gone)}) the record {verb} not on disk.",))

@@ -1,0 +1,120 @@
+"""Findings → Markdown that GitHub renders right, whatever the strings contain."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from pytest_exprunner.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Findings,
+    Heading,
+    Link,
+    Paragraph,
+    Span,
+    Spans,
+    Strong,
+    Table,
+)
+
+# Words, numbers and plain punctuation, single spaces between them: most of what is written.
+_HARMLESS = re.compile(r" ?(?:[A-Za-z0-9.,:;()%/'\"≥≤–-]+(?: [A-Za-z0-9.,:;()%/'\"≥≤–-]+)*)? ?")
+_SPECIAL = re.compile(r"([\\`*\[\]<>|~$])")
+_EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_LINE_START = re.compile(r"^(\s*)([#=]|[+-](?!\.?\d)|\d{1,9}[.)](?=\s|$))")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u0080-\u009f\u202a-\u202e\u2066-\u2069\ufeff]")
+_ENTITY = re.compile(r"&(?=[#\w])")
+
+
+def render(findings: Findings) -> str:
+    """Return Markdown, blocks separated by an empty line."""
+    return "\n\n".join(text for block in findings if (text := _block(block))) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading(level, spans):
+            return f"{'#' * level} {_inline(spans)}"
+        case Paragraph(spans):
+            return "\n\n".join(_paragraphs(spans))
+        case Bullets(items):
+            return "\n".join(f"- {_guard(_inline(item))}" for item in items)
+        case Table(header, rows):
+            return _table(header, rows)
+
+
+def _paragraphs(spans: Spans) -> list[str]:
+    """A text with empty lines in it stays several paragraphs."""
+    if len(spans) == 1 and isinstance(spans[0], str):
+        parts = re.split(r"\n\s*\n", spans[0])
+        return [_guard(_inline((part,))) for part in parts if part.strip()]
+    text = _guard(_inline(spans))
+    return [text] if text else []
+
+
+def _guard(text: str) -> str:
+    """Keep a paragraph from turning into a heading, a list or a rule."""
+    return _LINE_START.sub(lambda m: f"{m[1]}{_escape_start(m[2])}", text)
+
+
+def _escape_start(marker: str) -> str:
+    return f"{marker[:-1]}\\{marker[-1]}"
+
+
+def _table(header: tuple[str, ...], rows: tuple[tuple[Spans, ...], ...]) -> str:
+    lines = [
+        f"| {' | '.join(header)} |",
+        f"| {' | '.join('---' for _ in header)} |",
+        *(f"| {' | '.join(_inline(cell) for cell in row)} |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def _inline(spans: Spans) -> str:
+    return "".join(_span(span) for span in spans)
+
+
+def _span(span: Span) -> str:
+    match span:
+        case Code(text):
+            return _code(text)
+        case Strong(text):
+            return f"**{escape(text)}**" if text.strip() else ""
+        case Link(text, target, image):
+            path = quote(target, safe="/._-~=+,@")
+            return f"{'!' if image else ''}[{escape(text)}]({path})"
+        case _:
+            return escape(span)
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line and in one table cell."""
+    if _HARMLESS.fullmatch(text):
+        return text
+    flat = " ".join(_CONTROL.sub(_visible, text).split())
+    padded = _keep_edges(text, flat)
+    escaped = _SPECIAL.sub(r"\\\1", _ENTITY.sub("&amp;", padded))
+    return _EDGE_UNDERSCORE.sub(r"\\_", escaped).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def _keep_edges(original: str, flat: str) -> str:
+    """Joining words must not glue a text to its neighbours."""
+    start = " " if original[:1].isspace() and flat else ""
+    end = " " if original[-1:].isspace() and flat else ""
+    return f"{start}{flat}{end}"
+
+
+def _visible(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}"
+
+
+def _code(text: str) -> str:
+    """Return a code span; a pipe would end a table cell even inside one."""
+    flat = " ".join(_CONTROL.sub(_visible, text).split()).replace("|", "\\|")
+    if not flat:
+        return "` `"
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", flat)), default=0) + 1)
+    pad = " " if flat.startswith("`") or flat.endswith("`") else ""
+    return f"{fence}{pad}{flat}{pad}{fence}"

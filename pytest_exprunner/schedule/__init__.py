@@ -1,0 +1,1 @@
+"""What may run now, what can be reused, and what to do next. Pure functions."""

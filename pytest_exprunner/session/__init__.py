@@ -1,0 +1,1 @@
+"""One run over a study: what happens before, during and after its attempts."""

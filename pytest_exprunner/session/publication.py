@@ -1,0 +1,48 @@
+"""When results are written: now and then while a run goes on, and whole at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from pytest_exprunner.report.publish import Publisher
+from pytest_exprunner.store.study import Study
+
+# Results are written while the run goes on, as often as takes this part of its time.
+_SHARE = 0.05
+_LEAST_SECONDS = 1.0
+_FIRST_GUESS_SECONDS = 0.005
+
+
+class Publication:
+    """Writes what changed, and no more often than a run can spare the time."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        """Nothing has been written yet, and nothing has changed."""
+        self.publisher = publisher
+        self._changed: set[str] = set()
+        self._last = time.monotonic()
+        self._cost_of_one = _FIRST_GUESS_SECONDS
+
+    def later(self, study: Study, experiment: str) -> None:
+        """Take in that an experiment has changed; write what has, if it is time."""
+        self._changed.add(experiment)
+        cost = len(self._changed) * self._cost_of_one
+        if time.monotonic() - self._last >= max(_LEAST_SECONDS, cost / _SHARE):
+            try:
+                self.now(study, sorted(self._changed), durable=False)
+            except OSError:
+                self._last = time.monotonic()  # the end tries again, and says so if it fails
+
+    def now(self, study: Study, experiments: Iterable[str], *, durable: bool) -> None:
+        """Write experiments and the project. Raises OSError."""
+        began = time.monotonic()
+        results, written = study.results(), list(experiments)
+        for experiment in written:
+            self.publisher.experiment(results.experiments[experiment], results, study.attempts(experiment))
+        self.publisher.project(results)
+        self.publisher.flush(durable=durable)
+        self._changed.clear()
+        self._last = time.monotonic()
+        if written:
+            self._cost_of_one = (self._last - began) / len(written)

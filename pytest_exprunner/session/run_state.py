@@ -1,0 +1,68 @@
+"""What a run was asked to execute, and what has become of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_exprunner.model.attempt import AttemptRecord, Status
+from pytest_exprunner.model.selection import Selected
+from pytest_exprunner.session.judgment import Outcome, SelectedItem
+from pytest_exprunner.store.study import Study
+from pytest_exprunner.verdicts.fold import deciding, of_run
+
+ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
+Slot = tuple[str, str | None, int | None]
+
+
+@dataclass(slots=True)
+class RunProgress:
+    """What a run selected, and what it knows of it beside the attempts on disk."""
+
+    run: str
+    selected: Sequence[Selected] = ()
+    whole: frozenset[str] = frozenset()
+    """Experiments none of whose planned sub-experiments was left out."""
+    uncollected: Mapping[str, str] = field(default_factory=dict)
+    blocked: dict[Slot, str] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    touched: tuple[str, ...] = ()
+    by_node: dict[str, Selected] = field(default_factory=dict)
+    replayed: dict[Slot, AttemptRecord] = field(default_factory=dict)
+    """What stands for items that were not run again."""
+
+    def own(self, study: Study, item: SelectedItem) -> list[AttemptRecord]:
+        """Return what this run has recorded for an item, or what stands for it."""
+        stored = self.replayed.get(item.slot)
+        if stored is not None:
+            return [stored]
+        attempts = study.attempts(study.plan.owner(item.sub_experiment).id)
+        return of_run(attempts, self.run, item.sub_experiment, (item.variant, item.seed))
+
+    def status(self, study: Study, item: Selected) -> Status | None:
+        """Return how an item has ended; None where it has not begun."""
+        own = self.own(study, item)
+        return deciding(own).status if own else None
+
+    def is_recorded(self, study: Study, item: Selected) -> bool:
+        """Tell whether an attempt has ended for an item, or stands for it."""
+        return item.slot in self.replayed or any(a.finished_at for a in self.own(study, item))
+
+    def all_ended(self, study: Study) -> bool:
+        """Tell whether everything selected has ended or was blocked."""
+        return all(i.slot in self.blocked or self.status(study, i) in ENDED for i in self.selected)
+
+    def counts(self, study: Study, without_handler: Collection[str]) -> dict[str, int]:
+        """Return how many items ended in each way, as the summary shows them."""
+        statuses = [self.status(study, item) for item in self.selected]
+        counts = {
+            "Completed": statuses.count(Status.COMPLETED),
+            "Failed": statuses.count(Status.FAILED),
+            "Skipped": statuses.count(Status.SKIPPED),
+            "Blocked": len(self.blocked),
+            "No handler": sum(1 for s in without_handler if study.plan.owner(s).id in self.touched),
+        }
+        if self.replayed:
+            counts["Not run again"] = len(self.replayed)
+        unfinished = len(statuses) - sum(list(counts.values())[:4])
+        return {**counts, "Unfinished": unfinished} if unfinished else counts

@@ -1,0 +1,77 @@
+"""What runs selected and have not finished, and what killed ones have left half-written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pytest_exprunner.model.layout import ARTIFACTS, Layout
+from pytest_exprunner.session.run_state import RunProgress, Slot
+from pytest_exprunner.store import atomic, manifest
+from pytest_exprunner.store.study import Study
+from pytest_exprunner.verdicts.fold import Pending
+
+
+def sweep(layout: Layout, study: Study, touched: Iterable[str], more: Iterable[str | Path]) -> None:
+    """Remove what killed runs left half-written, in ``more`` folders too; nobody else is at work now."""
+    manifest.sweep(layout.runs)
+    atomic.sweep([layout.base, layout.experiments, layout.state])
+    atomic.sweep([layout.runs, *more])
+    for experiment in touched:
+        folder = layout.experiment(experiment)
+        atomic.sweep([folder])
+        atomic.sweep([folder / ARTIFACTS], deep=True)
+        attempts = (a for known in study.attempts(experiment).values() for a in known)
+        atomic.sweep([layout.attempt(a.key) for a in attempts if a.finished_at is None], deep=True)
+
+
+def pending_of(
+    study: Study, progress: RunProgress, reserved: Mapping[Slot, int], *, resumed: bool
+) -> dict[str, list[Pending]]:
+    """Return what was selected and has not ended, with why it cannot begin where that is known.
+
+    ``reserved`` are numbers of attempts that are made elsewhere.
+    """
+    pending: dict[str, list[Pending]] = {}
+    for item in progress.selected:
+        after = study.last_sequence(item.experiment, item.sub_experiment)
+        if item.slot in reserved:
+            after = reserved[item.slot] - 1  # what comes home is what is waited for
+        blocked = progress.blocked.get(item.slot, "")
+        record = Pending(item.sub_experiment, item.variant, item.seed, after, progress.run, blocked, resumed)
+        if not progress.is_recorded(study, item):
+            pending.setdefault(item.experiment, []).append(record)
+    return pending
+
+
+def mark(study: Study, layout: Layout, run: str, pending: Mapping[str, list[Pending]]) -> None:
+    """Note on disk what a run has not finished. Raises OSError."""
+    study.set_pending(run, pending)
+    manifest.write(layout.runs, run, pending)
+
+
+def drop_superseded(study: Study, layout: Layout, progress: RunProgress) -> None:
+    """Remove from earlier runs' manifests what has been run, or selected, since. Raises OSError."""
+    selected = {(item.experiment, *item.slot) for item in progress.selected}
+    for run, pending in list(study.runs.items()):
+        if run == progress.run:
+            continue
+        left = {
+            experiment: [
+                item
+                for item in items
+                if (experiment, *item.slot) not in selected and _is_open(study, experiment, item)
+            ]
+            for experiment, items in pending.items()
+        }
+        kept = {experiment: items for experiment, items in left.items() if items}
+        # Of a run whose every item was replayed before it was killed, nothing is pending to begin with.
+        if left != pending or not kept:
+            mark(study, layout, run, kept)
+
+
+def _is_open(study: Study, experiment: str, item: Pending) -> bool:
+    if experiment not in study.plan.experiments:
+        return False
+    attempts = study.attempts(experiment).get(item.sub_experiment, ())
+    return not any(a.key.sequence > item.after and a.key.slot == item.slot[1:] for a in attempts)

@@ -1,0 +1,1 @@
+"""Everything on disk: journals, locks, manifests, results files."""

@@ -1,0 +1,134 @@
+"""The process of one tracker: it follows a run until it is told that the run is over.
+
+It is started with one line of JSON on its standard input, a `Job`; a second line, ``{"touched": […]}``,
+says that the run is over. Where the input ends without it, who leads the run is gone. What people should
+know is told in lines of JSON on its standard output; anything else that is printed goes into a log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from pytest_exprunner._util.errors import ExprunnerError
+from pytest_exprunner._util.processes import end_tree
+from pytest_exprunner.model.layout import Layout
+from pytest_exprunner.plan import loader
+from pytest_exprunner.plan.models import Plan
+from pytest_exprunner.store.study import Study
+from pytest_exprunner.store.tail import Follower
+from pytest_exprunner.trackers import registry
+from pytest_exprunner.trackers.base import RunEnded
+from pytest_exprunner.trackers.dispatch import Feed
+from pytest_exprunner.trackers.job import Job
+from pytest_exprunner.trackers.sync import opening_of
+
+_BETWEEN_LOOKS = 0.2
+_ALONE = 6.0  # seconds to end by itself where the run that it follows is gone
+_MOST_WARNINGS = 20
+_LONGEST_WARNING = 1_000
+
+
+class _Words:
+    """Tells the run what people should know, each thing once."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._said: set[str] = set()
+
+    def warn(self, text: str) -> None:
+        if text not in self._said and len(self._said) < _MOST_WARNINGS:
+            self._said.add(text)
+            self.say({"warning": text[:_LONGEST_WARNING]})
+
+    def say(self, value: dict[str, Any]) -> None:
+        try:
+            self._stream.write(json.dumps(value).encode() + b"\n")
+            self._stream.flush()
+        except OSError:
+            pass  # nobody listens any more
+
+
+def main() -> None:
+    """Follow one run."""
+    leader = Leader()
+    job = Job(**json.loads(_line_of_input()))
+    layout = Layout(Path(job.results_root), job.branch)
+    words = _Words(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)  # what libraries print goes into a log
+    try:
+        plan = loader.load(Path(job.plan_file)).plan
+        tracker = registry.load(job.place, Path(job.root))
+    except (ExprunnerError, ImportError) as error:
+        words.warn(f"{job.name} was told nothing: {error}")
+        words.say({"delivered": 0, "missed": 0})
+        return
+    feed = Feed(tracker, job.name, plan, layout, words.warn)
+    if not feed.open(opening_of(plan, layout, job.name, Path(job.root))):
+        words.say({"delivered": 0, "missed": "everything"})
+        return
+    follower = Follower(layout, job.run)
+    touched = _follow(follower, feed, leader)
+    feed.missed += len(follower.unfinished)
+    follower.close()
+    if touched is not None and feed.delivered:
+        feed.run_ended(lambda: _outcome(job.run, plan, layout, touched))
+    feed.close()
+    words.say({"delivered": feed.delivered, "missed": feed.missed, "place": tracker.place})
+
+
+class Leader:
+    """Who leads the run. Where that process is gone this one ends soon, whatever a tracker is doing."""
+
+    def __init__(self) -> None:
+        """It is the process that started this one."""
+        self._pid = os.getppid()
+        threading.Thread(target=self._watch, name="leader", daemon=True).start()
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether another process is the parent of this one now."""
+        return os.getppid() != self._pid
+
+    def _watch(self) -> None:
+        # Not the end of standard input: what a handler has forked may hold it open.
+        while not self.is_gone:
+            time.sleep(_BETWEEN_LOOKS)
+        time.sleep(_ALONE)
+        end_tree(os.getpid())
+
+
+def _follow(follower: Follower, feed: Feed, leader: Leader) -> list[str] | None:
+    """Pass on what is read until the run is over; return what it was about, or None if it is gone."""
+    while True:
+        told = bool(select.select([0], [], [], _BETWEEN_LOOKS)[0])
+        line = _line_of_input() if told else b""
+        over = told or leader.is_gone
+        for seen in follower.poll():
+            feed.take(seen)
+        if over:
+            return json.loads(line)["touched"] if line else None
+
+
+def _line_of_input() -> bytes:
+    """Read a line of standard input and nothing beyond it: what is in a buffer, nobody can wait for."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
+        line += byte
+    return line
+
+
+def _outcome(run: str, plan: Plan, layout: Layout, touched: list[str]) -> RunEnded:
+    results = Study(plan, layout).results()
+    own = [f for e in touched for f in (layout.results_of(e), layout.findings_of(e))]
+    there = tuple(file for file in [*own, layout.findings] if file.is_file())
+    return RunEnded(run, results, tuple(touched), there)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From numbers to decisions: statistics, criteria, gates. Pure functions."""

@@ -1,0 +1,163 @@
+"""What a result means in the plan, in sentences that the data supports. Pure.
+
+Of one experiment they follow from its own state and the plan alone, so that its findings do not grow
+old when another experiment is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pytest_exprunner._util.errors import count
+from pytest_exprunner.model.attempt import EvidenceKind, Recommendation, Status
+from pytest_exprunner.model.results import Current, ExperimentState, Past
+from pytest_exprunner.plan.models import Plan
+from pytest_exprunner.verdicts.formatting import few, sentence_list
+from pytest_exprunner.verdicts.preregistration import moved
+
+_ANSWERS = {
+    ("claim", Recommendation.PROCEED): "The claim holds.",
+    ("claim", Recommendation.PIVOT): "The claim does not hold as it was stated.",
+    ("question", Recommendation.PROCEED): "The question is answered, and the answer is good enough to go on.",
+    (
+        "question",
+        Recommendation.PIVOT,
+    ): "The question is answered, and the answer is not good enough to go on.",
+    ("pivot", Recommendation.PROCEED): "The new approach holds.",
+    ("pivot", Recommendation.PIVOT): "The new approach does not hold either.",
+    ("", Recommendation.PROCEED): "It holds.",
+    ("", Recommendation.PIVOT): "It does not hold.",
+}
+_SHOWN = 5
+
+
+def answer(state: ExperimentState) -> str:
+    """Answer an experiment's question in a sentence; what is open is said to be open."""
+    if not state.started:
+        return "There is no answer yet: nothing has been run."
+    if state.replaced_by is not None:
+        return _of_a_replaced_one(state)
+    says = state.assessment.recommendation
+    if says is Recommendation.BLOCK:
+        return "There is no answer yet: something is in the way."
+    if says is Recommendation.INVESTIGATE:
+        return "There is no answer yet."
+    if says is Recommendation.PROCEED and state.waived:
+        return "It goes on because a person decided so; its criteria are not all met."
+    if says is Recommendation.PROCEED and any(moved(state.registered, state.plan, state.replaced_by)):
+        return "It holds by the plan as it is now; what decides has moved since the first attempt."
+    if says is Recommendation.PIVOT and any(not state.criteria[c.name].measured for c in state.plan.gating):
+        return "Not everything was measured, and what was is not good enough."
+    if says is Recommendation.PROCEED and state.registered:
+        holds = _ANSWERS[state.plan.type or "", says]
+        return f"{holds} No criterion has moved since the first attempt."
+    return _ANSWERS[state.plan.type or "", says]
+
+
+def _of_a_replaced_one(state: ExperimentState) -> str:
+    says = state.assessment.recommendation
+    if says is Recommendation.PROCEED:
+        return f"It meets its criteria, and cannot count as met: {state.replaced_by} has replaced it."
+    if says is Recommendation.PIVOT:
+        return f"{_ANSWERS[state.plan.type or '', says]} {state.replaced_by} has replaced it."
+    return f"There is no answer; {state.replaced_by} has replaced it."
+
+
+def implications(state: ExperimentState, plan: Plan) -> Iterator[str]:
+    """Say what follows for gates, and for experiments that depend on this one or replace it."""
+    if not state.started:
+        return
+    says = state.assessment.recommendation
+    for gate in plan.gates_of(state.id):
+        yield f"{gate}: {_for_gate(state, says)}"
+    waiting = state.leads_to
+    if waiting and state.replaced_by is None:
+        names, verb = sentence_list(waiting), "depends" if len(waiting) == 1 else "depend"
+        may = "nothing here is in the way" if says is Recommendation.PROCEED else "not to be run yet"
+        yield f"{names} {verb} on this experiment: {may}."
+    if state.replaced_by is not None:
+        yield f"{state.replaced_by} replaces it: a miss here is expected and decides nothing any more."
+    for old in state.plan.replaces:
+        holds = says is Recommendation.PROCEED
+        yield f"It replaces {old}{'' if holds else ', and does not stand in for it yet'}."
+
+
+def _for_gate(state: ExperimentState, says: Recommendation) -> str:
+    if state.replaced_by is not None:
+        return "it cannot pass with this experiment in it, which was replaced."
+    if says is Recommendation.PROCEED:
+        waiver = " with a waiver" if state.waived else ""
+        return f"as far as this experiment decides, it passes{waiver}."
+    if says is Recommendation.PIVOT:
+        return "this experiment fails it."
+    return "it stays pending as long as this experiment is open."
+
+
+def caveats(state: ExperimentState) -> Iterator[str]:
+    """Say what limits the result and is not told with its confidence."""
+    currents = [c for sub in state.subs.values() for c in sub.currents if c.finished_at]
+    yield from _dirty(currents)
+    yield from _not_real(state, currents)
+    again = [sub.id for sub in state.subs.values() if _runs(sub.history) > 1]
+    if again:
+        verb = "was" if len(again) == 1 else "were"
+        yield f"{few(again, _SHOWN)} {verb} run more than once: {_which_counts(state)}, whatever it found."
+    machines = dict.fromkeys(str(c.provenance["host"]) for c in currents if c.provenance.get("host"))
+    if len(machines) > 1:
+        yield f"The attempts that count were made on {count(len(machines), 'machine')}."
+
+
+def _which_counts(state: ExperimentState) -> str:
+    one = all(len(sub.currents) <= 1 for sub in state.subs.values())
+    return "the latest run counts" if one else "of each seed and variant the latest run counts"
+
+
+def _dirty(currents: list[Current]) -> Iterator[str]:
+    found = [c.label for c in currents if c.provenance.get("dirty")]
+    if found:
+        yield (
+            f"{few(found, _SHOWN)} ran with changes that were not committed: the commit alone does not "
+            "give the code."
+        )
+
+
+def _not_real(state: ExperimentState, currents: list[Current]) -> Iterator[str]:
+    """Numbers that were not measured, and count because the plan admits their kind."""
+    admitted = {kind for criterion in state.plan.success_criteria.values() for kind in criterion.evidence}
+    for current in currents:
+        for evidence in current.evidence:
+            if evidence.kind in admitted - {EvidenceKind.REAL}:
+                yield f"The numbers of {current.label} are {evidence.kind}: {evidence.reason}."
+
+
+def _runs(history: Iterable[Past]) -> int:
+    return len({past.run for past in history if past.status is Status.COMPLETED})
+
+
+_PLURAL = {
+    "holds": "hold",
+    "goes on by a waiver": "go on by a waiver",
+    "does not hold": "do not hold",
+    "is open": "are open",
+    "was replaced": "were replaced",
+}
+
+
+def standing(states: list[ExperimentState]) -> Iterator[str]:
+    """Say which experiments hold, which do not and which are open; those that were replaced apart."""
+    groups: dict[str, list[str]] = {words: [] for words in _PLURAL}
+    for state in states:
+        groups[_stands(state)].append(state.id)
+    for words, names in groups.items():
+        if names:
+            verb = words if len(names) == 1 else _PLURAL[words]
+            yield f"{count(len(names), 'experiment')} {verb}: {few(names, _SHOWN)}."
+
+
+def _stands(state: ExperimentState) -> str:
+    if state.replaced_by is not None:
+        return "was replaced"
+    says = state.assessment.recommendation if state.started else None
+    if says is Recommendation.PROCEED:
+        return "goes on by a waiver" if state.waived else "holds"
+    return "does not hold" if says is Recommendation.PIVOT else "is open"

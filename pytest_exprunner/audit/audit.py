@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +18,16 @@ from pytest_exprunner.audit.entry import Entry, Kind
 from pytest_exprunner.audit.plan_lives import Life, lives, results_of, stored
 from pytest_exprunner.audit.records import touched_records, uncommitted_records
 from pytest_exprunner.audit.retired import retired_plans
-from pytest_exprunner.model.attempt import AttemptRecord, Status, Verdict, label
-from pytest_exprunner.model.results import ExperimentState, Past, Results, SubState
+from pytest_exprunner.model.attempt import AttemptRecord, Status, Verdict
+from pytest_exprunner.model.results import UNREGISTERED, ExperimentState, Registration, Results, SubState
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import results_file
 from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts import criteria
 from pytest_exprunner.verdicts import notes as noticing
 from pytest_exprunner.verdicts.formatting import number_text
+from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 from pytest_exprunner.verdicts.plan_diff import Change, changes
-from pytest_exprunner.verdicts.preregistration import added_later
 
 _MET = frozenset({Verdict.TARGET, Verdict.ACCEPTABLE})
 _SUCCESS = re.compile(r"\s*(?:met|proceed|success(?:ful)?|passed|achieved)\b", re.IGNORECASE)
@@ -61,7 +61,7 @@ class _First:
     """By the attempts' own clocks."""
     committed: dict[str, datetime] = field(default_factory=dict)
     """By git's: who changes something in a later commit cannot have done so before."""
-    registered: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    registered: dict[str, Registration] = field(default_factory=dict)
     """The criteria as the first attempt was judged by them, as digests."""
 
     def verdict(self, experiment: str, change: Change, new: Plan, time: datetime) -> Kind | None:
@@ -74,7 +74,7 @@ class _First:
         first = min(self._of(experiment), default=None)
         if first is None or first >= time:
             return None
-        if change.criterion and self.registered.get(experiment):
+        if change.criterion and self.registered.get(experiment, UNREGISTERED).known:
             return None if self.had(experiment, change.criterion, new) else "moved"
         since = self.committed.get(experiment)
         sure = since is not None and since < time
@@ -82,9 +82,9 @@ class _First:
 
     def had(self, experiment: str, criterion: str, plan: Plan) -> bool:
         """Tell whether the first attempt registered the very criterion that a plan has."""
-        known = self.registered.get(experiment, {})
-        same = known.get(criterion) == _digest(plan, experiment, criterion)
-        return same and criterion not in added_later(known)
+        known = self.registered.get(experiment, UNREGISTERED)
+        same = known.criteria.get(criterion) == _digest(plan, experiment, criterion)
+        return same and criterion not in known.added_later
 
     def _of(self, experiment: str) -> list[datetime]:
         return [times[experiment] for times in (self.begun, self.committed) if experiment in times]
@@ -166,7 +166,7 @@ def _first_results(whole: Results) -> _First:
             if past.status is Status.COMPLETED:
                 _note(first.begun, name, past.started_at)
         for current in (c for sub in state.subs.values() for c in sub.currents):
-            _note(first.begun, name, current.started_at)
+            _note(first.begun, name, current.record.started_at)
     return first
 
 
@@ -174,11 +174,12 @@ def _first_results(whole: Results) -> _First:
 
 
 def _from_records(study: Study, state: ExperimentState) -> Iterator[Entry]:
-    attempts = [a for known in study.attempts(state.id).values() for a in known if a.registered]
+    attempts = [a for known in study.attempts(state.id).values() for a in known if a.is_registered]
     yield from _rejudged(state.id, sorted(attempts, key=lambda a: (a.started_at, a.key)))
     yield from (Entry(state.id, "moved", text) for text in noticing.moved(state))
+    judged = judged_metrics(state.plan)
     for sub in (*state.subs.values(), *state.departed):
-        yield from _superseded(state, sub)
+        yield from _superseded(state, sub, judged)
 
 
 def _rejudged(experiment: str, attempts: Sequence[AttemptRecord]) -> Iterator[Entry]:
@@ -187,7 +188,7 @@ def _rejudged(experiment: str, attempts: Sequence[AttemptRecord]) -> Iterator[En
     for attempt in attempts:
         for name, digest in attempt.registered.items():
             before = last.get(name)
-            if before is not None and before[0] != digest and not name.startswith("("):
+            if before is not None and before[0] != digest:
                 yield Entry(
                     experiment,
                     "moved",
@@ -200,31 +201,32 @@ def _attempt(record: AttemptRecord) -> str:
     return f"attempt {record.key.sequence} of {record.key.label} ({record.started_at[:10]})"
 
 
-def _superseded(state: ExperimentState, sub: SubState) -> Iterator[Entry]:
-    slots: dict[tuple[str | None, int | None], list[Past]] = {}
+def _superseded(state: ExperimentState, sub: SubState, judged: Collection[str]) -> Iterator[Entry]:
+    slots: dict[tuple[str | None, int | None], list[AttemptRecord]] = {}
     for past in sub.history:
-        if past.values or past.verdicts:
-            slots.setdefault((past.variant, past.seed), []).append(past)
-    counts = {(c.variant, c.seed): c.attempt for c in sub.currents}
+        if judged_values(past, judged) or past.verdicts:
+            slots.setdefault(past.key.slot, []).append(past)
+    counts = {current.slot: current.attempt for current in sub.currents}
     for slot, known in slots.items():
         for old in known:
-            if counts.get(slot) is None or old.attempt == counts[slot]:
+            if counts.get(slot) is None or old.key.sequence == counts[slot]:
                 continue
-            new = next((past for past in known if past.attempt == counts[slot]), None)
+            new = next((past for past in known if past.key.sequence == counts[slot]), None)
             yield Entry(
                 state.id,
                 "told",
-                f"attempt {old.attempt} of {label(sub.id, *slot)} ({_said(old)}) was superseded by attempt "
-                f"{counts[slot]} ({_said(new) if new else 'without a value'})",
+                f"attempt {old.key.sequence} of {old.label} ({_said(old, judged)}) was superseded by attempt "
+                f"{counts[slot]} ({_said(new, judged) if new else 'without a value'})",
             )
 
 
-def _said(past: Past) -> str:
-    names = dict.fromkeys((*past.values, *past.verdicts))
+def _said(past: AttemptRecord, judged: Collection[str]) -> str:
+    values = judged_values(past, judged)
+    names = dict.fromkeys((*values, *past.verdicts))
     parts = []
     for name in names:
         verdict = past.verdicts.get(name, "").replace("_", " ")
-        parts.append(f"{name} {number_text(number(past.values.get(name)))} {verdict}".rstrip())
+        parts.append(f"{name} {number_text(number(values.get(name)))} {verdict}".rstrip())
     return ", ".join(parts)
 
 

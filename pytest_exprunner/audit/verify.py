@@ -25,14 +25,14 @@ from pytest_exprunner.model.attempt import (
     stays_inside,
 )
 from pytest_exprunner.model.layout import ARTIFACTS, artifact_prefix
-from pytest_exprunner.model.results import Current
+from pytest_exprunner.model.results import CurrentAttempt
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.store import atomic, results_fallback, results_file
 from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts import criteria as verdicts
 from pytest_exprunner.verdicts.formatting import explain, few, number_text
-from pytest_exprunner.verdicts.measurement import reading_of
+from pytest_exprunner.verdicts.measurement import Reading
 
 Kind = Literal["wrong", "look"]
 """``wrong``: what is written cannot be read, or contradicts itself. ``look``: only a person can tell."""
@@ -139,7 +139,7 @@ class _Experiment:
         if isinstance(assessment, dict):
             yield from self._assessment(assessment)
         readings = [
-            reading_of(current)
+            Reading(current.record)
             for sub in state.subs.values()
             for current in sub.currents
             if current.status is Status.COMPLETED
@@ -178,14 +178,14 @@ class _Experiment:
     def _history(self) -> Iterator[Doubt]:
         """Attempts that the file tells otherwise than their records do."""
         records = {(a.key.sub_experiment, a.key.sequence): a for a in self._attempts}
-        for sub, known in results_fallback.previous(self._stored).history.items():
+        for sub, known in results_fallback.read_fallback(self._stored).history.items():
             for past in known:
-                record = records.get((sub, past.attempt))
-                for name, value in past.values.items() if record is not None else ():
+                record = records.get((sub, past.key.sequence))
+                for name, value in past.metrics.items() if record is not None else ():
                     actual = record.metrics.get(name)  # type: ignore[union-attr]
                     if not _same_plain(value, actual):
                         told, kept = shown(value, 24), shown(actual, 24)
-                        what = f"says that attempt {past.attempt} of {sub} returned {name} {told}"
+                        what = f"says that attempt {past.key.sequence} of {sub} returned {name} {told}"
                         yield self._wrong(f"{what}; its record says {kept}")
 
     # --- artifacts ----------------------------------------------------------------------------
@@ -207,10 +207,10 @@ class _Experiment:
         prefix = artifact_prefix(record.key.sub_experiment, record.key.variant, record.key.seed) + "/"
         return self._layout.attempt(record.key) / ARTIFACTS / artifact.path.removeprefix(prefix)
 
-    def _published(self, current: Current) -> Iterator[Doubt]:
+    def _published(self, current: CurrentAttempt) -> Iterator[Doubt]:
         folder = self._layout.experiment(self._state.id)
         missing = []
-        for artifact in current.artifacts:
+        for artifact in current.record.artifacts:
             file, name = folder / artifact.path, shown(artifact.path, 80)
             if not stays_inside(artifact.path):
                 yield self._wrong(f"lists the artifact {name}, which leads out of its folder")
@@ -268,7 +268,7 @@ class _Experiment:
         metric = criterion.metric_name
         values = {as_float(v) for a in self._attempts if (v := number(a.metrics.get(metric))) is not None}
         for sub in self._state.subs.values():
-            found = (number(current.metrics.get(metric)) for current in sub.currents)
+            found = (number(current.record.metrics.get(metric)) for current in sub.currents)
             values |= {as_float(value) for value in found if value is not None}
         result = self._state.criteria[criterion.name]
         more = [result.value, result.sd, *(result.interval or ()), *_tiers(criterion)] if values else []

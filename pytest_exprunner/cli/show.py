@@ -15,7 +15,7 @@ from pytest_exprunner._util.errors import ExprunnerError
 from pytest_exprunner.cli.base import Opened, common, gate_json, print_json, say
 from pytest_exprunner.diagnosis.match import place_of
 from pytest_exprunner.model.attempt import Failure
-from pytest_exprunner.model.results import Current, ExperimentState, Results, SubState
+from pytest_exprunner.model.results import CurrentAttempt, Results
 from pytest_exprunner.report import console, experiment, project, terminal
 from pytest_exprunner.report import history as attempt_history
 from pytest_exprunner.report.blocks import Block, Bullets, Code, Findings, Heading, Paragraph, Strong
@@ -92,24 +92,24 @@ def _as_json(opened: Opened, stored: Results, name: str, kind: str) -> dict[str,
     return {"sub_experiment": told, **where}
 
 
-def _current_json(current: Current) -> dict[str, Any]:
+def _current_json(current: CurrentAttempt) -> dict[str, Any]:
     return {
         "attempt": current.attempt,
         "variant": current.variant,
         "seed": current.seed,
-        "run": current.run,
+        "run": current.record.run,
         "status": str(current.status),
-        "reason": current.reason,
-        "finding": current.finding,
-        "metrics": current.metrics,
-        "artifacts": [asdict(artifact) for artifact in current.artifacts],
-        "missing_artifacts": list(current.missing),
-        "evidence": [asdict(evidence) for evidence in current.evidence],
-        "error": _error_json(current.error) if current.error else None,
-        "hints": [asdict(hint) for hint in current.hints],
-        "started_at": current.started_at,
-        "finished_at": current.finished_at,
-        "duration_s": current.duration_s,
+        "reason": current.record.reason,
+        "finding": current.record.finding,
+        "metrics": current.record.metrics,
+        "artifacts": [asdict(artifact) for artifact in current.record.artifacts],
+        "missing_artifacts": list(current.record.missing),
+        "evidence": [asdict(evidence) for evidence in current.record.evidence],
+        "error": _error_json(current.record.error) if current.record.error else None,
+        "hints": [asdict(hint) for hint in current.record.hints],
+        "started_at": current.record.started_at,
+        "finished_at": current.record.finished_at,
+        "duration_s": current.record.duration_s,
     }
 
 
@@ -129,14 +129,10 @@ def history(name: str, plan: str | None, results: str | None, *, as_json: bool) 
     owner = name if opened.kind_of(name) == "experiment" else opened.loaded.plan.owner(name).id
     state = study.state(owner)
     subs = state.subs.values() if owner == name else [state.subs[name]]
-    found = {sub.id: _history(study, state, sub) for sub in subs}
+    found = {sub.id: attempt_history.history_of(sub, state.plan) for sub in subs}
     if as_json:
         told = [asdict(entry) for entries in found.values() for entry in entries]
         print_json("history", {"id": name, "experiment": owner, "attempts": told, "notes": _notes(study)})
         return
     console.write(attempt_history.as_findings(state, found), sys.stdout)
     say([Line(terminal.safe(note), "warn") for note in _notes(study)])
-
-
-def _history(study: Study, state: ExperimentState, sub: SubState) -> tuple[attempt_history.Entry, ...]:
-    return attempt_history.history_of(sub, study.attempts(state.id).get(sub.id, ()))

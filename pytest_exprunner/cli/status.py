@@ -119,7 +119,9 @@ def _cut_short(study: Study, stored: Results) -> Iterator[str]:
     subs = [sub for state in stored.experiments.values() for sub in state.subs.values()]
     for run in study.runs:
         # What has been done since, by that run or by a later one, is not left.
-        left = sum(any(c.run == run and c.status is Status.IN_PROGRESS for c in sub.currents) for sub in subs)
+        left = sum(
+            any(c.record.run == run and c.status is Status.IN_PROGRESS for c in sub.currents) for sub in subs
+        )
         if left and run != going_on:
             yield (
                 f"run {run} ended before it was done with {count(left, 'sub-experiment')}; "

@@ -19,6 +19,7 @@ from pytest_exprunner.execution.runner import ExperimentRunner, event_line
 from pytest_exprunner.execution.upstream import Upstream
 from pytest_exprunner.model.attempt import (
     Artifact,
+    AttemptKey,
     AttemptRecord,
     CriterionResult,
     Event,
@@ -27,7 +28,6 @@ from pytest_exprunner.model.attempt import (
     Failure,
     Hint,
     Logged,
-    RunSpec,
     Status,
     parse_samples,
 )
@@ -48,12 +48,12 @@ _STRAYED = 70
 
 
 class Attempt:
-    """Runs under one `RunSpec`; ends with `complete`, `fail`, `skip` or `interrupt`."""
+    """Runs what was planned; ends with `complete`, `fail`, `skip` or `interrupt`."""
 
     def __init__(
         self,
         layout: Layout,
-        spec: RunSpec,
+        planned: AttemptRecord,
         experiment: Experiment,
         params: Mapping[str, Any],
         watch: Callable[[str], None],
@@ -67,11 +67,12 @@ class Attempt:
         self._process = os.getpid()
         self._began = time.time()
         self._clock = time.monotonic()
-        self._spec = spec
         self._experiment = experiment
         self._watch = watch
         shown = {name: plain(value) for name, value in params.items()}
-        self._journal = Journal.begin(layout, spec, self._began, after, shown)
+        self._journal = Journal.begin(layout, planned, self._began, after, shown)
+        self.key = self._journal.key
+        self._begun = replace(planned, key=self.key, started_at=timestamp(self._began))
         self._logged: dict[str, list[Any]] = {}
         self._evidence: list[Evidence] = []
         self._samples: dict[str, list[float]] = {}
@@ -80,26 +81,25 @@ class Attempt:
         self._told_line = self._began
         self._store = ArtifactStore(
             self._journal.artifacts,
-            artifact_prefix(spec.sub_experiment, spec.variant, spec.seed),
+            artifact_prefix(self.key.sub_experiment, self.key.variant, self.key.seed),
             self._announce,
         )
-        self.key = self._journal.key
-        announce(layout, spec.run, self.key)
+        announce(layout, planned.run, self.key)
         self.record: AttemptRecord | None = None
         self.results: list[CriterionResult] = []
         """What each criterion says of this attempt alone, where it has a say."""
         self.published = ""
         """The record as it was written, once the attempt has ended."""
-        sub = experiment.sub_experiments[spec.sub_experiment]
-        self._checkpoints = _checkpoints(layout, spec)
+        sub = experiment.sub_experiments[self.key.sub_experiment]
+        self._checkpoints = _checkpoints(layout, self.key)
         self.runner = ExperimentRunner(
-            spec,
+            self._begun,
             self._emit,
             self._store,
             needs,
             MappingProxyType(dict(params)),
             _config(sub),
-            lambda: Path(self._checkpoints, f"key-{digest_of(spec.inputs)}"),
+            lambda: Path(self._checkpoints, f"key-{digest_of(planned.inputs)}"),
         )
 
     @property
@@ -120,7 +120,7 @@ class Attempt:
 
     def complete(self, returned: object) -> AttemptRecord:
         """Publish what the handler returned. Raises `HandlerError` if its shape is wrong."""
-        parts = check(returned, self._spec.sub_experiment)
+        parts = check(returned, self.key.sub_experiment)
         record = self._publish(Status.COMPLETED, parts)
         if os.path.isdir(self._checkpoints):
             shutil.rmtree(self._checkpoints, ignore_errors=True)
@@ -166,46 +166,30 @@ class Attempt:
         reason: str = "",
     ) -> AttemptRecord:
         parts = parts or Returned()
-        spec = self._spec
         finished = time.time()
-        evidence = tuple(self._evidence)
-        logged = {name: Logged(seen[0], seen[1]) for name, seen in self._logged.items()}
-        samples = {name: tuple(values) for name, values in self._samples.items()}
-        if status is Status.COMPLETED and not spec.stub and spec.seed is None:
-            sub, number = spec.sub_experiment, self.key.sequence
-            metrics = parts.metrics
-            reading = Reading(
-                spec.label, sub, spec.variant, number, metrics, evidence, logged, samples=samples
-            )
-            self.results = evaluate_alone(self._experiment.success_criteria.values(), reading)
-        record = AttemptRecord(
-            key=self.key,
-            run=spec.run,
-            nodeid=spec.nodeid,
+        record = replace(
+            self._begun,
             status=status,
-            started_at=timestamp(self._began),
             finished_at=timestamp(finished),
             duration_s=round(time.monotonic() - self._clock, 6),
-            rng_seed=spec.rng_seed,
             finding=clipped(parts.finding, _MAX_FINDING),
             metrics=parts.metrics,
             artifacts=self._store.finish(),
             listed=parts.artifacts,
-            evidence=evidence,
-            logged=logged,
-            samples=samples,
+            evidence=tuple(self._evidence),
+            logged={name: Logged(seen[0], seen[1]) for name, seen in self._logged.items()},
+            samples={name: tuple(values) for name, values in self._samples.items()},
             error=error,
             hints=hints,
             reason=reason,
-            verdicts={result.name: str(result.verdict) for result in self.results},
-            variants=spec.variants,
-            registered=spec.registered,
-            options=spec.options,
             extra=parts.extra,
-            provenance={**spec.provenance, "usage": self._usage.so_far()},
-            upstream=spec.upstream,
-            inputs=spec.inputs,
+            provenance={**self._begun.provenance, "usage": self._usage.so_far()},
         )
+        is_real = EvidenceKind.STUB not in record.kinds
+        if status is Status.COMPLETED and is_real and record.key.seed is None:
+            criteria = self._experiment.success_criteria.values()
+            self.results = evaluate_alone(criteria, Reading(record))
+            record = replace(record, verdicts={r.name: str(r.verdict) for r in self.results})
         self._journal.append(Event("finished", finished, {"status": str(status)}))
         self.published = self._journal.publish(record).decode()
         self.record = record
@@ -222,7 +206,7 @@ class Attempt:
 
     def _emit(self, event: Event) -> None:
         if self.record is not None:
-            raise ExprunnerError(f"this attempt of {self._spec.label} has ended; its runner is of no use now")
+            raise ExprunnerError(f"this attempt of {self.key.label} has ended; its runner is of no use now")
         kind = event.kind
         if kind == "progress" and not self._progress_due(event):
             return
@@ -242,7 +226,7 @@ class Attempt:
         line = event_line(event)
         if line and (kind != "track" or self._line_due(event)):
             self._journal.log(f"{timestamp(event.time)} {line}\n")
-            self._watch(f"{self._spec.label}: {line}")
+            self._watch(f"{self.key.label}: {line}")
 
     def _progress_due(self, event: Event) -> bool:
         if event.time - self._told_progress < _PROGRESS_SECONDS and event.data["fraction"] != 1.0:
@@ -269,10 +253,10 @@ class Attempt:
                 logged[name] = [1, value]
 
 
-def _checkpoints(layout: Layout, spec: RunSpec) -> str:
+def _checkpoints(layout: Layout, key: AttemptKey) -> str:
     """The folder of all checkpoints of a (variant, seed) of a sub-experiment."""
-    slot = artifact_prefix(spec.sub_experiment, spec.variant, spec.seed).partition("/")[2]
-    return f"{layout.checkpoints}/{spec.experiment}/{slot}"
+    slot = artifact_prefix(key.sub_experiment, key.variant, key.seed).partition("/")[2]
+    return f"{layout.checkpoints}/{key.experiment}/{slot}"
 
 
 def _config(sub: Any) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from pytest_exprunner._util.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner._util.serialization import Plain, as_float, number, plain, shown, text, unbox
 from pytest_exprunner.execution.artifacts import ArtifactStore
 from pytest_exprunner.execution.upstream import Upstream
-from pytest_exprunner.model.attempt import Event, EvidenceKind, RunSpec, samples_text
+from pytest_exprunner.model.attempt import AttemptRecord, Event, EvidenceKind, samples_text
 from pytest_exprunner.verdicts.handler_result import bare_names
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class ExperimentRunner:
 
     def __init__(
         self,
-        spec: RunSpec,
+        begun: AttemptRecord,
         emit: Callable[[Event], None],
         results: ArtifactStore,
         needs: Mapping[str, Upstream],
@@ -39,7 +39,7 @@ class ExperimentRunner:
     ) -> None:
         """Built by the plugin; ``emit`` receives everything that happens."""
         self._checkpoints = checkpoints
-        self._spec = spec
+        self._begun = begun
         self._emit = emit
         self._names: dict[object, str] = {}
         self._sampled: dict[str, int] = {}
@@ -63,12 +63,12 @@ class ExperimentRunner:
     @property
     def experiment_id(self) -> str:
         """Id of the experiment, such as ``p2-hybrid-encoder``."""
-        return self._spec.experiment
+        return self._begun.key.experiment
 
     @property
     def sub_experiment_id(self) -> str:
         """Id of the sub-experiment, such as ``e_p2_1``."""
-        return self._spec.sub_experiment
+        return self._begun.key.sub_experiment
 
     @property
     def seed(self) -> int:
@@ -76,7 +76,7 @@ class ExperimentRunner:
 
         python, NumPy and torch are seeded with it before the handler runs.
         """
-        return self._spec.rng_seed
+        return self._begun.rng_seed
 
     @property
     def device(self) -> Any:
@@ -127,7 +127,7 @@ class ExperimentRunner:
         """Return metrics with the names and values that are recorded; remember the names."""
         if not isinstance(metrics, Mapping):
             raise TypeError(f'log_metrics takes a mapping such as {{"loss": 0.1}}, not {shown(metrics)}')
-        prefix = self._spec.sub_experiment
+        prefix = self._begun.key.sub_experiment
         row = bare_names({text(name): _scalar(name, value) for name, value in metrics.items()}, prefix)
         if len(self._names) < _NAMES_KNOWN:
             for name in metrics:
@@ -142,7 +142,7 @@ class ExperimentRunner:
         with numbers such as errors. Called again it appends. Raises TypeError for what is no list of
         numbers, ValueError for more than 100,000.
         """
-        known = bare_names({text(name): None}, self._spec.sub_experiment)
+        known = bare_names({text(name): None}, self._begun.key.sub_experiment)
         [bare] = known
         row = _samples(name, values)
         self._sampled[bare] = self._sampled.get(bare, 0) + len(row)

@@ -1,11 +1,11 @@
-"""What an attempt is, as it is recorded: of what it is made, by which run, judged by what."""
+"""The record of an attempt as it is planned: made from what, by which run, judged by what."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from pytest_exprunner._util.serialization import Plain
-from pytest_exprunner.model.attempt import RunSpec
+from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, Status, Terms
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.model.settings import Settings
 from pytest_exprunner.plan.base import KEY_ALIAS
@@ -24,8 +24,7 @@ class Specs:
         """The criteria of an experiment are hashed once."""
         self._plan = plan
         self._run = run
-        self._stub = settings.stub
-        self._terms: dict[str, dict[str, str]] = {}
+        self._registered: dict[str, tuple[dict[str, str], Terms]] = {}
         self._options: dict[str, Plain] = {"level": str(settings.level)}
         if settings.ignore_dependencies:
             self._options["ignore_dependencies"] = True
@@ -39,24 +38,27 @@ class Specs:
         origin: Mapping[str, Plain],
         upstream: Mapping[str, int] | None = None,
         inputs: Mapping[str, Plain] | None = None,
-    ) -> RunSpec:
-        """Return what an attempt is; ``origin`` is where its code comes from, and the machine."""
-        if experiment.id not in self._terms:
-            self._terms[experiment.id] = preregistration.terms(self._plan, experiment)
+    ) -> AttemptRecord:
+        """Return the record of an attempt before it begins; ``origin`` says from which code and machine."""
+        if experiment.id not in self._registered:
+            criteria = preregistration.criteria_of(experiment)
+            self._registered[experiment.id] = criteria, preregistration.terms_of(self._plan, experiment)
+        criteria, terms = self._registered[experiment.id]
         seed = item.seed
         if seed is None:
             seed = environment.seed_for(experiment.id, item.sub_experiment, item.variant, None)
-        return RunSpec(
-            experiment=experiment.id,
-            sub_experiment=item.sub_experiment,
-            variant=item.variant,
-            seed=item.seed,
+        return AttemptRecord(
+            key=AttemptKey(experiment.id, item.sub_experiment, 0, item.variant, item.seed),
             run=self._run,
             nodeid=item.nodeid,
+            status=Status.IN_PROGRESS,
+            started_at="",
+            finished_at=None,
+            duration_s=None,
             rng_seed=seed,
-            stub=self._stub,
             variants=item.variants,
-            registered=self._terms[experiment.id],
+            registered=criteria,
+            terms=terms,
             options=self._options,
             provenance=origin,
             upstream=upstream or {},

@@ -11,7 +11,7 @@ from pytest_exprunner._util.errors import MissingMetricError, NeedsError, did_yo
 from pytest_exprunner._util.serialization import Plain, shown
 from pytest_exprunner.model.attempt import AttemptKey, Status, stays_inside
 from pytest_exprunner.model.layout import ARTIFACTS, RECORD, Layout, artifact_prefix
-from pytest_exprunner.model.results import Current
+from pytest_exprunner.model.results import CurrentAttempt
 from pytest_exprunner.plan.criterion import split_source
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import atomic
@@ -74,7 +74,7 @@ class Needs(Mapping[str, Upstream]):
         needed: Sequence[str],
         plan: Plan,
         layout: Layout,
-        currents: Callable[[str], Sequence[Current]],
+        currents: Callable[[str], Sequence[CurrentAttempt]],
         seed: int | None = None,
     ) -> None:
         """``currents`` gives the attempts that count now; ``seed`` is the reader's own."""
@@ -119,13 +119,13 @@ class Needs(Mapping[str, Upstream]):
                 record = self._record(experiment, current)
                 yield record if record.is_file() else self._layout.results_of(experiment)
                 prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed) + "/"
-                for artifact in current.artifacts:
+                for artifact in current.record.artifacts:
                     places = self._places(
                         experiment, current, artifact.path.removeprefix(prefix), artifact.path
                     )
                     yield from [file for file in places if file.is_file()][:1]
 
-    def _record(self, experiment: str, current: Current) -> Path:
+    def _record(self, experiment: str, current: CurrentAttempt) -> Path:
         key = AttemptKey(experiment, current.sub_experiment, current.attempt or 0)
         return self._layout.attempt(key) / RECORD
 
@@ -138,7 +138,7 @@ class Needs(Mapping[str, Upstream]):
             if current.status is Status.COMPLETED and current.attempt is not None
         }
 
-    def _choose(self, name: str, sub: str, variant: str | None, seed: int | None) -> Current:
+    def _choose(self, name: str, sub: str, variant: str | None, seed: int | None) -> CurrentAttempt:
         currents = self._currents(sub)
         if variant is None and len({c.variant for c in currents}) > 1:
             raise NeedsError(
@@ -162,24 +162,24 @@ class Needs(Mapping[str, Upstream]):
             raise NeedsError(f"{self._owner} needs {name}, which is {status}; run {sub} first")
         return found[0]
 
-    def _upstream(self, current: Current) -> Upstream:
+    def _upstream(self, current: CurrentAttempt) -> Upstream:
         prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed) + "/"
         return Upstream(
             label=current.label,
             attempt=current.attempt,
-            finding=current.finding,
-            metrics=Metrics(current.label, current.metrics),
-            artifacts=tuple(a.path.removeprefix(prefix) for a in current.artifacts),
+            finding=current.record.finding,
+            metrics=Metrics(current.label, current.record.metrics),
+            artifacts=tuple(a.path.removeprefix(prefix) for a in current.record.artifacts),
             _locate=lambda name: self._locate(current, prefix, name),
         )
 
-    def _locate(self, current: Current, prefix: str, name: str) -> Path:
+    def _locate(self, current: CurrentAttempt, prefix: str, name: str) -> Path:
         bare = name.removeprefix(prefix)
         artifact = next(
-            (a for a in current.artifacts if a.path == prefix + bare and stays_inside(a.path)), None
+            (a for a in current.record.artifacts if a.path == prefix + bare and stays_inside(a.path)), None
         )
         if artifact is None:
-            names = [a.path.removeprefix(prefix) for a in current.artifacts]
+            names = [a.path.removeprefix(prefix) for a in current.record.artifacts]
             saved = f"it saved {few(names)}" if names else "it saved none"
             raise NeedsError(
                 f"{current.label} saved no artifact {shown(name, 60)}{did_you_mean(bare, names)}; {saved}"
@@ -198,7 +198,7 @@ class Needs(Mapping[str, Upstream]):
             f"{current.attempt}); run {current.sub_experiment} again"
         )
 
-    def _places(self, experiment: str, current: Current, name: str, path: str) -> Iterator[Path]:
+    def _places(self, experiment: str, current: CurrentAttempt, name: str, path: str) -> Iterator[Path]:
         """The attempt's own copy; in a clone, what is published is the only one."""
         if current.attempt is not None:
             key = AttemptKey(experiment, current.sub_experiment, current.attempt)

@@ -1,23 +1,59 @@
-"""What is known about attempts: the one wire format, and the words for how things ended.
+"""An attempt as one frozen record: what is stored of it, and the words for how it ended.
 
-An attempt is keyed (sub-experiment, variant, seed, sequence) everywhere. Records are written
-once, by the process that ran the attempt, and never changed.
+An attempt is identified by sub-experiment, variant, seed and sequence number. Its record is written
+once, by the process that ran it, and never changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import orjson
+from pydantic import AfterValidator, PlainValidator, Strict, TypeAdapter, ValidationError
 
 from pytest_exprunner._util.serialization import Plain, decode, encode
 
 SCHEMA_VERSION = 1
-T = TypeVar("T")
+_FORBID_EXTRA: Any = {"extra": "forbid"}
+
+Integer = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("Input should be a mapping")  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
+
+
+def _decode_values(value: object) -> Any:
+    return decode(_mapping(value))
+
+
+def _parse_all_samples(value: object) -> dict[str, tuple[float, ...]]:
+    return {name: parse_samples(text) for name, text in _mapping(value).items()}
+
+
+def stays_inside(path: str) -> bool:
+    """Return whether a path that was read from a file leads to something below the folder it is meant for."""
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
+
+
+def _inside(path: str) -> str:
+    if not stays_inside(path):
+        raise ValueError(f"the artifact path {path!r} leads out of its folder")
+    return path
+
+
+Values = Annotated[Mapping[str, Plain], PlainValidator(_decode_values)]
+"""What handlers return: any plain values, with markers for what JSON cannot hold."""
+Samples = Annotated[Mapping[str, tuple[float, ...]], PlainValidator(_parse_all_samples)]
 
 
 class Status(StrEnum):
@@ -114,11 +150,12 @@ def which(variant: str | None, seed: int | None) -> str:
 class AttemptKey:
     """Which attempt: ``sequence`` counts the attempts of a sub-experiment from 1."""
 
+    __pydantic_config__: ClassVar[Any] = _FORBID_EXTRA
     experiment: str
     sub_experiment: str
-    sequence: int
+    sequence: Integer
     variant: str | None = None
-    seed: int | None = None
+    seed: Integer | None = None
 
     @property
     def slot(self) -> tuple[str | None, int | None]:
@@ -128,35 +165,6 @@ class AttemptKey:
     @property
     def label(self) -> str:
         """The key without its sequence, for people."""
-        return label(self.sub_experiment, self.variant, self.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """One execution as it is intended, before it starts."""
-
-    experiment: str
-    sub_experiment: str
-    variant: str | None
-    seed: int | None
-    run: str
-    nodeid: str
-    rng_seed: int
-    stub: bool = False
-    variants: tuple[str | None, ...] = (None,)
-    """Every variant that the handler defines now, so that a removed one stops counting."""
-    registered: Mapping[str, str] = field(default_factory=dict)
-    """Digest of each criterion of the experiment, as it stood when the attempt began."""
-    options: Mapping[str, Plain] = field(default_factory=dict)
-    provenance: Mapping[str, Plain] = field(default_factory=dict)
-    upstream: Mapping[str, int] = field(default_factory=dict)
-    """Which attempts of others it can read, by label."""
-    inputs: Mapping[str, Plain] = field(default_factory=dict)
-    """Hashes of what it is made from: code, parameters, configuration, data."""
-
-    @property
-    def label(self) -> str:
-        """``e_p2_1[lr=0.1]``."""
         return label(self.sub_experiment, self.variant, self.seed)
 
 
@@ -189,9 +197,10 @@ def kinds_of(evidence: tuple[Evidence, ...]) -> tuple[EvidenceKind, ...]:
 class Artifact:
     """A stored file: ``path`` as handlers return it, size in bytes, hash, kind."""
 
-    path: str
+    __pydantic_config__: ClassVar[Any] = _FORBID_EXTRA
+    path: Annotated[str, AfterValidator(_inside)]
     sha256: str
-    bytes: int
+    bytes: Integer
     type: str = "file"
 
 
@@ -199,6 +208,7 @@ class Artifact:
 class Failure:
     """Why an attempt did not complete: the exception as text."""
 
+    __pydantic_config__: ClassVar[Any] = _FORBID_EXTRA
     type: str
     message: str
     traceback: str = ""
@@ -214,6 +224,7 @@ class Failure:
 class Hint:
     """What is known of a failure: why it happens as a rule, and what to do about it."""
 
+    __pydantic_config__: ClassVar[Any] = _FORBID_EXTRA
     rule: str
     """A short name, ``cuda-tensor-to-numpy``."""
     cause: str
@@ -228,13 +239,39 @@ class Hint:
 class Logged:
     """What `log_metrics` saw of one metric."""
 
-    count: int
-    last: Plain
+    count: Integer
+    last: Annotated[Plain, PlainValidator(decode)]
+
+
+_REPLACED_BY = "(replaced by)"
+_TOGETHER = "(together)"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an attempt was registered under, beside the criteria; None where it is not known."""
+
+    replaced_by: str | None = None
+    """The experiment that replaced this one; empty where none did."""
+    together: bool | None = None
+    """Whether one attempt had to meet all criteria."""
+
+    @classmethod
+    def split(cls, registered: Mapping[str, str]) -> tuple[dict[str, str], Terms]:
+        """Return the criteria and the terms of a mapping in which early versions stored both."""
+        criteria = dict(registered)
+        replaced_by, together = criteria.pop(_REPLACED_BY, None), criteria.pop(_TOGETHER, None)
+        return criteria, cls(replaced_by, None if together is None else bool(together))
+
+
+UNKNOWN_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One execution as it went: the raw evidence from which everything else is folded."""
+    """One execution, from what was intended to how it went: everything else is folded from these."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID_EXTRA
 
     key: AttemptKey
     run: str
@@ -242,16 +279,16 @@ class AttemptRecord:
     status: Status
     started_at: str
     finished_at: str | None
-    duration_s: float | None
-    rng_seed: int
+    duration_s: Number | None
+    rng_seed: Integer
     finding: str = ""
-    metrics: Mapping[str, Plain] = field(default_factory=dict)
+    metrics: Values = field(default_factory=dict)
     artifacts: tuple[Artifact, ...] = ()
     listed: tuple[str, ...] = ()
     """Artifact paths that the handler returned."""
     evidence: tuple[Evidence, ...] = ()
     logged: Mapping[str, Logged] = field(default_factory=dict)
-    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    samples: Samples = field(default_factory=dict)
     """Values per sample, by metric."""
     error: Failure | None = None
     hints: tuple[Hint, ...] = ()
@@ -261,14 +298,40 @@ class AttemptRecord:
     verdicts: Mapping[str, str] = field(default_factory=dict)
     """What each criterion said of this attempt alone when it ended."""
     variants: tuple[str | None, ...] = (None,)
+    """Every variant that the handler defined then, so that a removed one stops counting."""
     registered: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each criterion of the experiment, as it was when the attempt began."""
     options: Mapping[str, Plain] = field(default_factory=dict)
-    extra: Mapping[str, Plain] = field(default_factory=dict)
+    extra: Values = field(default_factory=dict)
     provenance: Mapping[str, Plain] = field(default_factory=dict)
-    upstream: Mapping[str, int] = field(default_factory=dict)
+    upstream: Mapping[str, Integer] = field(default_factory=dict)
     """Which attempts of others it could read, by label."""
     inputs: Mapping[str, Plain] = field(default_factory=dict)
     """Hashes of what it was made from: code, parameters, configuration, data."""
+    terms: Terms = UNKNOWN_TERMS
+
+    @property
+    def label(self) -> str:
+        """``e_p2_1[lr=0.1]``."""
+        return self.key.label
+
+    @property
+    def is_summary(self) -> bool:
+        """Whether it was read from a results file, because the record itself is missing."""
+        return not self.nodeid
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it is known what the attempt was going to be judged by."""
+        return bool(self.registered) or self.terms != UNKNOWN_TERMS
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Artifacts that the handler listed and never saved."""
+        stored = [artifact.path for artifact in self.artifacts]
+        return tuple(
+            path for path in self.listed if not any(s == path or s.endswith(f"/{path}") for s in stored)
+        )
 
     @property
     def kinds(self) -> tuple[EvidenceKind, ...]:
@@ -276,8 +339,11 @@ class AttemptRecord:
         return kinds_of(self.evidence)
 
 
-# Fields that may hold anything that a handler produced.
 _ENCODED = ("metrics", "extra")
+"""Fields that may hold anything that a handler produced."""
+_ADDED_LATER = {"hints", "inputs", "samples", "terms", "upstream"}
+"""Fields that records of early versions do not have."""
+_ALWAYS_WRITTEN = {field.name for field in fields(AttemptRecord)} - _ADDED_LATER
 
 
 def dump_record(record: AttemptRecord) -> bytes:
@@ -291,7 +357,7 @@ def as_plain(record: AttemptRecord) -> dict[str, Any]:
 
     Everything else in it is ours: text and small finite numbers, which orjson writes as they are.
     """
-    value: dict[str, Any] = {name: getattr(record, name) for name in AttemptRecord.__slots__}
+    value: dict[str, Any] = {field.name: getattr(record, field.name) for field in fields(record)}
     for name in _ENCODED:
         value[name] = encode(value[name])
     value["logged"] = {
@@ -322,104 +388,43 @@ def parse_record(source: bytes | str) -> AttemptRecord:
     version = value.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise ValueError(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}")
+    missing = sorted(_ALWAYS_WRITTEN - value.keys())
+    if missing:
+        raise ValueError(f"not an attempt record: it has no {missing[0]!r}")
     try:
-        return _record(value)
-    except (TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
-        detail = str(error) if isinstance(error, ValueError) else repr(error)
-        raise ValueError(f"not an attempt record: {detail}") from error
+        return _adapter().validate_python(_upgraded(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"not an attempt record: {place}: {first['msg']}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"not an attempt record: {error}") from error
 
 
-_MAYBE_TEXT = (str, type(None))
-_TYPES: dict[str, Any] = {
-    **dict.fromkeys(("run", "nodeid", "status", "started_at", "finding", "reason"), str),
-    **dict.fromkeys(
-        ("key", "metrics", "logged", "verdicts", "registered", "options", "extra", "provenance"), dict
-    ),
-    **dict.fromkeys(("upstream", "inputs", "samples"), dict),
-    **dict.fromkeys(("artifacts", "listed", "evidence", "variants", "hints"), list),
-    "finished_at": _MAYBE_TEXT,
-    "duration_s": (int, float, type(None)),
-    "rng_seed": int,
-    "error": (dict, type(None)),
-}
-_ITEM_TYPES: dict[str, Any] = {
-    "artifacts": dict,
-    "evidence": dict,
-    "hints": dict,
-    "listed": str,
-    "variants": _MAYBE_TEXT,
-    "logged": dict,
-    "verdicts": str,
-    "registered": str,
-    "upstream": int,
-    "samples": str,
-}
+@cache
+def _adapter() -> TypeAdapter[AttemptRecord]:
+    return TypeAdapter(AttemptRecord)
 
 
-def _check_types(value: dict[str, Any]) -> None:
-    for name, kind in _TYPES.items():
-        if not isinstance(value[name], kind) or isinstance(value[name], bool):
-            raise TypeError(f"{name} is {type(value[name]).__name__}")
-    for name, kind in _ITEM_TYPES.items():
-        items = value[name].values() if isinstance(value[name], dict) else value[name]
-        if not all(isinstance(item, kind) for item in items):
-            raise TypeError(f"an entry of {name} has the wrong type")
+def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored record of an earlier version in the shape of this one."""
+    if "terms" not in value and isinstance(value["registered"], dict):
+        value["registered"], value["terms"] = Terms.split(value["registered"])
+    return value
 
 
-def _typed(part: T, *kinds: type) -> T:
-    """Return a part of a record whose first fields have these types; raise TypeError if not."""
-    for name, kind in zip(part.__slots__, kinds, strict=False):  # type: ignore[attr-defined]
-        if type(getattr(part, name)) is not kind:
-            raise TypeError(f"{name} of {type(part).__name__} has the wrong type")
-    return part
-
-
-def stays_inside(path: str) -> bool:
-    """Tell whether a path that was read from a file leads to something below the folder it is meant for."""
-    pure = PurePosixPath(path)
-    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
-
-
-def _artifact(value: dict[str, Any]) -> Artifact:
-    artifact = _typed(Artifact(**value), str, str, int, str)
-    if not stays_inside(artifact.path):
-        raise ValueError(f"the artifact path {artifact.path!r} leads out of its folder")
-    return artifact
-
-
-def _key(value: dict[str, Any]) -> AttemptKey:
-    key = AttemptKey(**value)
-    texts = isinstance(key.experiment, str) and isinstance(key.sub_experiment, str)
-    whole = type(key.sequence) is int and (key.seed is None or type(key.seed) is int)
-    if not (texts and whole and isinstance(key.variant, _MAYBE_TEXT)):
-        raise TypeError("the key has the wrong types")
-    return key
-
-
-def _record(value: dict[str, Any]) -> AttemptRecord:
-    for name in ("upstream", "inputs", "samples"):  # not in records of the first versions
-        value.setdefault(name, {})
-    value.setdefault("hints", [])
-    _check_types(value)
-    error = value.pop("error")
-    for name in _ENCODED:
-        value[name] = decode(value[name])
+def placeholder(key: AttemptKey, status: Status, reason: str, run: str = "") -> AttemptRecord:
+    """Return a record for what has not been attempted: not started, selected by a run, or blocked."""
     return AttemptRecord(
-        key=_key(value.pop("key")),
-        status=Status(value.pop("status")),
-        artifacts=tuple(_artifact(a) for a in value.pop("artifacts")),
-        listed=tuple(value.pop("listed")),
-        evidence=tuple(
-            Evidence(EvidenceKind(e["kind"]), e["reason"], e["place"]) for e in value.pop("evidence")
-        ),
-        logged={
-            n: _typed(Logged(e["count"], decode(e["last"])), int) for n, e in value.pop("logged").items()
-        },
-        error=_typed(Failure(**error), str, str, str) if error is not None else None,
-        hints=tuple(_typed(Hint(**h), str, str, str, str, str) for h in value.pop("hints")),
-        samples={name: parse_samples(text) for name, text in value.pop("samples").items()},
-        variants=tuple(value.pop("variants")),
-        **value,
+        key=key,
+        run=run,
+        nodeid="",
+        status=status,
+        started_at="",
+        finished_at=None,
+        duration_s=None,
+        rng_seed=0,
+        reason=reason,
     )
 
 

@@ -9,76 +9,64 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_exprunner._util.serialization import Plain
 from pytest_exprunner.model.attempt import (
-    Artifact,
+    UNKNOWN_TERMS,
+    AttemptRecord,
     Confidence,
     CriterionResult,
-    Evidence,
-    Failure,
     GateState,
-    Hint,
     Level,
-    Logged,
     Recommendation,
     Status,
-    label,
+    Terms,
 )
 from pytest_exprunner.plan.models import Experiment, Gate, Plan, Waiver
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
-    """The attempt that counts for one (variant, seed) of a sub-experiment."""
+class CurrentAttempt:
+    """What counts for one (variant, seed) of a sub-experiment: an attempt, or a placeholder for one."""
 
-    sub_experiment: str
-    status: Status
-    variant: str | None = None
-    seed: int | None = None
-    attempt: int | None = None
-    run: str = ""
-    finding: str = ""
-    metrics: Mapping[str, Plain] = field(default_factory=dict)
-    artifacts: tuple[Artifact, ...] = ()
-    missing: tuple[str, ...] = ()
-    """Artifacts that the handler listed and never saved."""
-    evidence: tuple[Evidence, ...] = ()
-    logged: Mapping[str, Logged] = field(default_factory=dict)
-    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    error: Failure | None = None
-    hints: tuple[Hint, ...] = ()
-    reason: str = ""
-    started_at: str | None = None
-    finished_at: str | None = None
-    duration_s: float | None = None
-    provenance: Mapping[str, Plain] = field(default_factory=dict)
+    record: AttemptRecord
     asked: int = 0
-    """How many seeds the run was asked for that made it, where it was."""
-    code: str = ""
-    """A digest of the code that it was made by, where that is known."""
+    """The largest number of seeds that a run of this variant was asked for."""
     after: int = 0
     """For what a run selected and has not finished: the last attempt before it."""
 
     @property
+    def attempt(self) -> int | None:
+        """The sequence number; None for a placeholder."""
+        return self.record.key.sequence or None
+
+    @property
+    def sub_experiment(self) -> str:
+        """The id of the sub-experiment."""
+        return self.record.key.sub_experiment
+
+    @property
+    def variant(self) -> str | None:
+        """The variant of the handler, if it has any."""
+        return self.record.key.variant
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, if the sub-experiment has any."""
+        return self.record.key.seed
+
+    @property
+    def slot(self) -> tuple[str | None, int | None]:
+        """(variant, seed)."""
+        return self.record.key.slot
+
+    @property
+    def status(self) -> Status:
+        """How the code ended."""
+        return self.record.status
+
+    @property
     def label(self) -> str:
         """``e_p2_1[lr=0.1]``."""
-        return label(self.sub_experiment, self.variant, self.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """One line of an attempt history: what happened, whatever came after."""
-
-    attempt: int
-    status: Status
-    started_at: str | None
-    run: str
-    variant: str | None = None
-    seed: int | None = None
-    verdicts: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Plain] = field(default_factory=dict)
-    """The values of the metrics that criteria look at."""
-    evidence: tuple[str, ...] = ()
+        return self.record.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +75,16 @@ class SubState:
 
     id: str
     status: Status
-    currents: tuple[Current, ...] = ()
-    history: tuple[Past, ...] = ()
+    currents: tuple[CurrentAttempt, ...] = ()
+    history: tuple[AttemptRecord, ...] = ()
+    """Every attempt that is known, oldest first."""
 
     @property
     def reason(self) -> str:
         """Why it is failed, skipped or unfinished: the first reason there is."""
-        for current in self.currents:
-            if current.status is self.status and (current.error or current.reason):
-                return current.error.line if current.error else current.reason
+        for record in (current.record for current in self.currents):
+            if record.status is self.status and (record.error or record.reason):
+                return record.error.line if record.error else record.reason
         return ""
 
 
@@ -107,11 +96,32 @@ class Assessment:
     notes: str
     confidence: Confidence
     confidence_notes: str
+    has_notes: bool = False
+    """Whether there are notes that lower the confidence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """What a criterion said once, of results that others have replaced."""
+class Registration:
+    """What an experiment was to be judged by when it first ran."""
+
+    criteria: Mapping[str, str] = field(default_factory=dict)
+    """The digest of each criterion when it was first used."""
+    terms: Terms = UNKNOWN_TERMS
+    added_later: tuple[str, ...] = ()
+    """Criteria that the first attempt was not judged by."""
+
+    @property
+    def known(self) -> bool:
+        """Whether any attempt has registered anything."""
+        return bool(self.criteria) or self.terms != UNKNOWN_TERMS
+
+
+UNREGISTERED = Registration()
+
+
+@dataclass(frozen=True, slots=True)
+class PastVerdict:
+    """What a criterion said of results that others have replaced since."""
 
     verdict: str
     value: float | int | None
@@ -139,11 +149,11 @@ class ExperimentState:
     criteria: Mapping[str, CriterionResult]
     assessment: Assessment
     issues: tuple[str, ...] = ()
-    registered: Mapping[str, str] = field(default_factory=dict)
+    registered: Registration = UNREGISTERED
     replaced_by: str | None = None
     waivers: Mapping[str, Waiver] = field(default_factory=dict)
     """Signed exceptions that the plan has, by criterion."""
-    earlier: Mapping[str, tuple[Earlier, ...]] = field(default_factory=dict)
+    earlier: Mapping[str, tuple[PastVerdict, ...]] = field(default_factory=dict)
     """What criteria said before, whenever everything had been run, oldest first."""
     departed: tuple[SubState, ...] = ()
     """Sub-experiments with results that are not in the plan: kept, never judged."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pytest_exprunner._util.serialization import as_float, number
 from pytest_exprunner.diagnosis.match import more_of
-from pytest_exprunner.model.attempt import Status, label
-from pytest_exprunner.model.results import Current, ExperimentState, Past, SubState
+from pytest_exprunner.model.attempt import AttemptRecord, Status, label
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, SubState
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.report.blocks import Block, Code, Link, Paragraph, Span, Spans, Strong, Table
 from pytest_exprunner.verdicts.formatting import DASH, number_text
+from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 
 _SHOWN_METRICS = 40
 _SHOWN_SEEDS = 8
@@ -19,7 +20,7 @@ _SHOWN_TEXT = 60
 
 def attempts_that_count(sub: SubState, plan: Experiment) -> Iterator[Block]:
     """What each attempt that counts found; numbers of several seeds side by side."""
-    systems: dict[str | None, list[Current]] = {}
+    systems: dict[str | None, list[CurrentAttempt]] = {}
     for current in sub.currents:
         systems.setdefault(current.variant, []).append(current)
     for currents in systems.values():
@@ -29,7 +30,7 @@ def attempts_that_count(sub: SubState, plan: Experiment) -> Iterator[Block]:
             yield from _seeds(currents, plan)
 
 
-def _seeds(currents: Sequence[Current], plan: Experiment) -> Iterator[Block]:
+def _seeds(currents: Sequence[CurrentAttempt], plan: Experiment) -> Iterator[Block]:
     if currents[0].variant is not None:
         yield Paragraph((Strong(label(currents[0].sub_experiment, currents[0].variant)),))
     for current in currents:
@@ -38,10 +39,10 @@ def _seeds(currents: Sequence[Current], plan: Experiment) -> Iterator[Block]:
             yield Paragraph((Strong(current.label),))
             yield from said
     tiers, judged = _tiers(plan), _judged(plan)
-    names = dict.fromkeys(name for current in currents for name in current.metrics)
+    names = dict.fromkeys(name for current in currents for name in current.record.metrics)
     rows = []
     for name in names:
-        values = [number(current.metrics.get(name)) for current in currents]
+        values = [number(current.record.metrics.get(name)) for current in currents]
         numbers = [as_float(value) for value in values if value is not None]
         if numbers:
             shown = [number_text(v, tiers.get(name, ())) for v in values[:_SHOWN_SEEDS]]
@@ -74,39 +75,39 @@ def _name(name: str, judged: set[str]) -> Spans:
     return (Strong(name),) if name in judged else (Code(name),)
 
 
-def _said(current: Current) -> Iterator[Block]:
+def _said(current: CurrentAttempt) -> Iterator[Block]:
     """How an attempt ended, what may help, what it declared, and its finding."""
     yield from ended(current)
-    for hint in current.hints:
+    for hint in current.record.hints:
         more = more_of(hint)
         where: Spans = (" (", Code(more), ")") if more else ()
         yield Paragraph((Strong("Hint"), f": {hint.cause} {hint.fix}".rstrip(), *where))
     yield from declared(current)
-    if current.finding:
-        yield Paragraph((current.finding.strip(),))
+    if current.record.finding:
+        yield Paragraph((current.record.finding.strip(),))
 
 
-def ended(current: Current) -> Iterator[Block]:
+def ended(current: CurrentAttempt) -> Iterator[Block]:
     """How an attempt ended that did not complete."""
     if current.status is not Status.COMPLETED:
-        why = current.error.line if current.error else current.reason
+        why = current.record.error.line if current.record.error else current.record.reason
         words = str(current.status).replace("_", " ").capitalize()
         yield Paragraph((Strong(words), f": {why}" if why else "."))
 
 
-def declared(current: Current) -> Iterator[Block]:
+def declared(current: CurrentAttempt) -> Iterator[Block]:
     """The evidence that an attempt declared."""
-    for evidence in current.evidence:
+    for evidence in current.record.evidence:
         place = f" at {evidence.place}" if evidence.place else ""
         yield Paragraph((Strong(f"Evidence: {evidence.kind}"), f" ({evidence.reason}), declared{place}."))
 
 
-def _current(current: Current, plan: Experiment) -> Iterator[Block]:
+def _current(current: CurrentAttempt, plan: Experiment) -> Iterator[Block]:
     if current.variant is not None or current.seed is not None:
         yield Paragraph((Strong(current.label),))
     yield from _said(current)
     judged, tiers = _judged(plan), _tiers(plan)
-    shown = ((name, _shown(value, tiers.get(name, ()))) for name, value in current.metrics.items())
+    shown = ((name, _shown(value, tiers.get(name, ()))) for name, value in current.record.metrics.items())
     rows = [(name, value) for name, value in shown if value]
     if rows:
         yield Table(
@@ -139,9 +140,9 @@ def _shown(value: object, against: tuple[float, ...]) -> str:
 _IMAGES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
 
 
-def _artifacts(current: Current) -> Iterator[Block]:
+def _artifacts(current: CurrentAttempt) -> Iterator[Block]:
     files: list[Span] = []
-    for artifact in current.artifacts:
+    for artifact in current.record.artifacts:
         name = artifact.path.rpartition("/")[2]
         if artifact.type == "image" or name.lower().endswith(_IMAGES):
             yield Paragraph((Link(name, artifact.path, image=True),))
@@ -161,26 +162,30 @@ def attempts_table(state: ExperimentState, most: int | None = None) -> Table:
     if most is not None and len(every) > most:
         urgent = sorted(range(len(every)), key=lambda place: (_rank(*every[place]), -place))[:most]
         every = [every[place] for place in sorted(urgent)]
-    rows = tuple(_attempt_row(sub, past, _tiers(state.plan)) for sub, past in every)
+    judged = judged_metrics(state.plan)
+    rows = tuple(_attempt_row(sub, past, judged, _tiers(state.plan)) for sub, past in every)
     return Table(("Sub-experiment", "Attempt", "Started", "Status", "Values", "Verdicts"), rows)
 
 
-def _rank(sub: SubState, past: Past) -> int:
+def _rank(sub: SubState, past: AttemptRecord) -> int:
     if past.status is not Status.COMPLETED:
         return 0
-    return 1 if any(current.attempt == past.attempt for current in sub.currents) else 2
+    return 1 if any(current.attempt == past.key.sequence for current in sub.currents) else 2
 
 
-def _attempt_row(sub: SubState, past: Past, tiers: dict[str, tuple[float, ...]]) -> tuple[Spans, ...]:
-    name = label(sub.id, past.variant, past.seed)
-    counts = any(c.attempt == past.attempt for c in sub.currents)
+def _attempt_row(
+    sub: SubState, past: AttemptRecord, judged: Collection[str], tiers: dict[str, tuple[float, ...]]
+) -> tuple[Spans, ...]:
+    name = past.label
+    counts = any(c.attempt == past.key.sequence for c in sub.currents)
     values = ", ".join(
-        f"{key} {number_text(number(value), tiers.get(key, ()))}" for key, value in past.values.items()
+        f"{key} {number_text(number(value), tiers.get(key, ()))}"
+        for key, value in judged_values(past, judged).items()
     )
     verdicts = ", ".join(f"{key} {value.replace('_', ' ')}" for key, value in past.verdicts.items())
     return (
         (Code(name),),
-        (f"{past.attempt}{' (counts)' if counts else ''}",),
+        (f"{past.key.sequence}{' (counts)' if counts else ''}",),
         ((past.started_at or DASH)[:19].replace("T", " "),),
         (str(past.status).replace("_", " "),),
         (values or DASH,),

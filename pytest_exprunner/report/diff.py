@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pytest_exprunner._util.errors import count
@@ -116,6 +116,7 @@ def _changes(
         ("seed", _seeds(before), _seeds(after)),
         ("plan", _part(before.inputs, "config"), _part(after.inputs, "config")),
         ("criterion", before.registered, after.registered),
+        ("terms", asdict(before.terms), asdict(after.terms)),
         ("data", _part(before.inputs, "data"), _part(after.inputs, "data")),
         ("needs", before.upstream, after.upstream),
         ("package", _part(before.provenance, "packages"), _part(after.provenance, "packages")),

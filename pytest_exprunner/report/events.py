@@ -28,9 +28,8 @@ from pytest_exprunner.report.experiment import next_steps
 from pytest_exprunner.schedule.progress import Progress, after
 from pytest_exprunner.store.journal import timestamp
 from pytest_exprunner.verdicts.criteria import evaluate_alone
-from pytest_exprunner.verdicts.fold import current_of
 from pytest_exprunner.verdicts.formatting import explain
-from pytest_exprunner.verdicts.measurement import reading_of
+from pytest_exprunner.verdicts.measurement import Reading
 
 SCHEMA = "exprunner/event"
 SCHEMA_VERSION = 1
@@ -293,7 +292,7 @@ def decided_alone(
     alone = record.status is Status.COMPLETED and record.key.seed is None
     if experiment is None or experiment.together or not alone or "stub" in map(str, record.kinds):
         return []
-    found = evaluate_alone(experiment.success_criteria.values(), reading_of(current_of(record)))
+    found = evaluate_alone(experiment.success_criteria.values(), Reading(record))
     return [(experiment.success_criteria[result.name], result) for result in found]
 
 

@@ -305,13 +305,13 @@ _DEFAULT_STEPS = {
 
 
 def _provenance(state: ExperimentState) -> Spans:
-    currents = [c for sub in state.subs.values() for c in sub.currents if c.provenance]
+    currents = [c for sub in state.subs.values() for c in sub.currents if c.record.provenance]
     if not currents:
         return ()
-    newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment))
-    origin = newest.provenance
+    newest = max(currents, key=lambda c: (c.record.started_at or "", c.sub_experiment))
+    origin = newest.record.provenance
     commit = origin.get("commit")
-    spans: list[Span] = ["Run ", Code(newest.run)]
+    spans: list[Span] = ["Run ", Code(newest.record.run)]
     if commit:
         dirty = " with uncommitted changes" if origin.get("dirty") else ""
         spans += [", commit ", Code(str(commit)[:12]), dirty]

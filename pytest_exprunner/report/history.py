@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_exprunner._util.errors import count
 from pytest_exprunner._util.serialization import Plain, number
 from pytest_exprunner.model.attempt import AttemptRecord, Status
-from pytest_exprunner.model.results import ExperimentState, Past, SubState
+from pytest_exprunner.model.results import ExperimentState, SubState
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.report.blocks import Block, Code, Findings, Heading, Paragraph, Spans, Strong, Table
 from pytest_exprunner.verdicts.formatting import DASH, few, number_text
+from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 
 _SHOWN_TEXT = 120
 _A_MINUTE = 60
@@ -42,36 +43,34 @@ class Entry:
     """Whether its record is there; otherwise only results.yaml tells of it."""
 
 
-def history_of(sub: SubState, attempts: Sequence[AttemptRecord]) -> tuple[Entry, ...]:
+def history_of(sub: SubState, plan: Experiment) -> tuple[Entry, ...]:
     """Return every attempt of a sub-experiment, oldest first."""
-    records = {(record.key.sequence, record.run): record for record in attempts}
-    counting = {(current.attempt, current.run) for current in sub.currents}
+    counting = {(current.attempt, current.record.run) for current in sub.currents}
+    judged = judged_metrics(plan)
     return tuple(
-        _entry(sub, past, records.get((past.attempt, past.run)), counts=(past.attempt, past.run) in counting)
-        for past in sub.history
+        _entry(past, judged, counts=(past.key.sequence, past.run) in counting) for past in sub.history
     )
 
 
-def _entry(sub: SubState, past: Past, record: AttemptRecord | None, *, counts: bool) -> Entry:
-    origin = record.provenance if record else {}
-    commit, dirty = origin.get("commit"), origin.get("dirty")
-    why = (record.error.line if record.error else record.reason) if record else ""
+def _entry(past: AttemptRecord, judged: Collection[str], *, counts: bool) -> Entry:
+    commit, dirty = past.provenance.get("commit"), past.provenance.get("dirty")
+    why = past.error.line if past.error else past.reason
     return Entry(
-        sub_experiment=sub.id,
-        attempt=past.attempt,
-        variant=past.variant,
-        seed=past.seed,
+        sub_experiment=past.key.sub_experiment,
+        attempt=past.key.sequence,
+        variant=past.key.variant,
+        seed=past.key.seed,
         run=past.run,
-        started_at=past.started_at,
+        started_at=past.started_at or None,
         status=str(past.status),
-        duration_s=record.duration_s if record else None,
+        duration_s=past.duration_s,
         counts=counts,
-        metrics=past.values,
+        metrics=judged_values(past, judged),
         verdicts=past.verdicts,
         commit=commit if isinstance(commit, str) else None,
         dirty=dirty if isinstance(dirty, bool) else None,
         why="" if past.status is Status.COMPLETED else why,
-        on_disk=record is not None,
+        on_disk=not past.is_summary,
     )
 
 

@@ -86,10 +86,10 @@ def _found(state: ExperimentState) -> Iterator[Spans]:
     yield (Code(state.id), f": {narrative.answer(state)}")
     decisive = {criterion.source for criterion in state.plan.success_criteria.values()}
     for sub in state.subs.values():
-        told = [c for c in sub.currents if c.status is Status.COMPLETED and c.finding.strip()]
+        told = [c for c in sub.currents if c.status is Status.COMPLETED and c.record.finding.strip()]
         told.sort(key=lambda c: (c.sub_experiment, c.variant) not in decisive)
         if told:
-            first = told[0].finding.strip().splitlines()[0]
+            first = told[0].record.finding.strip().splitlines()[0]
             of_several = f", one of {len(sub.currents)}" if len(sub.currents) > 1 else ""
             shown = f"{first[:_SHOWN_TEXT]}{'…' if len(first) > _SHOWN_TEXT else ''}"
             yield (Code(told[0].label), f"{of_several}: {shown}")

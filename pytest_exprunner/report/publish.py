@@ -15,7 +15,7 @@ from typing import Any
 from pytest_exprunner._util import marked_sections
 from pytest_exprunner.model.attempt import Artifact, AttemptRecord, stays_inside
 from pytest_exprunner.model.layout import ARTIFACTS, Layout, artifact_prefix, attempt_name
-from pytest_exprunner.model.results import Current, ExperimentState, Results
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, Results
 from pytest_exprunner.report import experiment as findings
 from pytest_exprunner.report import markdown
 from pytest_exprunner.report import project as findings_project
@@ -195,7 +195,7 @@ class Publisher:
     def _artifacts(self, state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecord]]) -> None:
         for sub in state.subs.values():
             # A sub-experiment that is running again keeps what it last published until it ends.
-            finished = [c for c in sub.currents if c.attempt is not None and c.finished_at]
+            finished = [c for c in sub.currents if c.attempt is not None and c.record.finished_at]
             version = tuple((c.variant, c.seed, c.attempt) for c in finished)
             if not finished or self._linked.get((state.id, sub.id)) == version:
                 continue
@@ -208,15 +208,15 @@ class Publisher:
                 self._remove_stale(state.id, sub.id, wanted, evidence)
             self._linked[state.id, sub.id] = version
 
-    def _link(self, experiment: str, current: Current, evidence: _Evidence) -> set[str]:
-        if not current.artifacts:
+    def _link(self, experiment: str, current: CurrentAttempt, evidence: _Evidence) -> set[str]:
+        if not current.record.artifacts:
             return set()
         assert current.attempt is not None
         root = self._layout.experiment(experiment)
         attempt = f"{root}/attempts/{current.sub_experiment}/{attempt_name(current.attempt)}"
         prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed) + "/"
         # What only a results file lists may be anything.
-        own = [a for a in current.artifacts if a.path.startswith(prefix) and stays_inside(a.path)]
+        own = [a for a in current.record.artifacts if a.path.startswith(prefix) and stays_inside(a.path)]
         for artifact in own:
             source = f"{attempt}/{ARTIFACTS}/{artifact.path.removeprefix(prefix)}"
             self._link_one(source, f"{root}/{artifact.path}", artifact, evidence)

@@ -14,7 +14,7 @@ from typing import Literal
 from pytest_exprunner._util.errors import count
 from pytest_exprunner.diagnosis.match import place_of
 from pytest_exprunner.model.attempt import CriterionResult, GateState, Recommendation, Status, Verdict
-from pytest_exprunner.model.results import Current, ExperimentState, GateResult, Results, SubState
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, GateResult, Results, SubState
 from pytest_exprunner.plan.criterion import Criterion, split_source
 from pytest_exprunner.plan.models import with_at_least
 from pytest_exprunner.verdicts.assessment import miss_text
@@ -122,7 +122,7 @@ def _without_pair(state: ExperimentState, results: Results) -> dict[str, tuple[S
         for sub in state.subs.values():
             decides = criterion.source[0] in (None, sub.id) and sub.id != base
             sides = (sub, results_of(results, base))
-            reported = any(criterion.metric_name in current.metrics for current in sub.currents)
+            reported = any(criterion.metric_name in current.record.metrics for current in sub.currents)
             ended = all(side.status is Status.COMPLETED for side in sides)
             seeds, others = map(_seeds_of, sides)
             if decides and reported and ended and None not in others and not seeds <= others:
@@ -147,7 +147,7 @@ def _marked(known: Known, *ids: str, more: str = "") -> str:
 def _repair(sub: SubState, known: Known) -> Action:
     failed = [current for current in sub.currents if current.status is Status.FAILED]
     which = failed[0].label if len(failed) == 1 else f"{count(len(failed), 'attempt')} of {sub.id}"
-    broke = next((place for c in failed if c.error and (place := place_of(c.error))), "")
+    broke = next((place for c in failed if c.record.error and (place := place_of(c.record.error))), "")
     why = f"{which} failed: {sub.reason or 'nothing tells why'}; mend "
     why += f"{broke or known.handlers[sub.id]}, then run it again"
     return Action("repair", sub.id, _marked(known, sub.id), why)
@@ -185,8 +185,10 @@ def _unfinished(state: ExperimentState, known: Known) -> Iterator[Action]:
         yield Action("resume", state.id if len(left) > 1 else left[0].id, command, why)
 
 
-def _is_at_work(current: Current, known: Known) -> bool:
-    return bool(known.going_on) and current.status is Status.IN_PROGRESS and current.run == known.going_on
+def _is_at_work(current: CurrentAttempt, known: Known) -> bool:
+    return (
+        bool(known.going_on) and current.status is Status.IN_PROGRESS and current.record.run == known.going_on
+    )
 
 
 def _open_reason(sub: SubState) -> str:

@@ -62,9 +62,9 @@ from pytest_exprunner.store.tail import announce
 from pytest_exprunner.trackers.supervisor import Trackers
 from pytest_exprunner.verdicts import gates
 from pytest_exprunner.verdicts.criteria import evaluate_alone
-from pytest_exprunner.verdicts.fold import Pending, current_of, deciding, of_seed
+from pytest_exprunner.verdicts.fold import Pending, deciding, of_seed
 from pytest_exprunner.verdicts.gates import Action, Decision
-from pytest_exprunner.verdicts.measurement import reading_of
+from pytest_exprunner.verdicts.measurement import Reading
 
 if TYPE_CHECKING:
     from pytest_exprunner.audit.audit import Audit
@@ -396,8 +396,8 @@ class ExperimentSession:
     def assertion_of(self, record: AttemptRecord) -> Assertion:
         """Say what an item has to assert of a stored attempt, by the criteria as they are now."""
         experiment = self.plan.experiments[record.key.experiment]
-        reading = reading_of(current_of(record))
-        return self._assertion(record, evaluate_alone(experiment.success_criteria.values(), reading))
+        found = evaluate_alone(experiment.success_criteria.values(), Reading(record))
+        return self._assertion(record, found)
 
     def _assertion(self, record: AttemptRecord, results: Sequence[CriterionResult]) -> Assertion:
         experiment = self.plan.experiments[record.key.experiment]

@@ -28,7 +28,6 @@ from pytest_exprunner.model.attempt import (
     Failure,
     Hint,
     Logged,
-    RunSpec,
     Status,
     dump_record,
     parse_record,
@@ -61,22 +60,22 @@ class Journal:
     def begin(
         cls,
         layout: Layout,
-        spec: RunSpec,
+        planned: AttemptRecord,
         now: float,
         after: int = 0,
         params: Mapping[str, Plain] | None = None,
     ) -> Journal:
         """Take a sequence number above ``after`` and mark the attempt started, before anything runs."""
-        folder, sequence = take_next(layout, spec.experiment, spec.sub_experiment, after)
-        key = AttemptKey(spec.experiment, spec.sub_experiment, sequence, spec.variant, spec.seed)
+        folder, sequence = take_next(layout, planned.key.experiment, planned.key.sub_experiment, after)
+        key = replace(planned.key, sequence=sequence)
         journal = cls(folder, key)
         started = {
-            "variant": spec.variant,
-            "seed": spec.seed,
-            "run": spec.run,
-            "nodeid": spec.nodeid,
-            "variants": list(spec.variants),
-            "rng_seed": spec.rng_seed,
+            "variant": planned.key.variant,
+            "seed": planned.key.seed,
+            "run": planned.run,
+            "nodeid": planned.nodeid,
+            "variants": list(planned.variants),
+            "rng_seed": planned.rng_seed,
             "params": dict(params or {}),
         }
         journal.append(Event("started", now, started))
@@ -272,7 +271,7 @@ def open_slot(key: AttemptKey, started: Mapping[str, Any]) -> AttemptKey:
 def close_lost(
     folder: Path,
     started: AttemptRecord,
-    spec: RunSpec,
+    planned: AttemptRecord,
     error: Failure,
     now: float,
     hints: Sequence[Hint] = (),
@@ -286,14 +285,15 @@ def close_lost(
         status=Status.FAILED,
         finished_at=timestamp(now),
         duration_s=round(max(now - _began(folder, now), 0.0), 6),
-        rng_seed=spec.rng_seed,
+        rng_seed=planned.rng_seed,
         error=error,
         hints=tuple(hints),
         reason="",
-        registered=spec.registered,
-        options=spec.options,
-        provenance=spec.provenance,
-        inputs=spec.inputs,
+        registered=planned.registered,
+        terms=planned.terms,
+        options=planned.options,
+        provenance=planned.provenance,
+        inputs=planned.inputs,
     )
     written = dump_record(record)
     atomic.replace(folder / RECORD, written)

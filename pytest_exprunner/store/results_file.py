@@ -8,7 +8,7 @@ it is written again, and keys that are not ours are kept.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ import orjson
 from pytest_exprunner._util import yaml as yaml_nodes
 from pytest_exprunner._util import yaml_text
 from pytest_exprunner._util.serialization import encode
-from pytest_exprunner.model.attempt import (
-    CriterionResult,
-    Status,
-    samples_text,
-    which,
+from pytest_exprunner.model.attempt import AttemptRecord, CriterionResult, Status, samples_text, which
+from pytest_exprunner.model.results import (
+    CurrentAttempt,
+    ExperimentState,
+    PastVerdict,
+    Registration,
+    SubState,
 )
-from pytest_exprunner.model.results import Current, Earlier, ExperimentState, Past, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Waiver
+from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 
 SCHEMA_VERSION = 1
 _MOST_SAMPLES = 2000
@@ -42,14 +44,15 @@ def document(state: ExperimentState) -> dict[str, Any]:
     """Return the content of results.yaml, in the order in which people read it."""
     subs = (*state.subs.values(), *state.departed)
     currents = [current for sub in state.subs.values() for current in sub.currents]
-    newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment), default=None)
+    newest = max(currents, key=lambda c: (c.record.started_at or "", c.sub_experiment), default=None)
     waivers = {waiver.criterion: waiver for waiver in state.waived}
+    judged = judged_metrics(state.plan)
     return {
         "experiment_id": state.id,
         "claim": state.plan.description or "",
         "status": str(state.status),
-        "executed_by": f"pytest-exprunner {newest.run}" if newest and newest.run else None,
-        "started_at": min((c.started_at for c in currents if c.started_at), default=None),
+        "executed_by": f"pytest-exprunner {newest.record.run}" if newest and newest.record.run else None,
+        "started_at": min((c.record.started_at for c in currents if c.record.started_at), default=None),
         "completed_at": _completed_at(state, currents),
         "success_criteria": {
             f"{name}_threshold": criterion.deciding for name, criterion in state.plan.success_criteria.items()
@@ -67,10 +70,21 @@ def document(state: ExperimentState) -> dict[str, Any]:
             | _earlier_entry(state.earlier.get(name, ()))
             for name, criterion in state.plan.success_criteria.items()
         },
-        "attempts": {sub.id: [_past_entry(past) for past in sub.history] for sub in subs if sub.history},
-        "registered": dict(state.registered),
-        "provenance": dict(newest.provenance) if newest else {},
+        "attempts": {
+            sub.id: [_past_entry(past, judged) for past in sub.history] for sub in subs if sub.history
+        },
+        "registered": dict(state.registered.criteria),
+        **_registered_terms(state.registered),
+        "provenance": dict(newest.record.provenance) if newest else {},
     }
+
+
+def _registered_terms(registered: Registration) -> dict[str, Any]:
+    """Return what was registered beside the criteria; absent where nothing was."""
+    if not registered.known:
+        return {}
+    terms = {**asdict(registered.terms), "added_later": list(registered.added_later)}
+    return {"registered_terms": terms}
 
 
 # Keys of ours that a person or an agent is meant to fill in; whatever they hold is kept.
@@ -78,14 +92,15 @@ _THEIRS = ("detailed_analysis",)
 _OURS = frozenset({
     "experiment_id", "claim", "status", "executed_by", "started_at", "completed_at",
     "success_criteria", "results", "assessment", "recommendation", "recommendation_notes",
-    "blockers", "issues", "schema_version", "criteria", "attempts", "registered", "provenance",
+    "blockers", "issues", "schema_version", "criteria", "attempts", "registered", "registered_terms",
+    "provenance",
 })  # fmt: skip
 
 
-def _completed_at(state: ExperimentState, currents: Iterable[Current]) -> str | None:
+def _completed_at(state: ExperimentState, currents: Iterable[CurrentAttempt]) -> str | None:
     if any(sub.status is not Status.COMPLETED for sub in state.subs.values()):
         return None
-    return max((c.finished_at for c in currents if c.finished_at), default=None)
+    return max((c.record.finished_at for c in currents if c.record.finished_at), default=None)
 
 
 def _assessment(state: ExperimentState) -> dict[str, Any]:
@@ -133,44 +148,44 @@ def _sub_entry(state: ExperimentState, sub: SubState) -> dict[str, Any]:
         return _current_entry(state, sub.currents[0])
     return {
         "status": str(sub.status),
-        "finding": "\n".join(f"{c.label}: {c.finding}" for c in sub.currents if c.finding),
+        "finding": "\n".join(f"{c.label}: {c.record.finding}" for c in sub.currents if c.record.finding),
         "metrics": {
             f"{name}[{which(c.variant, c.seed)}]": value
             for c in sub.currents
-            for name, value in c.metrics.items()
+            for name, value in c.record.metrics.items()
         },
-        "artifacts": [artifact.path for c in sub.currents for artifact in c.artifacts],
+        "artifacts": [artifact.path for c in sub.currents for artifact in c.record.artifacts],
         "variants": [
             {"variant": c.variant, "seed": c.seed, **_current_entry(state, c)} for c in sub.currents
         ],
     }
 
 
-def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
+def _current_entry(state: ExperimentState, current: CurrentAttempt) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "status": str(current.status),
-        "finding": current.finding,
-        "metrics": dict(current.metrics),
-        "artifacts": [artifact.path for artifact in current.artifacts],
+        "finding": current.record.finding,
+        "metrics": dict(current.record.metrics),
+        "artifacts": [artifact.path for artifact in current.record.artifacts],
     }
-    if current.error:
+    if current.record.error:
         entry["error"] = {
-            "type": current.error.type,
-            "message": current.error.message,
-            "traceback": current.error.traceback,
+            "type": current.record.error.type,
+            "message": current.record.error.message,
+            "traceback": current.record.error.traceback,
         }
-    if current.hints:
+    if current.record.hints:
         entry["hints"] = [
-            {name: value for name, value in asdict(hint).items() if value} for hint in current.hints
+            {name: value for name, value in asdict(hint).items() if value} for hint in current.record.hints
         ]
-    if current.reason:
-        entry["reason"] = current.reason
-    if current.evidence:
+    if current.record.reason:
+        entry["reason"] = current.record.reason
+    if current.record.evidence:
         entry["evidence"] = [
-            {"kind": str(e.kind), "reason": e.reason, "place": e.place} for e in current.evidence
+            {"kind": str(e.kind), "reason": e.reason, "place": e.place} for e in current.record.evidence
         ]
-    if current.missing:
-        entry["missing_artifacts"] = list(current.missing)
+    if current.record.missing:
+        entry["missing_artifacts"] = list(current.record.missing)
     unreturned = _unreturned(state, current)
     if unreturned:
         entry["logged"] = unreturned
@@ -182,51 +197,50 @@ def _current_entry(state: ExperimentState, current: Current) -> dict[str, Any]:
     entry["attempt"] = current.attempt
     if current.attempt is None:
         entry["after"] = current.after
-    entry["run"] = current.run
-    entry["started_at"] = current.started_at
-    entry["completed_at"] = current.finished_at
-    entry["duration_s"] = current.duration_s
+    entry["run"] = current.record.run
+    entry["started_at"] = current.record.started_at or None
+    entry["completed_at"] = current.record.finished_at
+    entry["duration_s"] = current.record.duration_s
     return entry
 
 
-def _unreturned(state: ExperimentState, current: Current) -> dict[str, Any]:
+def _unreturned(state: ExperimentState, current: CurrentAttempt) -> dict[str, Any]:
     """What was logged of a metric that a criterion asks for and the handler did not return."""
     names = {c.metric_name for c in state.plan.success_criteria.values()}
     return {
         name: {"count": seen.count, "last": seen.last}
-        for name, seen in current.logged.items()
-        if name in names and name not in current.metrics
+        for name, seen in current.record.logged.items()
+        if name in names and name not in current.record.metrics
     }
 
 
-def _samples(state: ExperimentState, current: Current) -> dict[str, str]:
+def _samples(state: ExperimentState, current: CurrentAttempt) -> dict[str, str]:
     """Values per sample of what criteria ask for: an interval follows from them."""
-    criteria = state.plan.success_criteria.values()
-    names = {c.metric_name for c in criteria} | {c.baseline.metric for c in criteria if c.baseline}
+    names = judged_metrics(state.plan)
     return {
         name: samples_text(values)
-        for name, values in current.samples.items()
+        for name, values in current.record.samples.items()
         if name in names and len(values) <= _MOST_SAMPLES
     }
 
 
-def _earlier_entry(earlier: Sequence[Earlier]) -> dict[str, Any]:
+def _earlier_entry(earlier: Sequence[PastVerdict]) -> dict[str, Any]:
     entries = [{"verdict": e.verdict, "value": e.value, "run": e.run} for e in earlier]
     return {"earlier": entries} if entries else {}
 
 
-def _past_entry(past: Past) -> dict[str, Any]:
-    entry: dict[str, Any] = {"attempt": past.attempt, "status": str(past.status)}
-    if past.variant is not None:
-        entry["variant"] = past.variant
-    if past.seed is not None:
-        entry["seed"] = past.seed
-    entry |= {"started_at": past.started_at, "run": past.run}
-    for name, value in (("values", past.values), ("verdicts", past.verdicts)):
+def _past_entry(past: AttemptRecord, judged: Collection[str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"attempt": past.key.sequence, "status": str(past.status)}
+    if past.key.variant is not None:
+        entry["variant"] = past.key.variant
+    if past.key.seed is not None:
+        entry["seed"] = past.key.seed
+    entry |= {"started_at": past.started_at or None, "run": past.run}
+    for name, value in (("values", judged_values(past, judged)), ("verdicts", past.verdicts)):
         if value:
             entry[name] = dict(value)
     if past.evidence:
-        entry["evidence"] = list(past.evidence)
+        entry["evidence"] = [str(kind) for kind in past.kinds]
     return entry
 
 

@@ -11,20 +11,20 @@ from dataclasses import replace
 from pytest_exprunner._util.errors import count
 from pytest_exprunner.model.attempt import AttemptRecord, Status
 from pytest_exprunner.model.layout import Layout
-from pytest_exprunner.model.results import Current, ExperimentState, Results, SubState
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, Results, SubState
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import manifest, results_fallback, results_file
 from pytest_exprunner.store.journal import AttemptLog, read_attempts
 from pytest_exprunner.verdicts.fold import (
     NOTHING,
+    Fallback,
     Pending,
-    Previous,
     fold,
     fold_experiment,
     fold_sub,
     lacking,
 )
-from pytest_exprunner.verdicts.measurement import Reading, reading_of
+from pytest_exprunner.verdicts.measurement import Reading
 
 
 class Study:
@@ -46,7 +46,7 @@ class Study:
         self._replayed: set[tuple[object, ...]] = set()
         self._logs: dict[str, AttemptLog] = {}
         self._states: dict[str, ExperimentState] = {}
-        self._before: dict[str, Previous] = {}
+        self._before: dict[str, Fallback] = {}
 
     def log(self, experiment: str) -> AttemptLog:
         """Return every attempt of an experiment."""
@@ -115,7 +115,7 @@ class Study:
     def _baselines(self, experiment: str) -> list[Reading]:
         """What others have measured that criteria of an experiment compare with."""
         return [
-            reading_of(current)
+            Reading(current.record)
             for sub in self.plan.compared.get(experiment, ())
             for current in self.sub(sub).currents
             if current.status is Status.COMPLETED
@@ -151,7 +151,7 @@ class Study:
                 self._logs[experiment].attempts |= fresh.attempts
                 self._forget(experiment)
 
-    def _standing(self, experiment: str) -> Previous:
+    def _standing(self, experiment: str) -> Fallback:
         """What an earlier results file says, without what this run has marked or settled itself."""
         before = self._previous(experiment)
         if not self._run:
@@ -164,11 +164,11 @@ class Study:
             },
         )
 
-    def _is_settled(self, experiment: str, current: Current) -> bool:
+    def _is_settled(self, experiment: str, current: CurrentAttempt) -> bool:
         slot = (experiment, current.sub_experiment, current.variant, current.seed)
-        return current.attempt is None and (current.run == self._run or slot in self._replayed)
+        return current.attempt is None and (current.record.run == self._run or slot in self._replayed)
 
-    def _previous(self, experiment: str) -> Previous:
+    def _previous(self, experiment: str) -> Fallback:
         if experiment not in self._before:
             stored = self._reader.load(self.layout.results_of(experiment))
             if stored.problem:
@@ -178,7 +178,7 @@ class Study:
                     f"{self._shown(experiment)} was edited by hand or cut: the attempts count, and what only "
                     "it says is imported; 'exprunner report' keeps a copy and writes it anew"
                 )
-            before = results_fallback.previous(stored) if stored.value else NOTHING
+            before = results_fallback.read_fallback(stored) if stored.value else NOTHING
             self._before[experiment] = before
             missing = lacking(self.attempts(experiment), before)
             if missing:
@@ -196,7 +196,7 @@ class Study:
         """Return the highest number that an attempt ever had, also one whose folder is missing."""
         past = self._previous(experiment).history.get(sub_experiment, ())
         on_disk = self.log(experiment).last_sequence(sub_experiment)
-        return max([on_disk, *(attempt.attempt for attempt in past)])
+        return max([on_disk, *(attempt.key.sequence for attempt in past)])
 
     def results(self) -> Results:
         """Return the whole study."""

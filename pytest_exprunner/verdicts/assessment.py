@@ -65,11 +65,10 @@ def assess(
 
 def doubted(assessment: Assessment) -> Assessment:
     """Return an assessment that a reader should take with the notes beside it."""
-    said = "there are notes to read."
-    if assessment.confidence_notes.endswith(said):
+    if assessment.has_notes:
         return assessment
-    notes = f"{assessment.confidence_notes.rstrip('.')}; {said}"
-    return replace(assessment, confidence=Confidence.LOW, confidence_notes=notes)
+    notes = f"{assessment.confidence_notes.rstrip('.')}; there are notes to read."
+    return replace(assessment, confidence=Confidence.LOW, confidence_notes=notes, has_notes=True)
 
 
 def _recommend(

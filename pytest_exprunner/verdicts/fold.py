@@ -10,15 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_exprunner._util.serialization import digest_of
-from pytest_exprunner.model.attempt import AttemptRecord, CriterionResult, Recommendation, Status
-from pytest_exprunner.model.results import Current, Earlier, ExperimentState, Past, Results, SubState
+from pytest_exprunner.model.attempt import (
+    AttemptKey,
+    AttemptRecord,
+    CriterionResult,
+    Recommendation,
+    Status,
+    placeholder,
+)
+from pytest_exprunner.model.results import (
+    UNREGISTERED,
+    CurrentAttempt,
+    ExperimentState,
+    PastVerdict,
+    Registration,
+    Results,
+    SubState,
+)
 from pytest_exprunner.plan.models import Experiment, Plan, with_at_least
 from pytest_exprunner.verdicts import criteria as verdicts
 from pytest_exprunner.verdicts import preregistration
 from pytest_exprunner.verdicts.assessment import assess, doubted, experiment_status
 from pytest_exprunner.verdicts.gates import decide, evaluate_gate
-from pytest_exprunner.verdicts.measurement import Reading, reading_of
+from pytest_exprunner.verdicts.measurement import Reading
 from pytest_exprunner.verdicts.notes import issues_of
 
 Slot = tuple[str | None, int | None]
@@ -47,17 +61,17 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Previous:
+class Fallback:
     """What an earlier results file says, used where attempts are missing."""
 
-    currents: Mapping[str, tuple[Current, ...]] = field(default_factory=dict)
-    history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
-    registered: Mapping[str, str] = field(default_factory=dict)
-    earlier: Mapping[str, tuple[Earlier, ...]] = field(default_factory=dict)
+    currents: Mapping[str, tuple[CurrentAttempt, ...]] = field(default_factory=dict)
+    history: Mapping[str, tuple[AttemptRecord, ...]] = field(default_factory=dict)
+    registered: Registration = UNREGISTERED
+    earlier: Mapping[str, tuple[PastVerdict, ...]] = field(default_factory=dict)
     """What criteria said whenever everything had been run, the last time included."""
 
 
-NOTHING = Previous()
+NOTHING = Fallback()
 
 
 def fold_experiment(
@@ -65,7 +79,7 @@ def fold_experiment(
     experiment: Experiment,
     attempts: Mapping[str, Sequence[AttemptRecord]],
     pending: Iterable[Pending] = (),
-    previous: Previous = NOTHING,
+    previous: Fallback = NOTHING,
     problems: Sequence[str] = (),
     baselines: Sequence[Reading] = (),
 ) -> ExperimentState:
@@ -85,7 +99,7 @@ def fold_experiment(
     results = _judged(experiment, readings, baselines)
     registered = preregistration.first_of(attempts, experiment)
     if lacking(attempts, previous):
-        registered = {**registered, **previous.registered}
+        registered = preregistration.combined(registered, previous.registered)
     replaced_by = plan.replaced.get(experiment.id)
     waivers = plan.waived.get(experiment.id, {})
     state = ExperimentState(
@@ -104,7 +118,9 @@ def fold_experiment(
     return _with_issues(state, [*problems, *issues_of(state)])
 
 
-def _earlier(previous: Previous, results: Mapping[str, CriterionResult]) -> dict[str, tuple[Earlier, ...]]:
+def _earlier(
+    previous: Fallback, results: Mapping[str, CriterionResult]
+) -> dict[str, tuple[PastVerdict, ...]]:
     """Return what criteria said before, each time once; what they say now is not among it."""
     found = {}
     for name, known in previous.earlier.items():
@@ -125,7 +141,7 @@ def _readings(sub: SubState) -> Iterable[Reading]:
     for current in sub.currents:
         if current.status is Status.COMPLETED:
             beside = [c for c in sub.currents if c.variant == current.variant and c.seed is not None]
-            yield reading_of(current, len(beside) if current.seed is not None else 1)
+            yield Reading(current.record, len(beside) if current.seed is not None else 1)
 
 
 def _judged(
@@ -160,12 +176,12 @@ def fold_sub(
     experiment: Experiment,
     attempts: Sequence[AttemptRecord],
     waiting: Sequence[Pending],
-    previous: Previous,
+    previous: Fallback,
 ) -> SubState:
     """Return the state of one sub-experiment; ``waiting`` and ``attempts`` are its own alone."""
     known = sorted(attempts, key=lambda attempt: attempt.key.sequence)
     planned = experiment.sub_experiments[sub].seeds if sub in experiment.sub_experiments else ()
-    currents = dict(_currents(sub, known, previous.currents.get(sub, ()), planned))
+    currents = dict(_currents(experiment.id, sub, known, previous.currents.get(sub, ()), planned))
     defined = known[-1].variants if known else None
     for item in waiting:
         slot = (item.variant, item.seed)
@@ -173,20 +189,24 @@ def fold_sub(
             continue  # the handler has run since and no longer defines this variant
         last = max((a.key.sequence for a in known if a.key.slot == slot), default=0)
         if last <= item.after:
-            currents[slot] = _pending_current(sub, item)
-    history = {(past.attempt, past.run): past for past in previous.history.get(sub, ())}
-    history.update({(a.key.sequence, a.run): _past(a, experiment) for a in known})
+            key = AttemptKey(experiment.id, sub, 0, *slot)
+            currents[slot] = CurrentAttempt(_pending_record(key, item), after=item.after)
+    history = {(a.key.sequence, a.run): a for a in (*previous.history.get(sub, ()), *known)}
     return SubState(
         id=sub,
         status=_sub_status(currents.values()),
         currents=tuple(currents.values()),
-        history=tuple(sorted(history.values(), key=lambda past: (past.attempt, past.started_at or ""))),
+        history=tuple(sorted(history.values(), key=lambda past: (past.key.sequence, past.started_at or ""))),
     )
 
 
 def _currents(
-    sub: str, known: Sequence[AttemptRecord], before: Sequence[Current], planned: tuple[int, ...]
-) -> Iterable[tuple[Slot, Current]]:
+    experiment: str,
+    sub: str,
+    known: Sequence[AttemptRecord],
+    before: Sequence[CurrentAttempt],
+    planned: tuple[int, ...],
+) -> Iterable[tuple[Slot, CurrentAttempt]]:
     by_slot: dict[Slot, list[AttemptRecord]] = {}
     for attempt in known:
         by_slot.setdefault(attempt.key.slot, []).append(attempt)
@@ -198,13 +218,13 @@ def _currents(
         counting = seeds_that_count(variant, known, before, planned)
         for seed in counting:
             slot = (variant, seed)
-            stand_ins = [c for c in before if (c.variant, c.seed) == slot]
-            current = stand_ins[-1] if stand_ins else _never_run(sub, variant, seed)
+            stand_ins = [c for c in before if c.slot == slot]
+            never_run = AttemptKey(experiment, sub, 0, variant, seed)
+            current = stand_ins[-1] if stand_ins else CurrentAttempt(_never_run(never_run))
             if slot in by_slot:
                 newest = by_slot[slot][-1].key.sequence
                 newer = [c for c in stand_ins if _is_newer(c, newest)]
-                several = len(counting) > 1
-                current = newer[-1] if newer else current_of(deciding(by_slot[slot]), one_of_several=several)
+                current = newer[-1] if newer else current_of(deciding(by_slot[slot]))
             # Each remembers it, so that no lost record makes it less.
             yield slot, replace(current, asked=asked) if current.asked != asked else current
 
@@ -212,7 +232,7 @@ def _currents(
 def seeds_that_count(
     variant: str | None,
     known: Sequence[AttemptRecord],
-    before: Sequence[Current],
+    before: Sequence[CurrentAttempt],
     planned: tuple[int, ...],
 ) -> tuple[int | None, ...]:
     """Return the seeds of a variant: the plan's, and all that a run was ever asked for beside them.
@@ -233,7 +253,7 @@ def seeds_that_count(
     return (*alone, *counts, *more)
 
 
-def most_asked(variant: str | None, known: Sequence[AttemptRecord], before: Sequence[Current]) -> int:
+def most_asked(variant: str | None, known: Sequence[AttemptRecord], before: Sequence[CurrentAttempt]) -> int:
     """Return the largest number of seeds that a run of a variant was ever asked for; 0 for none."""
     own = [_asked(attempt) for attempt in known if attempt.key.variant == variant]
     return max([*own, *(current.asked for current in before if current.variant == variant)], default=0)
@@ -245,11 +265,11 @@ def _asked(record: AttemptRecord) -> int:
     return asked if type(asked) is int else 0
 
 
-def _never_run(sub: str, variant: str | None, seed: int | None) -> Current:
-    return Current(sub, Status.NOT_STARTED, variant, seed, reason="never run")
+def _never_run(key: AttemptKey) -> AttemptRecord:
+    return placeholder(key, Status.NOT_STARTED, "never run")
 
 
-def _is_newer(current: Current, sequence: int) -> bool:
+def _is_newer(current: CurrentAttempt, sequence: int) -> bool:
     """Tell whether an earlier results file knew a later attempt, or a run that had not finished."""
     if current.attempt is not None:
         return current.attempt > sequence
@@ -269,70 +289,15 @@ def deciding(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
     return next((a for a in latest if a.status is Status.COMPLETED), latest[-1])
 
 
-def current_of(record: AttemptRecord, *, one_of_several: bool = False) -> Current:
-    """Return the view of an attempt that counts; the code behind it where it is ``one_of_several``."""
-    stored = [artifact.path for artifact in record.artifacts]
-    missing = tuple(
-        path for path in record.listed if not any(s == path or s.endswith(f"/{path}") for s in stored)
-    )
-    return Current(
-        sub_experiment=record.key.sub_experiment,
-        status=record.status,
-        variant=record.key.variant,
-        seed=record.key.seed,
-        attempt=record.key.sequence,
-        run=record.run,
-        finding=record.finding,
-        metrics=record.metrics,
-        artifacts=record.artifacts,
-        missing=missing,
-        evidence=record.evidence,
-        logged=record.logged,
-        samples=record.samples,
-        error=record.error,
-        hints=record.hints,
-        reason=record.reason,
-        started_at=record.started_at or None,
-        finished_at=record.finished_at,
-        duration_s=record.duration_s,
-        provenance=record.provenance,
-        asked=_asked(record),
-        code=_code_of(record) if one_of_several else "",
-    )
+def current_of(record: AttemptRecord) -> CurrentAttempt:
+    """Return an attempt as the one that counts."""
+    return CurrentAttempt(record, asked=_asked(record))
 
 
-def _code_of(record: AttemptRecord) -> str:
-    """Return a digest of the code behind one of several attempts that are to be made by the same."""
-    code = record.inputs.get("code")
-    return digest_of(code) if code else ""
-
-
-def _pending_current(sub: str, item: Pending) -> Current:
-    return Current(
-        sub_experiment=sub,
-        status=Status.BLOCKED if item.blocked else Status.IN_PROGRESS,
-        variant=item.variant,
-        seed=item.seed,
-        run=item.run,
-        after=item.after,
-        reason=item.blocked or f"run {item.run} selected it and has not finished it",
-    )
-
-
-def _past(record: AttemptRecord, experiment: Experiment) -> Past:
-    criteria = experiment.success_criteria.values()
-    judged = {c.metric_name for c in criteria} | {c.baseline.metric for c in criteria if c.baseline}
-    return Past(
-        attempt=record.key.sequence,
-        status=record.status,
-        started_at=record.started_at or None,
-        run=record.run,
-        variant=record.key.variant,
-        seed=record.key.seed,
-        verdicts=dict(record.verdicts),
-        values={name: value for name, value in record.metrics.items() if name in judged},
-        evidence=tuple(str(kind) for kind in record.kinds) if record.evidence else (),
-    )
+def _pending_record(key: AttemptKey, item: Pending) -> AttemptRecord:
+    status = Status.BLOCKED if item.blocked else Status.IN_PROGRESS
+    reason = item.blocked or f"run {item.run} selected it and has not finished it"
+    return placeholder(key, status, reason, item.run)
 
 
 _PRECEDENCE = (
@@ -344,7 +309,7 @@ _PRECEDENCE = (
 )
 
 
-def _sub_status(currents: Iterable[Current]) -> Status:
+def _sub_status(currents: Iterable[CurrentAttempt]) -> Status:
     statuses = {current.status for current in currents}
     if not statuses:
         return Status.NOT_STARTED
@@ -355,10 +320,12 @@ def _sub_status(currents: Iterable[Current]) -> Status:
     return Status.COMPLETED
 
 
-def lacking(attempts: Mapping[str, Sequence[AttemptRecord]], previous: Previous) -> int:
+def lacking(attempts: Mapping[str, Sequence[AttemptRecord]], previous: Fallback) -> int:
     """Return how many attempts only an earlier results file knows."""
     present = {(sub, a.key.sequence) for sub, known in attempts.items() for a in known}
-    return sum((s, past.attempt) not in present for s, known in previous.history.items() for past in known)
+    return sum(
+        (s, past.key.sequence) not in present for s, known in previous.history.items() for past in known
+    )
 
 
 def _with_issues(state: ExperimentState, issues: Iterable[str]) -> ExperimentState:

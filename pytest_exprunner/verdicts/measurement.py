@@ -3,55 +3,71 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from pytest_exprunner._util.errors import closest
 from pytest_exprunner._util.serialization import Plain, as_float, number, shown
-from pytest_exprunner.model.attempt import Evidence, EvidenceKind, Logged, Verdict, kinds_of
-from pytest_exprunner.model.results import Current
+from pytest_exprunner.model.attempt import AttemptRecord, Evidence, EvidenceKind, Verdict
 from pytest_exprunner.plan.criterion import Criterion
+from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.verdicts.formatting import sentence_list
 from pytest_exprunner.verdicts.statistics import mean_of
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one completed attempt returned, as far as criteria look at it."""
+    """A completed attempt as criteria look at it."""
 
-    source: str
-    sub_experiment: str
-    variant: str | None
-    attempt: int | None
-    metrics: Mapping[str, Plain]
-    evidence: tuple[Evidence, ...] = ()
-    logged: Mapping[str, Logged] = field(default_factory=dict)
-    seed: int | None = None
-    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Values per sample, by the metric whose mean they give."""
+    record: AttemptRecord
     seeds: int = 1
-    """How many attempts there are to be that differ from this one in their seed alone, itself included."""
+    """How many attempts are to differ from this one in their seed alone, itself included."""
+
+    @property
+    def source(self) -> str:
+        """``e_p2_1[lr=0.1] seed 0``."""
+        return self.record.label
+
+    @property
+    def sub_experiment(self) -> str:
+        """The id of the sub-experiment."""
+        return self.record.key.sub_experiment
+
+    @property
+    def variant(self) -> str | None:
+        """The variant of the handler, if it has any."""
+        return self.record.key.variant
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, if the sub-experiment has any."""
+        return self.record.key.seed
+
+    @property
+    def attempt(self) -> int | None:
+        """The sequence number."""
+        return self.record.key.sequence or None
+
+    @property
+    def metrics(self) -> Mapping[str, Plain]:
+        """What the handler returned."""
+        return self.record.metrics
 
     @property
     def kinds(self) -> tuple[EvidenceKind, ...]:
         """The kinds of evidence declared; real where nothing was."""
-        return kinds_of(self.evidence)
+        return self.record.kinds
 
 
-def reading_of(current: Current, seeds: int = 1) -> Reading:
-    """Return what criteria look at of an attempt that counts; ``seeds`` is how many count beside it."""
-    return Reading(
-        source=current.label,
-        sub_experiment=current.sub_experiment,
-        variant=current.variant,
-        attempt=current.attempt,
-        metrics=current.metrics,
-        evidence=current.evidence,
-        logged=current.logged,
-        seed=current.seed,
-        samples=current.samples,
-        seeds=seeds,
-    )
+def judged_metrics(experiment: Experiment) -> frozenset[str]:
+    """Return the names of the metrics that criteria look at, baselines included."""
+    criteria = experiment.success_criteria.values()
+    return frozenset(c.metric_name for c in criteria) | {c.baseline.metric for c in criteria if c.baseline}
+
+
+def judged_values(record: AttemptRecord, names: Collection[str]) -> dict[str, Plain]:
+    """Return the metrics of an attempt that criteria look at; of a summary, everything it has."""
+    return {name: value for name, value in record.metrics.items() if name in names or record.is_summary}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +109,7 @@ def measure(criterion: Criterion, reading: Reading, readings: Sequence[Reading])
     if isinstance(found, Refused):
         return found
     value, evidence = found, reading.kinds
-    samples = reading.samples.get(criterion.metric_name, ())
+    samples = reading.record.samples.get(criterion.metric_name, ())
     if criterion.baseline is not None:
         base = _baseline_of(criterion, reading, readings)
         if isinstance(base, Refused):
@@ -110,7 +126,7 @@ def measure(criterion: Criterion, reading: Reading, readings: Sequence[Reading])
                 reason += ", and a ratio needs one above 0"
             return Refused(Verdict.INADMISSIBLE, reason, None, evidence)
         value = compared
-        samples = _differences(criterion, samples, base.samples.get(criterion.baseline.metric, ()))
+        samples = _differences(criterion, samples, base.record.samples.get(criterion.baseline.metric, ()))
     reason = _out_of_bounds(criterion, reading, as_float(value))
     if reason:
         return Refused(Verdict.INADMISSIBLE, reason, value, evidence)
@@ -223,7 +239,7 @@ def _out_of_bounds(criterion: Criterion, reading: Reading, value: float) -> str:
 
 
 def _not_admitted(criterion: Criterion, reading: Reading) -> str:
-    for evidence in reading.evidence or (_SILENT,):
+    for evidence in reading.record.evidence or (_SILENT,):
         if evidence.kind not in criterion.evidence or evidence.kind is EvidenceKind.STUB:
             why = f" ({evidence.reason})" if evidence.reason else ""
             admitted = " and ".join(criterion.evidence)
@@ -245,8 +261,8 @@ def absence(criterion: Criterion, readings: Sequence[Reading], metric: str = "")
     """Say why a metric is not there, in the most useful words."""
     name = metric or criterion.metric_name
     for reading in readings:
-        if name in reading.logged:
-            seen = reading.logged[name]
+        if name in reading.record.logged:
+            seen = reading.record.logged[name]
             times = "once" if seen.count == 1 else f"{seen.count} times"
             return f"{reading.source} logged it {times}, last {shown(seen.last, 24)}, but did not return it"
     for reading in readings:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytest_exprunner._util.errors import count
-from pytest_exprunner.model.attempt import EvidenceKind, Recommendation, Status
-from pytest_exprunner.model.results import Current, ExperimentState, Past
+from pytest_exprunner.model.attempt import AttemptRecord, EvidenceKind, Recommendation, Status
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.verdicts.formatting import few, sentence_list
 from pytest_exprunner.verdicts.preregistration import moved
@@ -48,7 +48,7 @@ def answer(state: ExperimentState) -> str:
         return "It holds by the plan as it is now; what decides has moved since the first attempt."
     if says is Recommendation.PIVOT and any(not state.criteria[c.name].measured for c in state.plan.gating):
         return "Not everything was measured, and what was is not good enough."
-    if says is Recommendation.PROCEED and state.registered:
+    if says is Recommendation.PROCEED and state.registered.known:
         holds = _ANSWERS[state.plan.type or "", says]
         return f"{holds} No criterion has moved since the first attempt."
     return _ANSWERS[state.plan.type or "", says]
@@ -95,14 +95,16 @@ def _for_gate(state: ExperimentState, says: Recommendation) -> str:
 
 def caveats(state: ExperimentState) -> Iterator[str]:
     """Say what limits the result and is not told with its confidence."""
-    currents = [c for sub in state.subs.values() for c in sub.currents if c.finished_at]
+    currents = [c for sub in state.subs.values() for c in sub.currents if c.record.finished_at]
     yield from _dirty(currents)
     yield from _not_real(state, currents)
     again = [sub.id for sub in state.subs.values() if _runs(sub.history) > 1]
     if again:
         verb = "was" if len(again) == 1 else "were"
         yield f"{few(again, _SHOWN)} {verb} run more than once: {_which_counts(state)}, whatever it found."
-    machines = dict.fromkeys(str(c.provenance["host"]) for c in currents if c.provenance.get("host"))
+    machines = dict.fromkeys(
+        str(c.record.provenance["host"]) for c in currents if c.record.provenance.get("host")
+    )
     if len(machines) > 1:
         yield f"The attempts that count were made on {count(len(machines), 'machine')}."
 
@@ -112,8 +114,8 @@ def _which_counts(state: ExperimentState) -> str:
     return "the latest run counts" if one else "of each seed and variant the latest run counts"
 
 
-def _dirty(currents: list[Current]) -> Iterator[str]:
-    found = [c.label for c in currents if c.provenance.get("dirty")]
+def _dirty(currents: list[CurrentAttempt]) -> Iterator[str]:
+    found = [c.label for c in currents if c.record.provenance.get("dirty")]
     if found:
         yield (
             f"{few(found, _SHOWN)} ran with changes that were not committed: the commit alone does not "
@@ -121,16 +123,16 @@ def _dirty(currents: list[Current]) -> Iterator[str]:
         )
 
 
-def _not_real(state: ExperimentState, currents: list[Current]) -> Iterator[str]:
+def _not_real(state: ExperimentState, currents: list[CurrentAttempt]) -> Iterator[str]:
     """Numbers that were not measured, and count because the plan admits their kind."""
     admitted = {kind for criterion in state.plan.success_criteria.values() for kind in criterion.evidence}
     for current in currents:
-        for evidence in current.evidence:
+        for evidence in current.record.evidence:
             if evidence.kind in admitted - {EvidenceKind.REAL}:
                 yield f"The numbers of {current.label} are {evidence.kind}: {evidence.reason}."
 
 
-def _runs(history: Iterable[Past]) -> int:
+def _runs(history: Iterable[AttemptRecord]) -> int:
     return len({past.run for past in history if past.status is Status.COMPLETED})
 
 

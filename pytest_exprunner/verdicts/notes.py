@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_exprunner._util.errors import closest, count
-from pytest_exprunner._util.serialization import number
+from pytest_exprunner._util.serialization import digest_of, number
 from pytest_exprunner.model.attempt import Status, label
-from pytest_exprunner.model.results import Current, ExperimentState, SubState
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.verdicts import criteria as verdicts
 from pytest_exprunner.verdicts import preregistration
 from pytest_exprunner.verdicts.formatting import few, number_text, sentence_list
-from pytest_exprunner.verdicts.measurement import reading_of
+from pytest_exprunner.verdicts.measurement import Reading, judged_metrics, judged_values
 
 
 def issues_of(state: ExperimentState) -> Iterable[str]:
     """What a careful reader should know and no verdict says."""
     for sub in state.subs.values():
         for current in sub.currents:
-            if current.missing:
-                artifacts = count(len(current.missing), "artifact")
-                paths = few(current.missing)
+            if current.record.missing:
+                artifacts = count(len(current.record.missing), "artifact")
+                paths = few(current.record.missing)
                 yield f"{current.label} lists {artifacts} that it never saved: {paths}."
     for sub in state.departed:
         yield f"{sub.id} has results and is not in the plan; they are kept and not judged."
@@ -31,7 +31,7 @@ def issues_of(state: ExperimentState) -> Iterable[str]:
         for name, text in (*_improved(state, sub), *_withdrawn(state, sub)):
             told.add(name)
             yield text
-        yield from _dropped_seeds(sub)
+        yield from _dropped_seeds(state, sub)
         yield from _mixed_code(sub)
     yield from _improved_as_a_whole(state, told)
     for sub in state.subs.values():
@@ -42,7 +42,7 @@ def moved(state: ExperimentState) -> Iterable[str]:
     """What decides and is not what it was: criteria, seeds that are not asked for, variants that missed."""
     yield from preregistration.moved(state.registered, state.plan, state.replaced_by)
     for sub in state.subs.values():
-        yield from _dropped_seeds(sub)
+        yield from _dropped_seeds(state, sub)
         yield from (text for _name, text in _withdrawn(state, sub, variants_alone=True))
 
 
@@ -53,9 +53,13 @@ _NEAR_MISS = 0.8
 def _improved(state: ExperimentState, sub: SubState) -> Iterable[tuple[str, str]]:
     """Results that a later attempt, or another plan, replaced by a better one: both are told."""
     for current in sub.currents:
-        own = [past for past in sub.history if (past.variant, past.seed) == (current.variant, current.seed)]
+        own = [
+            past
+            for past in sub.history
+            if (past.key.variant, past.key.seed) == (current.variant, current.seed)
+        ]
         for name, criterion in state.plan.success_criteria.items() if own else ():
-            bad = [past.attempt for past in own if past.verdicts.get(name) in _NOT_MET]
+            bad = [past.key.sequence for past in own if past.verdicts.get(name) in _NOT_MET]
             if not (bad and _meets(criterion, current)):
                 continue
             if current.attempt in bad:
@@ -72,8 +76,8 @@ def _improved(state: ExperimentState, sub: SubState) -> Iterable[tuple[str, str]
                 )
 
 
-def _meets(criterion: Criterion, current: Current) -> bool:
-    readings = verdicts.readings_for(criterion, [reading_of(current)])
+def _meets(criterion: Criterion, current: CurrentAttempt) -> bool:
+    readings = verdicts.readings_for(criterion, [Reading(current.record)])
     return bool(readings) and verdicts.evaluate(criterion, readings).met
 
 
@@ -84,13 +88,15 @@ def _withdrawn(
     counting = {(current.variant, current.seed) for current in sub.currents}
     gone: dict[tuple[str, str], list[int]] = {}
     for past in sub.history:
-        if (past.variant, past.seed) in counting or not counting:
+        if (past.key.variant, past.key.seed) in counting or not counting:
             continue
-        if variants_alone and past.variant is None:
+        if variants_alone and past.key.variant is None:
             continue
         for name, verdict in past.verdicts.items():
             if verdict in _NOT_MET and name in state.plan.success_criteria:
-                gone.setdefault((label(sub.id, past.variant, past.seed), name), []).append(past.attempt)
+                gone.setdefault((label(sub.id, past.key.variant, past.key.seed), name), []).append(
+                    past.key.sequence
+                )
     for (variant, name), numbers in gone.items():
         how = ", which had no seed or variant and no longer counts"
         if variant != sub.id:
@@ -108,17 +114,24 @@ def _improved_as_a_whole(state: ExperimentState, told: set[str]) -> Iterable[str
         yield f"{name} was not met in run {bad[-1].run}{value}; it is met now. All is kept."
 
 
-def _dropped_seeds(sub: SubState) -> Iterable[str]:
+def _dropped_seeds(state: ExperimentState, sub: SubState) -> Iterable[str]:
     """Seeds that were run, whatever became of them, and that the plan does not list any more."""
     counting = {(current.variant, current.seed) for current in sub.currents}
     variants = {current.variant for current in sub.currents}
+    names = judged_metrics(state.plan)
     gone: dict[str, dict[int, str]] = {}
     for past in sub.history:
-        if past.seed is None or (past.variant, past.seed) in counting or past.variant not in variants:
+        if (
+            past.key.seed is None
+            or (past.key.variant, past.key.seed) in counting
+            or past.key.variant not in variants
+        ):
             continue
-        values = ", ".join(f"{name} {number_text(number(v))}" for name, v in past.values.items())
+        values = ", ".join(
+            f"{name} {number_text(number(v))}" for name, v in judged_values(past, names).items()
+        )
         how = values or str(past.status).replace("_", " ")
-        gone.setdefault(label(sub.id, past.variant), {})[past.seed] = how
+        gone.setdefault(label(sub.id, past.key.variant), {})[past.key.seed] = how
     for name, seeds in gone.items():
         shown = few([f"{seed} ({how})" for seed, how in sorted(seeds.items())])
         yield f"{name} was also run with seed {shown}, not in the plan any more; kept and not counted."
@@ -131,16 +144,17 @@ def _mixed_code(sub: SubState) -> Iterable[str]:
         yield f"The attempts of {label(sub.id, variant)} that count were not made by the same code: {groups}."
 
 
-def mixed_code(sub: SubState) -> dict[str | None, list[list[Current]]]:
+def mixed_code(sub: SubState) -> dict[str | None, list[list[CurrentAttempt]]]:
     """Return, by variant, the attempts that count together and were made by different code, in groups."""
-    systems: dict[str | None, dict[str, list[Current]]] = {}
-    for current in sub.currents:
-        if current.code:
-            systems.setdefault(current.variant, {}).setdefault(current.code, []).append(current)
+    systems: dict[str | None, dict[str, list[CurrentAttempt]]] = {}
+    for current in sub.currents if len(sub.currents) > 1 else ():
+        code = current.record.inputs.get("code")
+        if code:
+            systems.setdefault(current.variant, {}).setdefault(digest_of(code), []).append(current)
     return {variant: [*by_code.values()] for variant, by_code in systems.items() if len(by_code) > 1}
 
 
-def _seeds(currents: Sequence[Current]) -> str:
+def _seeds(currents: Sequence[CurrentAttempt]) -> str:
     seeds = [str(current.seed) for current in currents if current.seed is not None]
     named = [f"{'seed' if len(seeds) == 1 else 'seeds'} {sentence_list(seeds)}"] if seeds else []
     return sentence_list([*named, *("no seed" for current in currents if current.seed is None)])
@@ -150,8 +164,8 @@ def _misspelt(state: ExperimentState, sub: SubState) -> Iterable[str]:
     """Metrics that look like one that a criterion asks for, from a handler that did not return it."""
     names = {c.metric_name for c in state.plan.success_criteria.values()}
     for current in sub.currents:
-        for metric in current.metrics if current.status is Status.COMPLETED else ():
-            meant = closest(metric, names - set(current.metrics), _NEAR_MISS)
+        for metric in current.record.metrics if current.status is Status.COMPLETED else ():
+            meant = closest(metric, names - set(current.record.metrics), _NEAR_MISS)
             if metric not in names and meant is not None:
                 yield f"{current.label} returned {metric!r}, which no criterion uses; did it mean {meant!r}?"
 

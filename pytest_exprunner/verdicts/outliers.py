@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pytest_exprunner._util.serialization import as_float, number
 from pytest_exprunner.model.attempt import Status
-from pytest_exprunner.model.results import Current, ExperimentState, SubState
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, SubState
 from pytest_exprunner.verdicts.formatting import number_text
 
 _LEAST_OTHERS = 4
@@ -41,8 +41,10 @@ def surprises(state: ExperimentState) -> Iterator[str]:
                 yield from _about(name, current, completed, sub)
 
 
-def _about(name: str, current: Current, completed: Sequence[Current], sub: SubState) -> Iterator[str]:
-    value = _finite(current.metrics.get(name))
+def _about(
+    name: str, current: CurrentAttempt, completed: Sequence[CurrentAttempt], sub: SubState
+) -> Iterator[str]:
+    value = _finite(current.record.metrics.get(name))
     if value is None:
         return
     said = f"{name} of {current.label} is {number_text(value)}, far from"
@@ -50,7 +52,9 @@ def _about(name: str, current: Current, completed: Sequence[Current], sub: SubSt
     if others is not None:
         yield f"{said} its {others.n} earlier attempts ({_range(others)})."
     siblings = [other for other in completed if other is not current and _is_sibling(current, other)]
-    others = far_from(value, [v for other in siblings if (v := _finite(other.metrics.get(name))) is not None])
+    others = far_from(
+        value, [v for other in siblings if (v := _finite(other.record.metrics.get(name))) is not None]
+    )
     if others is not None:
         what = "seeds" if current.seed is not None else "variants"
         yield f"{said} its {others.n} other {what} ({_range(others)})."
@@ -69,18 +73,18 @@ def far_from(value: float, others: Sequence[float]) -> Others | None:
     return Others(middle, min(others), max(others), len(others))
 
 
-def _history(name: str, current: Current, sub: SubState) -> list[float]:
+def _history(name: str, current: CurrentAttempt, sub: SubState) -> list[float]:
     return [
         value
         for past in sub.history
-        if past.attempt < (current.attempt or 0)
-        and (past.variant, past.seed) == (current.variant, current.seed)
+        if past.key.sequence < (current.attempt or 0)
+        and (past.key.variant, past.key.seed) == (current.variant, current.seed)
         and past.status is Status.COMPLETED
-        and (value := _finite(past.values.get(name))) is not None
+        and (value := _finite(past.metrics.get(name))) is not None
     ]
 
 
-def _is_sibling(current: Current, other: Current) -> bool:
+def _is_sibling(current: CurrentAttempt, other: CurrentAttempt) -> bool:
     """Seeds of one variant, or variants without seeds."""
     if current.seed is not None:
         return other.seed is not None and other.variant == current.variant

@@ -429,3 +429,35 @@ def test_no_repository(study: Study) -> None:
     assert found.code == 0
     assert "so only the attempt records were looked at" in found.out
     assert os.environ.get("GIT_DIR") is None
+
+
+ODD_NAMES = (
+    *(
+        "f1, macro",
+        "(f1)",
+        "(together)",
+        "(replaced by)",
+        "(added later)",
+        "accuracy_achieved",
+        "a.b",
+        "a: b",
+    ),
+    *("e_x1_1 seed 0", "says proceed", "e_x1_1[a]", "seeds", "\u202eflipped", "null", "0.5"),
+)
+
+
+def test_criteria_with_odd_names_that_are_added_later(repository: Repository) -> None:
+    """Whatever a criterion is called, a run and an audit notice that the first attempt did not know it."""
+    study = repository.study
+    added = "".join(f"      {json.dumps(name)}: {{metric: accuracy, target: 0.5}}\n" for name in ODD_NAMES)
+    repository.edit(("      accuracy: {target: 0.9}\n", f"      accuracy: {{target: 0.9}}\n{added}"))
+    study.pytest("experiments/", "-k", "e_x1_1")
+    issues = study.results("x1-first")["issues"]
+    assert [text for text in issues if "was added" in text] == [
+        f"The criterion {name} was added after the first attempt." for name in ODD_NAMES
+    ]
+    run = study.exprunner("audit", "--json")
+    assert run.code == 1
+    moved = [entry["text"] for entry in json.loads(run.out)["entries"] if entry["kind"] == "moved"]
+    for name in ODD_NAMES:
+        assert f"The criterion {name} was added after the first attempt." in moved

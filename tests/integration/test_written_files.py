@@ -64,7 +64,7 @@ def test_results_have_the_promised_keys(study: Study) -> None:
         "experiment_id", "claim", "status", "executed_by", "started_at", "completed_at",
         "success_criteria", "results", "assessment", "recommendation", "recommendation_notes",
         "blockers", "issues", "detailed_analysis", "schema_version", "criteria", "attempts",
-        "registered", "provenance",
+        "registered", "registered_terms", "provenance",
     ]  # fmt: skip
     assert results["success_criteria"] == {"accuracy_threshold": 0.8}
     assert results["assessment"] == {

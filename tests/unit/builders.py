@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_exprunner.model.attempt import (
@@ -13,16 +14,16 @@ from pytest_exprunner.model.attempt import (
     EvidenceKind,
     Failure,
     Logged,
-    RunSpec,
     Status,
     Verdict,
+    placeholder,
 )
-from pytest_exprunner.model.results import ExperimentState, Results, SubState
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, Results, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Experiment, Plan
 from pytest_exprunner.verdicts import fold as folding
 from pytest_exprunner.verdicts.criteria import digest
-from pytest_exprunner.verdicts.fold import NOTHING, Pending, Previous
+from pytest_exprunner.verdicts.fold import NOTHING, Fallback, Pending
 from pytest_exprunner.verdicts.measurement import Reading
 
 X1 = "x1-first"
@@ -59,18 +60,22 @@ def make_reading(
     variant: str | None = None,
     kinds: Iterable[tuple[str, str]] = (),
     logged: Mapping[str, Logged] | None = None,
-    attempt: int | None = 1,
+    seed: int | None = None,
+    seeds: int = 1,
+    sequence: int = 1,
 ) -> Reading:
-    """Return what one completed attempt returned."""
-    return Reading(
-        source=sub if variant is None else f"{sub}[{variant}]",
-        sub_experiment=sub,
+    """Return a completed attempt as criteria look at it."""
+    evidence = tuple(Evidence(EvidenceKind(kind), why, "handlers.py:3") for kind, why in kinds)
+    record = make_record(
+        metrics,
+        sub=sub,
+        sequence=sequence,
         variant=variant,
-        attempt=attempt,
-        metrics=metrics or {},
-        evidence=tuple(Evidence(EvidenceKind(kind), why, "handlers.py:3") for kind, why in kinds),
+        seed=seed,
+        evidence=evidence,
         logged=logged or {},
     )
+    return Reading(record, seeds)
 
 
 def make_record(
@@ -92,6 +97,7 @@ def make_record(
         "finished_at": f"2026-01-20T16:32:{sequence:02d}.000000Z",
         "duration_s": 60.0,
         "rng_seed": 7,
+        "nodeid": f"experiments/handlers.py::{sub}_probe",
         "metrics": metrics or {},
         "variants": (variant,) if variants is None else variants,
         **more,
@@ -99,7 +105,6 @@ def make_record(
     return AttemptRecord(
         key=AttemptKey(experiment, sub, sequence, variant, seed),
         run=run or f"run-{sequence}",
-        nodeid=f"experiments/handlers.py::{sub}_probe",
         status=status,
         **values,
     )
@@ -126,7 +131,7 @@ def fold_one(
     plan: Plan | None = None,
     experiment: str = X1,
     pending: Iterable[Pending] = (),
-    previous: Previous = NOTHING,
+    previous: Fallback = NOTHING,
 ) -> ExperimentState:
     """Return the state of one experiment."""
     chosen = plan or make_plan()
@@ -147,19 +152,18 @@ def digests(experiment: Experiment) -> dict[str, str]:
     return {name: digest(c) for name, c in experiment.success_criteria.items()}
 
 
-def make_spec(**more: Any) -> RunSpec:
-    """Return the intention to run the first sub-experiment."""
-    values: dict[str, Any] = {
-        "experiment": X1,
-        "sub_experiment": SUB,
-        "variant": None,
-        "seed": None,
-        "run": "run-1",
-        "nodeid": f"experiments/handlers.py::{SUB}_probe",
-        "rng_seed": 7,
-        **more,
-    }
-    return RunSpec(**values)
+def planned_record(
+    *, sub: str = SUB, variant: str | None = None, seed: int | None = None, **more: Any
+) -> AttemptRecord:
+    """Return the record of an attempt before it begins."""
+    key = AttemptKey(X1, sub, 0, variant, seed)
+    values: dict[str, Any] = {"run": "run-1", "nodeid": "n", "rng_seed": 7, **more}
+    return replace(placeholder(key, Status.IN_PROGRESS, ""), **values)
+
+
+def stored_current(metrics: Mapping[str, Any], **more: Any) -> CurrentAttempt:
+    """Return an attempt that counts, as a results file knows it where its record is missing."""
+    return CurrentAttempt(make_record(metrics, nodeid="", **more))
 
 
 def make_result(verdict: Verdict, value: float | None = None, **more: Any) -> CriterionResult:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from pytest_exprunner._util.serialization import Plain, as_float, number
 from pytest_exprunner.model.attempt import (
+    AttemptRecord,
     CriterionResult,
     Recommendation,
     Status,
     Verdict,
-    label,
 )
 from pytest_exprunner.model.layout import Layout
-from pytest_exprunner.model.results import ExperimentState, Past, Results, SubState
+from pytest_exprunner.model.results import ExperimentState, Results, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.report import experiment as findings
 from pytest_exprunner.report.attempts import attempts_table
@@ -208,22 +208,23 @@ def _strips(state: ExperimentState) -> Iterator[Strip]:
         points = [
             _point(sub, past, criterion, as_float(value))
             for sub, past in _in_time(state)
-            if name in past.verdicts and (value := number(past.values.get(criterion.metric_name))) is not None
+            if name in past.verdicts
+            and (value := number(past.metrics.get(criterion.metric_name))) is not None
         ]
         if len(points) > 1 and criterion.baseline is None and has_axis(criterion):
             yield strip(criterion, points)
 
 
-def _in_time(state: ExperimentState) -> list[tuple[SubState, Past]]:
+def _in_time(state: ExperimentState) -> list[tuple[SubState, AttemptRecord]]:
     every = [(sub, past) for sub in state.subs.values() for past in sub.history]
-    return sorted(every, key=lambda pair: (pair[1].started_at or "", pair[1].attempt))
+    return sorted(every, key=lambda pair: (pair[1].started_at or "", pair[1].key.sequence))
 
 
-def _point(sub: SubState, past: Past, criterion: Criterion, value: float) -> Point:
+def _point(sub: SubState, past: AttemptRecord, criterion: Criterion, value: float) -> Point:
     verdict = past.verdicts[criterion.name]
-    counts = any(c.attempt == past.attempt for c in sub.currents)
-    name = label(sub.id, past.variant, past.seed)
-    text = f"{name} attempt {past.attempt}: {number_text(value)}, {verdict.replace('_', ' ')}"
+    counts = any(c.attempt == past.key.sequence for c in sub.currents)
+    name = past.label
+    text = f"{name} attempt {past.key.sequence}: {number_text(value)}, {verdict.replace('_', ' ')}"
     return Point(f"{text}{' (counts)' if counts else ''}", value, verdict, counts)
 
 
@@ -231,19 +232,19 @@ _TOLD_OF_ORIGIN = ("commit", "python", "platform", "cpu", "command")
 
 
 def _provenance(state: ExperimentState, detail: Detail) -> Iterator[tuple[str, str]]:
-    currents = [c for sub in state.subs.values() for c in sub.currents if c.provenance]
+    currents = [c for sub in state.subs.values() for c in sub.currents if c.record.provenance]
     if not currents:
         return
-    newest = max(currents, key=lambda c: (c.started_at or "", c.sub_experiment))
-    origin = newest.provenance
-    yield "run", newest.run
+    newest = max(currents, key=lambda c: (c.record.started_at or "", c.sub_experiment))
+    origin = newest.record.provenance
+    yield "run", newest.record.run
     for name in _TOLD_OF_ORIGIN if detail.machine else ("commit",):
         if origin.get(name):
             dirty = " with uncommitted changes" if name == "commit" and origin.get("dirty") else ""
             yield name, f"{_in_words(origin[name])}{dirty}"
     if detail.machine and isinstance(origin.get("packages"), Mapping):
         yield "packages", _in_words(origin["packages"])
-    seconds = sum(c.duration_s or 0.0 for sub in state.subs.values() for c in sub.currents)
+    seconds = sum(c.record.duration_s or 0.0 for sub in state.subs.values() for c in sub.currents)
     yield "time of the attempts that count", f"{number_text(seconds)} s"
 
 

@@ -115,7 +115,7 @@ def _title(name: str, only: Sequence[str]) -> str:
 def _as_of(results: Results) -> str:
     """When the newest attempt ended: a report says nothing of when it was written."""
     times = [
-        current.finished_at or current.started_at or ""
+        current.record.finished_at or current.record.started_at or ""
         for state in results.experiments.values()
         for sub in state.subs.values()
         for current in sub.currents

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_exprunner.model.attempt import AttemptKey, stays_inside
 from pytest_exprunner.model.layout import ARTIFACTS, Layout, artifact_prefix
-from pytest_exprunner.model.results import Current, SubState
+from pytest_exprunner.model.results import CurrentAttempt, SubState
 from pytest_exprunner.report.html.previews import Preview, preview
 
 _IMAGES = 20_000_000
@@ -26,14 +26,14 @@ class Pictures:
     def of(self, experiment: str, sub: SubState) -> Iterator[Preview]:
         """Yield the artifacts of the attempts that count."""
         for current in sub.currents:
-            for artifact in current.artifacts:
+            for artifact in current.record.artifacts:
                 found = preview(
                     artifact, self._file(experiment, current, artifact.path), images_left=self._left
                 )
                 self._left -= len(found.image)
                 yield replace(found, whose=current.label if len(sub.currents) > 1 else "")
 
-    def _file(self, experiment: str, current: Current, path: str) -> Path | None:
+    def _file(self, experiment: str, current: CurrentAttempt, path: str) -> Path | None:
         """Return the published file, or the attempt's own; None where that would be somebody else's."""
         root = self.layout.experiment(experiment)
         published = root / path

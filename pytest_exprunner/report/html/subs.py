@@ -9,7 +9,7 @@ from pytest_exprunner._util.serialization import as_float, number
 from pytest_exprunner.diagnosis.match import more_of
 from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, which
 from pytest_exprunner.model.layout import Layout
-from pytest_exprunner.model.results import Current, ExperimentState, SubState
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, SubState
 from pytest_exprunner.report.attempts import declared, ended, mean_text
 from pytest_exprunner.report.blocks import Block, Paragraph
 from pytest_exprunner.report.html import curves
@@ -78,7 +78,9 @@ def build_sub(
         status=str(sub.status),
         reason=detail.cut(sub.reason),
         told=() if detail.rows else tuple(_told(current, sub, detail) for current in sub.currents),
-        finding=detail.cut(sub.reason or next((c.finding for c in sub.currents if c.finding), "")),
+        finding=detail.cut(
+            sub.reason or next((c.record.finding for c in sub.currents if c.record.finding), "")
+        ),
         numbers=tuple(numbers[: detail.metrics]),
         more_numbers=max(len(numbers) - detail.metrics, 0),
         curves=tuple(found[: detail.charts]),
@@ -89,12 +91,12 @@ def build_sub(
     )
 
 
-def _told(current: Current, sub: SubState, detail: Detail) -> Told:
+def _told(current: CurrentAttempt, sub: SubState, detail: Detail) -> Told:
     return Told(
         label=current.label if len(sub.currents) > 1 else "",
         ended=tuple(ended(current)),
-        hints=tuple((hint.cause, hint.fix, hint.snippet, more_of(hint)) for hint in current.hints),
-        said=(*declared(current), *_paragraphs(detail.cut(current.finding))),
+        hints=tuple((hint.cause, hint.fix, hint.snippet, more_of(hint)) for hint in current.record.hints),
+        said=(*declared(current), *_paragraphs(detail.cut(current.record.finding))),
     )
 
 
@@ -108,9 +110,9 @@ def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, 
         c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
         for c in state.plan.success_criteria.values()
     }
-    names = dict.fromkeys(name for current in sub.currents for name in current.metrics)
+    names = dict.fromkeys(name for current in sub.currents for name in current.record.metrics)
     for name in sorted(names, key=lambda name: name not in judged):
-        values = [(c, number(c.metrics.get(name))) for c in sub.currents]
+        values = [(c, number(c.record.metrics.get(name))) for c in sub.currents]
         if any(value is not None for _current, value in values):
             texts = [
                 f"{_of(current)}{number_text(value, judged.get(name, ()))}"
@@ -118,18 +120,18 @@ def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, 
             ]
             more = f" and {len(values) - _VALUES} more" if len(values) > _VALUES else ""
             yield name, f"{_mean_of(sub, values)}{'; '.join(texts)}{more}", name in judged
-        elif len(sub.currents) == 1 and isinstance(word := sub.currents[0].metrics[name], str | bool):
+        elif len(sub.currents) == 1 and isinstance(word := sub.currents[0].record.metrics[name], str | bool):
             yield name, str(word)[:_WORD], name in judged
 
 
-def _mean_of(sub: SubState, values: Sequence[tuple[Current, float | int | None]]) -> str:
+def _mean_of(sub: SubState, values: Sequence[tuple[CurrentAttempt, float | int | None]]) -> str:
     """``mean 0.942 (SD 0.008): ``: of the seeds of one variant."""
     numbers = [as_float(value) for _current, value in values if value is not None]
     one = len({current.variant for current in sub.currents}) == 1 and sub.currents[0].seed is not None
     return f"mean {mean_text(numbers)}: " if one and len(numbers) > 1 else ""
 
 
-def _of(current: Current) -> str:
+def _of(current: CurrentAttempt) -> str:
     """``lr=0.1, seed 2: ``: which of several attempts a value is of; empty where there is only one."""
     name = which(current.variant, current.seed)
     return f"{name}: " if name else ""

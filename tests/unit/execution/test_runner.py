@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from builders import SUB, X1, make_spec
+from builders import SUB, X1, planned_record
 
 from pytest_exprunner._util.errors import ExprunnerError, HandlerError
 from pytest_exprunner.execution.artifacts import ArtifactStore
@@ -27,7 +27,7 @@ class Watched:
         self.events: list[Event] = []
         store = ArtifactStore(str(folder / "artifacts"), f"artifacts/{SUB}", lambda _artifact: None)
         self.runner = ExperimentRunner(
-            make_spec(),
+            planned_record(),
             self.events.append,
             store,
             {},

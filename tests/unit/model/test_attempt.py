@@ -131,7 +131,7 @@ def test_truncated_at_every_byte() -> None:
         (b"null", "not a JSON object"),
         (b"{}", "schema_version is None; this version reads 1"),
         (b'{"schema_version": 2}', "schema_version is 2; this version reads 1"),
-        (b'{"schema_version": 1}', "not an attempt record: KeyError"),
+        (b'{"schema_version": 1}', "not an attempt record: it has no 'artifacts'"),
         (changed("status", "splendid"), "not an attempt record"),
         (changed("surprise", 1), "not an attempt record"),
         (changed("key.surprise", 1), "not an attempt record"),

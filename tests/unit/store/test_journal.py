@@ -6,10 +6,11 @@ import math
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
-from builders import SUB, X1, fold_one, make_record, make_spec
+from builders import SUB, X1, fold_one, make_record, planned_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,9 +28,9 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "research")
 
 
-def begun(layout: Layout, **spec: object) -> Journal:
+def begun(layout: Layout, **more: Any) -> Journal:
     """Begin an attempt."""
-    return Journal.begin(layout, make_spec(**spec), NOW)
+    return Journal.begin(layout, planned_record(**more), NOW)
 
 
 def ended(journal: Journal, **more: object) -> AttemptRecord:

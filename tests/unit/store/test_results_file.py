@@ -38,7 +38,7 @@ from pytest_exprunner.model.attempt import (
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import results_fallback, results_file
 from pytest_exprunner.store.results_file import Stored
-from pytest_exprunner.verdicts.fold import NOTHING, Previous
+from pytest_exprunner.verdicts.fold import NOTHING, Fallback
 
 PROVENANCE: dict[str, Any] = {"commit": "abc", "dirty": False, "packages": {"numpy": "2.0"}}
 
@@ -105,7 +105,7 @@ def completed(metrics: Mapping[str, Any] | None = None, **more: Any) -> AttemptR
     return make_record({"accuracy": 0.8} if metrics is None else metrics, **given)
 
 
-def text_of(*records: AttemptRecord, plan: Plan | None = None, previous: Previous = NOTHING) -> bytes:
+def text_of(*records: AttemptRecord, plan: Plan | None = None, previous: Fallback = NOTHING) -> bytes:
     """Return results.yaml for some records."""
     return results_file.dump(results_file.document(fold_one(records, plan=plan, previous=previous)))
 
@@ -133,7 +133,7 @@ def test_the_document() -> None:
         "experiment_id", "claim", "status", "executed_by", "started_at", "completed_at",
         "success_criteria", "results", "assessment", "recommendation", "recommendation_notes",
         "blockers", "issues", "detailed_analysis", "schema_version", "criteria", "attempts",
-        "registered", "provenance",
+        "registered", "registered_terms", "provenance",
     ]  # fmt: skip
     assert document["status"] == "completed"
     assert document["executed_by"] == "pytest-exprunner run-1"
@@ -312,7 +312,7 @@ def test_a_hand_edited_number_never_counts(folder: Path) -> None:
     missed = text_of(completed({"accuracy": 0.4}))
     assert b"accuracy: 0.4" in missed
     stored = load(folder, missed.replace(b"accuracy: 0.4", b"accuracy: 0.9"))
-    state = fold_one(previous=results_fallback.previous(stored))
+    state = fold_one(previous=results_fallback.read_fallback(stored))
     assert state.assessment.recommendation is not Recommendation.PROCEED
 
 
@@ -352,7 +352,7 @@ def test_a_broken_file_is_said(folder: Path, data: bytes, problem: str) -> None:
     stored = load(folder, data)
     assert stored.problem.startswith(problem)
     assert (stored.exists, stored.edited, stored.value) == (True, True, {})
-    assert results_fallback.previous(stored) == NOTHING
+    assert results_fallback.read_fallback(stored) == NOTHING
 
 
 def test_merge_markers(folder: Path) -> None:
@@ -370,7 +370,7 @@ def test_truncated_at_every_byte(folder: Path) -> None:
     for length in range(len(data)):
         stored = load(folder, data[:length])
         assert stored.edited or data[length:] == b"\n"
-        state = fold_one(previous=results_fallback.previous(stored))
+        state = fold_one(previous=results_fallback.read_fallback(stored))
         assert state.criteria["accuracy"].value in (None, 0.8, 0.0, 0)
 
 
@@ -404,21 +404,21 @@ recommendation: proceed
     stored = load(folder, data)
     assert not stored.ours
     assert stored.edited
-    state = fold_one(previous=results_fallback.previous(stored))
+    state = fold_one(previous=results_fallback.read_fallback(stored))
     found = state.criteria["accuracy"]
     assert (found.verdict, found.value) == (Verdict.INADMISSIBLE, 0.99)
     assert found.reason == (
         "e_x1_1 declared its numbers imported (read from a results file of another tool); "
         "the plan admits real"
     )
-    assert state.subs[SUB].currents[0].finding == "It works"
+    assert state.subs[SUB].currents[0].record.finding == "It works"
 
 
 def test_a_plan_may_admit_imported_numbers(folder: Path) -> None:
     """Where the plan admits imported evidence, the numbers of another tool decide."""
     data = b"results: {experiments: {e_x1_1: {status: completed, metrics: {accuracy: 0.99}}}}\n"
     plan = make_plan({X1: make_entry({"accuracy": {**TIERS, "evidence": ["real", "imported"]}})})
-    state = fold_one(plan=plan, previous=results_fallback.previous(load(folder, data)))
+    state = fold_one(plan=plan, previous=results_fallback.read_fallback(load(folder, data)))
     assert state.criteria["accuracy"].verdict is Verdict.TARGET
 
 
@@ -440,7 +440,7 @@ def test_odd_entries_never_raise(folder: Path, entry: str, version: str) -> None
     data = f"{version}results: {{experiments: {{e_x1_1: {entry}}}}}\nattempts: {{e_x1_1: [{entry}]}}\n"
     stored = load(folder, data.encode())
     assert stored.problem == ""
-    state = fold_one(previous=results_fallback.previous(stored))
+    state = fold_one(previous=results_fallback.read_fallback(stored))
     results_file.dump(results_file.document(state))
     assert state.assessment.recommendation is Recommendation.INVESTIGATE
 
@@ -449,7 +449,7 @@ def test_an_unknown_kind_of_evidence_is_not_real(folder: Path) -> None:
     """A kind that this version does not know must not count as if nothing had been declared."""
     data = text_of(completed(evidence=(Evidence(EvidenceKind.SIMULATED, "sim", "a.py:1"),)))
     stored = load(folder, data.replace(b"kind: simulated", b"kind: guessed"))
-    assert not fold_one(previous=results_fallback.previous(stored)).criteria["accuracy"].met
+    assert not fold_one(previous=results_fallback.read_fallback(stored)).criteria["accuracy"].met
 
 
 RICH = [
@@ -484,7 +484,7 @@ RICH = [
 def test_the_file_alone_rebuilds_itself(folder: Path, records: list[AttemptRecord]) -> None:
     """Where attempts are missing, the file gives the identical file again: nothing is lost."""
     data = text_of(*records)
-    previous = results_fallback.previous(load(folder, data))
+    previous = results_fallback.read_fallback(load(folder, data))
     assert text_of(previous=previous).decode() == data.decode()
 
 
@@ -492,7 +492,7 @@ def test_a_sub_experiment_that_left_the_plan_is_kept(folder: Path) -> None:
     """Where attempts are missing, a sub-experiment taken from the plan keeps its history in the file."""
     two = make_plan({X1: make_entry(subs=("e_x1_1", "e_x1_2"))})
     data = text_of(completed(), completed(sub="e_x1_2"), plan=two)
-    previous = results_fallback.previous(load(folder, data))
+    previous = results_fallback.read_fallback(load(folder, data))
     again = results_file.document(fold_one(previous=previous))
     assert "e_x1_2" in again["attempts"]
 
@@ -504,5 +504,5 @@ def test_any_metrics_rebuild_themselves(
 ) -> None:
     """Whatever was returned under whatever name, the file alone gives the identical file."""
     data = text_of(completed({**metrics, "accuracy": value}, finding=finding))
-    previous = results_fallback.previous(load(folder, data))
+    previous = results_fallback.read_fallback(load(folder, data))
     assert text_of(previous=previous).decode() == data.decode()

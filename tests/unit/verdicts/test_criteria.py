@@ -112,7 +112,7 @@ def test_nothing_is_rounded() -> None:
 
 def test_what_a_result_tells() -> None:
     """A result names its value, where it was measured, by which attempt and on what evidence."""
-    found = evaluate(make_criterion(**TIERS), [make_reading({"accuracy": 0.81}, attempt=3)])
+    found = evaluate(make_criterion(**TIERS), [make_reading({"accuracy": 0.81}, sequence=3)])
     assert found == CriterionResult(
         "accuracy",
         Verdict.TARGET,

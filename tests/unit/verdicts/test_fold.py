@@ -20,21 +20,15 @@ from builders import (
     make_entry,
     make_plan,
     make_record,
+    stored_current,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_exprunner.model.attempt import (
-    Artifact,
-    AttemptRecord,
-    GateState,
-    Recommendation,
-    Status,
-    Verdict,
-)
-from pytest_exprunner.model.results import Current, ExperimentState, Past
+from pytest_exprunner.model.attempt import Artifact, AttemptRecord, GateState, Recommendation, Status, Verdict
+from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, Registration
 from pytest_exprunner.plan.models import Plan
-from pytest_exprunner.verdicts.fold import Pending, Previous, fold_experiment
+from pytest_exprunner.verdicts.fold import Fallback, Pending, fold_experiment
 
 ONE = make_plan()
 TWO = make_plan({X1: make_entry(subs=("e_x1_1", "e_x1_2"))})
@@ -45,14 +39,14 @@ def pending(variant: str | None = None, after: int = 0, **more: Any) -> Pending:
     return Pending(SUB, variant, None, after, "run-9", **more)
 
 
-def current(state: ExperimentState, variant: str | None = None, sub: str = SUB) -> Current:
+def current(state: ExperimentState, variant: str | None = None, sub: str = SUB) -> CurrentAttempt:
     """Return the attempt that counts for a variant."""
     return next(c for c in state.subs[sub].currents if c.variant == variant)
 
 
-def earlier(*pasts: Past, currents: Sequence[Current] = (), **more: Any) -> Previous:
+def earlier(*pasts: AttemptRecord, currents: Sequence[CurrentAttempt] = (), **more: Any) -> Fallback:
     """Return what a results file says about the first sub-experiment."""
-    return Previous(currents={SUB: tuple(currents)}, history={SUB: pasts}, **more)
+    return Fallback(currents={SUB: tuple(currents)}, history={SUB: pasts}, **more)
 
 
 # --- nothing yet ------------------------------------------------------------------------------
@@ -104,7 +98,7 @@ def test_a_later_run_supersedes() -> None:
     state = fold_one([good, bad])
     assert current(state).attempt == 2
     assert state.criteria["accuracy"].verdict is Verdict.FAILURE
-    assert [(p.attempt, p.values) for p in state.subs[SUB].history] == [
+    assert [(p.key.sequence, p.metrics) for p in state.subs[SUB].history] == [
         (1, {"accuracy": 0.8}),
         (2, {"accuracy": 0.4}),
     ]
@@ -163,12 +157,12 @@ def test_pending_hides_yesterdays_success() -> None:
     assert state.criteria["accuracy"].verdict is Verdict.NOT_MEASURED
     assert state.assessment.recommendation is Recommendation.INVESTIGATE
     assert state.subs[SUB].reason == "run run-9 selected it and has not finished it"
-    assert [past.attempt for past in state.subs[SUB].history] == [1]
+    assert [past.key.sequence for past in state.subs[SUB].history] == [1]
 
 
 def test_pending_hides_a_stored_success() -> None:
     """What a results file says does not stand in for a run that has not finished either."""
-    stored = Current(SUB, Status.COMPLETED, metrics={"accuracy": 0.8}, attempt=1)
+    stored = stored_current({"accuracy": 0.8})
     state = fold_one(pending=[pending()], previous=earlier(currents=[stored]))
     assert state.status is Status.IN_PROGRESS
     assert not state.criteria["accuracy"].met
@@ -228,7 +222,7 @@ def test_a_removed_variant_stops_counting() -> None:
     )
     assert [c.variant for c in state.subs[SUB].currents] == ["a"]
     assert state.assessment.recommendation is Recommendation.PROCEED
-    assert [p.variant for p in state.subs[SUB].history] == ["b", "a"]
+    assert [p.key.variant for p in state.subs[SUB].history] == ["b", "a"]
 
 
 def test_a_new_variant_keeps_it_unfinished() -> None:
@@ -255,18 +249,20 @@ def test_a_handler_that_became_parametrized() -> None:
 
 def test_a_results_file_stands_in() -> None:
     """Without any attempts, what the results file says is what is known."""
-    stored = Current(SUB, Status.COMPLETED, metrics={"accuracy": 0.8}, attempt=4, run="run-4")
-    past = Past(4, Status.COMPLETED, None, "run-4")
-    state = fold_one(previous=earlier(past, currents=[stored], registered={"accuracy": "0" * 16}))
+    stored = stored_current({"accuracy": 0.8}, sequence=4)
+    past = make_record(sequence=4)
+    state = fold_one(
+        previous=earlier(past, currents=[stored], registered=Registration({"accuracy": "0" * 16}))
+    )
     assert state.status is Status.COMPLETED
     assert state.criteria["accuracy"].attempt == 4
     assert state.subs[SUB].history == (past,)
-    assert state.registered == {"accuracy": "0" * 16}
+    assert state.registered.criteria == {"accuracy": "0" * 16}
 
 
 def test_an_attempt_in_a_clone_keeps_the_stored_history() -> None:
     """A first attempt in a clone without attempts has number 1 again, and hides no stored one."""
-    past = Past(1, Status.COMPLETED, None, "run-old", verdicts={"accuracy": "failure"})
+    past = make_record(run="run-old", verdicts={"accuracy": "failure"})
     state = fold_one([make_record({"accuracy": 0.9}, run="run-new")], previous=earlier(past))
     assert [p.run for p in state.subs[SUB].history] == ["run-old", "run-new"]
 
@@ -275,10 +271,10 @@ def test_an_attempt_of_one_variant_keeps_the_stored_others() -> None:
     """Running one variant in a clone without attempts does not forget the others."""
     both = ("a", "b")
     stored = [
-        Current(SUB, Status.COMPLETED, v, metrics={"accuracy": 0.8}, attempt=n, run="run-old")
+        stored_current({"accuracy": 0.8}, sequence=n, run="run-old", variant=v, variants=both)
         for n, v in enumerate(both, 1)
     ]
-    pasts = [Past(n, Status.COMPLETED, None, "run-old", variant=v) for n, v in enumerate(both, 1)]
+    pasts = [make_record(sequence=n, run="run-old", variant=v) for n, v in enumerate(both, 1)]
     record = make_record({"accuracy": 0.9}, variant="a", variants=both, sequence=3)
     state = fold_one([record], previous=earlier(*pasts, currents=stored))
     assert current(state, "b").status is Status.COMPLETED
@@ -287,7 +283,7 @@ def test_an_attempt_of_one_variant_keeps_the_stored_others() -> None:
 
 def test_attempts_on_disk_win_over_the_file() -> None:
     """Where there are attempts, they count and not the projection of them."""
-    stored = Current(SUB, Status.COMPLETED, metrics={"accuracy": 0.9}, attempt=1)
+    stored = stored_current({"accuracy": 0.9})
     state = fold_one([make_record({"accuracy": 0.4})], previous=earlier(currents=[stored]))
     assert state.criteria["accuracy"].value == 0.4
 
@@ -300,14 +296,14 @@ def test_a_listed_artifact_that_was_never_saved() -> None:
     saved = Artifact("artifacts/e_x1_1/iou.png", "0" * 64, 9, "image")
     record = make_record({"accuracy": 0.8}, artifacts=(saved,), listed=("iou.png", "x.png"))
     assert fold_one([record]).issues == ("e_x1_1 lists 1 artifact that it never saved: x.png.",)
-    assert current(fold_one([record])).missing == ("x.png",)
+    assert current(fold_one([record])).record.missing == ("x.png",)
 
 
 def test_a_name_that_only_ends_alike_is_missing() -> None:
     """``ou.png`` is not ``iou.png``."""
     saved = Artifact("artifacts/e_x1_1/iou.png", "0" * 64, 9, "image")
     record = make_record(artifacts=(saved,), listed=("ou.png",))
-    assert current(fold_one([record])).missing == ("ou.png",)
+    assert current(fold_one([record])).record.missing == ("ou.png",)
 
 
 def test_moved_goalposts() -> None:
@@ -330,7 +326,7 @@ def test_the_first_digest_is_the_registered_one() -> None:
         make_record({"accuracy": 0.8}, registered=digests(ONE.experiments[X1]), sequence=2),
     ]
     state = fold_one(records)
-    assert state.registered == digests(old.experiments[X1])
+    assert state.registered.criteria == digests(old.experiments[X1])
     assert state.issues == ("The criterion accuracy has changed since it was first used.",)
 
 
@@ -436,7 +432,7 @@ def test_history_keeps_everything(records: list[AttemptRecord]) -> None:
     """Every attempt is in the history, once, oldest first."""
     state = fold_one(records, plan=TWO)
     for sub, mine in by_sub(records).items():
-        kept = [past.attempt for past in state.subs[sub].history]
+        kept = [past.key.sequence for past in state.subs[sub].history]
         assert kept == sorted(record.key.sequence for record in mine)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_exprunner.model.attempt import AttemptRecord, Recommendation, Status, Verdict
 from pytest_exprunner.plan.models import Plan, with_at_least
 from pytest_exprunner.verdicts.criteria import evaluate
-from pytest_exprunner.verdicts.fold import ASKED_SEEDS, Previous, current_of, fold_experiment
+from pytest_exprunner.verdicts.fold import ASKED_SEEDS, Fallback, current_of, fold_experiment
 
 SEEDS = st.lists(st.integers(0, 20), unique=True, max_size=4).map(tuple)
 VALUES = st.floats(0, 1, width=16)
@@ -39,11 +39,11 @@ def runs(draw: Any) -> tuple[tuple[int, ...], list[AttemptRecord]]:
     return planned, found
 
 
-def folded(planned: tuple[int, ...], records: list[AttemptRecord], before: Previous | None = None) -> Any:
+def folded(planned: tuple[int, ...], records: list[AttemptRecord], before: Fallback | None = None) -> Any:
     """The state of the experiment."""
     plan = plan_of(planned)
     known = {SUB: records} if records else {}
-    return fold_experiment(plan, plan.experiments[X1], known, previous=before or Previous())
+    return fold_experiment(plan, plan.experiments[X1], known, previous=before or Fallback())
 
 
 @given(runs())
@@ -63,7 +63,7 @@ def test_lost_records_leave_no_seed_out(case: tuple[tuple[int, ...], list[Attemp
     planned, records = case
     assume(records)
     whole = folded(planned, records)
-    before = Previous(currents={SUB: whole.subs[SUB].currents})
+    before = Fallback(currents={SUB: whole.subs[SUB].currents})
     kept = data.draw(st.lists(st.sampled_from(records), unique_by=lambda r: r.key.sequence))
     less = folded(planned, sorted(kept, key=lambda r: r.key.sequence), before)
     seeds = {current.seed for current in whole.subs[SUB].currents} - {None}
@@ -94,8 +94,7 @@ def test_the_mean_decides(values: list[float]) -> None:
     """Whatever the order of seeds is; between the worst and the best of them."""
     criterion = plan_of(()).experiments[X1].success_criteria["accuracy"]
     readings = [
-        replace(make_reading({"accuracy": value}), seed=seed, seeds=len(values))
-        for seed, value in enumerate(values)
+        make_reading({"accuracy": value}, seed=seed, seeds=len(values)) for seed, value in enumerate(values)
     ]
     results = {
         evaluate(criterion, list(order)) for order in itertools.islice(itertools.permutations(readings), 6)
@@ -110,7 +109,7 @@ def test_a_stand_in_without_a_record() -> None:
     """What was asked for is known from results.yaml alone."""
     record = make_record({"accuracy": 0.9}, sequence=1)
     record = replace(record, key=replace(record.key, seed=1), options={ASKED_SEEDS: 3})
-    state = folded((), [], Previous(currents={SUB: (current_of(record),)}))
+    state = folded((), [], Fallback(currents={SUB: (current_of(record),)}))
     assert {c.seed: c.status for c in state.subs[SUB].currents} == {
         0: Status.NOT_STARTED,
         1: Status.COMPLETED,

@@ -27,7 +27,7 @@ from pytest_exprunner.verdicts import criteria
 from pytest_exprunner.verdicts import notes as noticing
 from pytest_exprunner.verdicts.formatting import number_text
 from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
-from pytest_exprunner.verdicts.plan_diff import Change, changes
+from pytest_exprunner.verdicts.plan_diff import PlanChange, plan_changes
 
 _MET = frozenset({Verdict.TARGET, Verdict.ACCEPTABLE})
 _SUCCESS = re.compile(r"\s*(?:met|proceed|success(?:ful)?|passed|achieved)\b", re.IGNORECASE)
@@ -64,7 +64,7 @@ class _First:
     registered: dict[str, Registration] = field(default_factory=dict)
     """The criteria as the first attempt was judged by them, as digests."""
 
-    def verdict(self, experiment: str, change: Change, new: Plan, time: datetime) -> Kind | None:
+    def verdict(self, experiment: str, change: PlanChange, new: Plan, time: datetime) -> Kind | None:
         """Tell what a change is that was committed, or saved, at some time; None where it moved nothing.
 
         What was edited, run and then committed has the later time of the commit. Where the first attempt
@@ -235,13 +235,13 @@ def _said(past: AttemptRecord, judged: Collection[str]) -> str:
 
 def _from_plan(versions: Sequence[tuple[Commit, Plan]], now: Plan, first: _First) -> Iterator[Entry]:
     for (_before, old), (commit, new) in itertools.pairwise(versions):
-        yield from _late(changes(old, new), new, first, commit.when, f"in {commit.text}")
+        yield from _late(plan_changes(old, new), new, first, commit.when, f"in {commit.text}")
     for _commit, last in versions[-1:]:
-        yield from _late(changes(last, now), now, first, datetime.now(UTC), "and is not committed yet")
+        yield from _late(plan_changes(last, now), now, first, datetime.now(UTC), "and is not committed yet")
 
 
 def _late(
-    differences: Sequence[Change], new: Plan, first: _First, time: datetime | None, where: str
+    differences: Sequence[PlanChange], new: Plan, first: _First, time: datetime | None, where: str
 ) -> Iterator[Entry]:
     """Return the changes that were made when there was a result already."""
     for change in differences if time is not None else ():

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_exprunner._util.git_history import Commit, History, Touched
 from pytest_exprunner._util.serialization import text
+from pytest_exprunner._util.text import sentence_list
 from pytest_exprunner.audit.entry import Entry
 from pytest_exprunner.audit.plan_lives import Life, Stored, results_of
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import results_file
 from pytest_exprunner.verdicts.criteria import FROM_WORST
-from pytest_exprunner.verdicts.formatting import sentence_list
-from pytest_exprunner.verdicts.plan_diff import changes
+from pytest_exprunner.verdicts.plan_diff import plan_changes
 
 Kept = Mapping[str, Sequence[str]]
 """The places that the last commit has a content at, by its id."""
@@ -103,7 +103,7 @@ def _in_force(versions: Sequence[tuple[Commit, Plan]], first: Commit) -> list[Pl
 
 def _differing(experiment: str, plans: Sequence[Plan], now: Plan, retired: Commit) -> Iterator[Entry]:
     for old in plans:
-        for change in changes(old, now):
+        for change in plan_changes(old, now):
             if experiment in change.experiments and not change.is_open:
                 since = f"since the plan that was retired in {retired.short}"
                 yield Entry(experiment, "told", f"{change.text} {since}")

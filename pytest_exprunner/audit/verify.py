@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pytest_exprunner._util import marked_sections
 from pytest_exprunner._util.errors import count, did_you_mean
 from pytest_exprunner._util.serialization import as_float, number, shown
+from pytest_exprunner._util.text import few
 from pytest_exprunner.audit.quoted_numbers import numbers_near, reads_as
 from pytest_exprunner.handlers import lint
 from pytest_exprunner.handlers.scan import Scan
@@ -31,7 +32,7 @@ from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.store import atomic, results_fallback, results_file
 from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts import criteria as verdicts
-from pytest_exprunner.verdicts.formatting import explain, few, number_text
+from pytest_exprunner.verdicts.formatting import explain, number_text
 from pytest_exprunner.verdicts.measurement import Reading
 
 Kind = Literal["wrong", "look"]
@@ -289,14 +290,18 @@ def _same_plain(a: object, b: object) -> bool:
     return a == b if first is None or second is None else _same(first, second)
 
 
-_COMPARED = ("status", "recommendation", "assessment", "results", "criteria", "attempts", "registered")
+_COMPARED = (
+    *("status", "recommendation", "assessment", "results", "criteria", "attempts"),
+    *("registered", "registered_terms"),
+)
 _MOST = 10
 
 
 def _differences(stored: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield where two results files differ in what this tool computes, and what each says there."""
+    known = results_fallback.upgraded(stored)
     for key in _COMPARED:
-        yield from _differing(key, stored.get(key), fresh.get(key))
+        yield from _differing(key, known.get(key), fresh.get(key))
 
 
 def _differing(path: str, stored: Any, fresh: Any) -> Iterator[tuple[str, str, str]]:

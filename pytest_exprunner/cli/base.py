@@ -15,6 +15,7 @@ from pytest_exprunner._util import ini
 from pytest_exprunner._util.errors import ExprunnerError, Problem, did_you_mean
 from pytest_exprunner._util.location import absolute, find_plan, setting, study_root
 from pytest_exprunner._util.serialization import named_floats, plain
+from pytest_exprunner._util.text import few
 from pytest_exprunner.handlers.scan import Scan, scan
 from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.model.results import GateResult
@@ -24,7 +25,6 @@ from pytest_exprunner.plan.loader import LoadedPlan
 from pytest_exprunner.report import terminal
 from pytest_exprunner.report.terminal import Line, Style
 from pytest_exprunner.store.study import Study
-from pytest_exprunner.verdicts.formatting import few
 
 SCHEMA_VERSION = 1
 _SHOWN_IDS = 12

@@ -11,6 +11,7 @@ import click
 from pytest_exprunner._util.errors import ExprunnerError
 from pytest_exprunner._util.location import study_root
 from pytest_exprunner._util.serialization import Plain, decode
+from pytest_exprunner._util.text import few
 from pytest_exprunner.cli.base import Opened, common, print_json
 from pytest_exprunner.model.attempt import AttemptRecord
 from pytest_exprunner.model.layout import EVENTS, Layout
@@ -20,7 +21,6 @@ from pytest_exprunner.report import console
 from pytest_exprunner.report import diff as differences
 from pytest_exprunner.report.blocks import Code, Paragraph
 from pytest_exprunner.store.journal import read_events
-from pytest_exprunner.verdicts.formatting import few
 
 _MOST_LINES = 300
 

@@ -150,7 +150,7 @@ def gates(gate_ids: tuple[str, ...], plan: str | None, results: str | None, *, a
     for result in () if as_json else chosen.values():
         say(
             [
-                terminal.gate_line(replace(result, lines=())),
+                terminal.gate_line(replace(result, members=())),
                 *(Line(f"  {terminal.safe(t)}") for t in result.lines),
             ]
         )

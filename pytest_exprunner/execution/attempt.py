@@ -21,7 +21,6 @@ from pytest_exprunner.model.attempt import (
     Artifact,
     AttemptKey,
     AttemptRecord,
-    CriterionResult,
     Event,
     Evidence,
     EvidenceKind,
@@ -31,6 +30,7 @@ from pytest_exprunner.model.attempt import (
     Status,
     parse_samples,
 )
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.layout import Layout, artifact_prefix
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.provenance.usage import Usage

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pytest_exprunner._util.errors import MissingMetricError, NeedsError, did_you_mean
 from pytest_exprunner._util.serialization import Plain, shown
+from pytest_exprunner._util.text import few
 from pytest_exprunner.model.attempt import AttemptKey, Status, stays_inside
 from pytest_exprunner.model.layout import ARTIFACTS, RECORD, Layout, artifact_prefix
 from pytest_exprunner.model.results import CurrentAttempt
 from pytest_exprunner.plan.criterion import split_source
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import atomic
-from pytest_exprunner.verdicts.formatting import few
 
 
 class Metrics(dict[str, Plain]):

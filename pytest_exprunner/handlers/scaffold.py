@@ -14,9 +14,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from pytest_exprunner._util.errors import printable
+from pytest_exprunner._util.text import sentence_list
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Experiment, Plan, SubExperiment
-from pytest_exprunner.verdicts.formatting import failure_text, sentence_list, tier_text
+from pytest_exprunner.verdicts.formatting import failure_text, tier_text
 
 RUNNER = "ExperimentRunner"
 _HEAD = '''\

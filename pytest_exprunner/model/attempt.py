@@ -134,6 +134,21 @@ class GateState(StrEnum):
     PENDING = "pending"
 
 
+class IntervalMethod(StrEnum):
+    """How a 95 % interval around a mean is made."""
+
+    T_OVER_SEEDS = "t over seeds"
+    T_OVER_SAMPLES = "t over samples"
+    T_OVER_PAIRED_SAMPLES = "t over paired samples"
+    WILSON = "Wilson over samples"
+    BOOTSTRAP = "bootstrap over samples"
+
+    @property
+    def over_seeds(self) -> bool:
+        """Whether the values are one per seed; otherwise they are one per sample."""
+        return self is IntervalMethod.T_OVER_SEEDS
+
+
 def label(sub_experiment: str, variant: str | None = None, seed: int | None = None) -> str:
     """``e_p2_1``, ``e_p2_1[lr=0.1]``, ``e_p2_1 seed 2``: how people read a key."""
     text = sub_experiment if variant is None else f"{sub_experiment}[{variant}]"
@@ -144,6 +159,19 @@ def which(variant: str | None, seed: int | None) -> str:
     """``lr=0.1, seed 2``: what tells attempts of one sub-experiment apart; empty where nothing does."""
     parts = [variant, None if seed is None else f"seed {seed}"]
     return ", ".join(part for part in parts if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value was measured: a sub-experiment, a variant of it, one seed."""
+
+    sub_experiment: str
+    variant: str | None = None
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        """``e_p2_1[lr=0.1] seed 0``: how people read it."""
+        return label(self.sub_experiment, self.variant, self.seed)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -309,6 +337,8 @@ class AttemptRecord:
     inputs: Mapping[str, Plain] = field(default_factory=dict)
     """Hashes of what it was made from: code, parameters, configuration, data."""
     terms: Terms = UNKNOWN_TERMS
+    is_summary: ClassVar[bool] = False
+    """Whether the record itself is missing, and this is what a results file knows of it."""
 
     @property
     def label(self) -> str:
@@ -316,9 +346,9 @@ class AttemptRecord:
         return self.key.label
 
     @property
-    def is_summary(self) -> bool:
-        """Whether it was read from a results file, because the record itself is missing."""
-        return not self.nodeid
+    def source(self) -> Source:
+        """Where its values were measured."""
+        return Source(self.key.sub_experiment, self.key.variant, self.key.seed)
 
     @property
     def is_registered(self) -> bool:
@@ -337,6 +367,13 @@ class AttemptRecord:
     def kinds(self) -> tuple[EvidenceKind, ...]:
         """The kinds of evidence behind its numbers; real where nothing was declared."""
         return kinds_of(self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSummary(AttemptRecord):
+    """What a results file knows of an attempt whose record is missing."""
+
+    is_summary: ClassVar[bool] = True
 
 
 _ENCODED = ("metrics", "extra")
@@ -426,33 +463,3 @@ def placeholder(key: AttemptKey, status: Status, reason: str, run: str = "") -> 
         rng_seed=0,
         reason=reason,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class CriterionResult:
-    """What a criterion says, about which value, from where, and why."""
-
-    name: str
-    verdict: Verdict
-    value: float | int | None = None
-    borderline: bool = False
-    decided_by: str = ""
-    attempt: int | None = None
-    evidence: tuple[EvidenceKind, ...] = ()
-    n: int = 0
-    interval: tuple[float, float] | None = None
-    """At 95 %."""
-    sd: float | None = None
-    method: str = ""
-    """How the interval was made: ``t over seeds``, ``Wilson over samples``, …"""
-    reason: str = ""
-
-    @property
-    def met(self) -> bool:
-        """Tell whether it is met at the usual level."""
-        return Level.ACCEPTABLE.met_by(self.verdict)
-
-    @property
-    def measured(self) -> bool:
-        """Tell whether there is an admissible value."""
-        return self.verdict not in (Verdict.NOT_MEASURED, Verdict.INADMISSIBLE)

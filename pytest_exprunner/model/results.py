@@ -13,13 +13,13 @@ from pytest_exprunner.model.attempt import (
     UNKNOWN_TERMS,
     AttemptRecord,
     Confidence,
-    CriterionResult,
     GateState,
     Level,
     Recommendation,
     Status,
     Terms,
 )
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.plan.models import Experiment, Gate, Plan, Waiver
 
 
@@ -197,12 +197,26 @@ class ExperimentState:
 
 
 @dataclass(frozen=True, slots=True)
+class GateMember:
+    """What one experiment says for a gate."""
+
+    experiment: str
+    state: GateState
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class GateResult:
     """Where a gate stands, with the evidence line by line."""
 
     plan: Gate
     state: GateState
-    lines: tuple[str, ...]
+    members: tuple[GateMember, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The evidence, a line for each experiment."""
+        return tuple(member.text for member in self.members)
 
 
 @dataclass(frozen=True, slots=True)

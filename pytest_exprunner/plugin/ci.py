@@ -14,7 +14,8 @@ import pytest
 from pytest_exprunner._util.serialization import text
 from pytest_exprunner.diagnosis.match import place_of
 from pytest_exprunner.handlers.scan import Handler
-from pytest_exprunner.model.attempt import AttemptRecord, CriterionResult, Failure, Status
+from pytest_exprunner.model.attempt import AttemptRecord, Failure, Status
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import ExperimentState
 from pytest_exprunner.plugin import calls, github
 from pytest_exprunner.plugin.collection import Collecting
@@ -176,7 +177,7 @@ class AnnotateHooks:
                     yield self._of(state, result, "warning", f"{state.id}: {result.name} is borderline")
 
     def _of(self, state: ExperimentState, result: CriterionResult, level: Any, title: str) -> Annotation:
-        sub = result.decided_by.partition("[")[0].partition(" seed ")[0]
+        sub = result.decided_by.sub_experiment if result.decided_by else ""
         return self._at(sub, level, title, explain(state.plan.success_criteria[result.name], result))
 
     def _broke(self, sub: str, title: str, failure: Failure) -> Annotation:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pytest_exprunner._util.errors import count
+from pytest_exprunner._util.text import few
 from pytest_exprunner.executors.modal import options
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, params_of
 from pytest_exprunner.plugin.items import printable
 from pytest_exprunner.report import terminal
 from pytest_exprunner.session.session import ExperimentSession
-from pytest_exprunner.verdicts.formatting import few
 from pytest_exprunner.verdicts.gates import Action
 
 

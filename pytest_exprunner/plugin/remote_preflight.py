@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_exprunner._util import redaction
 from pytest_exprunner._util.errors import ExecutorError, ExprunnerError
 from pytest_exprunner._util.location import study_root
+from pytest_exprunner._util.text import few
 from pytest_exprunner.executors.base import PROJECT, Setup
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.session.session import ExperimentSession
-from pytest_exprunner.verdicts.formatting import few
 
 if TYPE_CHECKING:
     import pytest

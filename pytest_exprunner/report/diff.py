@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from pytest_exprunner._util.errors import count
 from pytest_exprunner._util.serialization import Plain, as_float, encode, number
+from pytest_exprunner._util.text import few
 from pytest_exprunner.model.attempt import AttemptRecord, label
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.provenance.sources import normal
 from pytest_exprunner.report.blocks import Block, Code, Findings, Heading, Paragraph, Strong, Table
-from pytest_exprunner.verdicts.formatting import DASH, few, number_text
+from pytest_exprunner.verdicts.formatting import DASH, number_text
 
 _SHOWN_VALUE = 120
 _MACHINE = ("host", "machine", "cpu", "cpus", "memory_bytes", "gpus", "platform", "python")

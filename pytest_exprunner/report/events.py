@@ -18,7 +18,8 @@ from pytest_exprunner._util.errors import PlanError
 from pytest_exprunner._util.redaction import redacted
 from pytest_exprunner._util.serialization import Plain, clipped, decode, plain, special_name, text
 from pytest_exprunner.diagnosis.match import place_of
-from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, CriterionResult, Level, Status
+from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, Level, Status
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import ExperimentState, GateResult
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.model.settings import Settings
@@ -317,7 +318,7 @@ def criterion(plan: Criterion, result: CriterionResult, level: Level) -> dict[st
         "verdict": str(result.verdict),
         "met": level.met_by(result.verdict),
         "borderline": result.borderline,
-        "decided_by": result.decided_by,
+        "decided_by": str(result.decided_by or ""),
         "attempt": result.attempt,
         "n": result.n,
         "interval": None if result.interval is None else list(result.interval),

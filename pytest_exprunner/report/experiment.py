@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from pytest_exprunner.model.attempt import (
-    CriterionResult,
-    EvidenceKind,
-    Recommendation,
-    Status,
-    Verdict,
-)
+from pytest_exprunner._util.text import sentence_list
+from pytest_exprunner.model.attempt import EvidenceKind, Recommendation, Status, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import ExperimentState, Results, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.report.attempts import attempts_table, attempts_that_count
@@ -38,7 +34,6 @@ from pytest_exprunner.verdicts.formatting import (
     failure_text,
     measured_text,
     number_text,
-    sentence_list,
     tier_text,
     verdict_text,
 )
@@ -186,7 +181,7 @@ def verdict_cell(state: ExperimentState, criterion: Criterion, result: Criterion
 def _decided_by(result: CriterionResult) -> Spans:
     if not result.decided_by:
         return (DASH,)
-    place: Spans = (Code(result.decided_by),)
+    place: Spans = (Code(str(result.decided_by)),)
     if result.attempt is not None:
         return (*place, f" attempt {result.attempt}")
     return (*place, f", {result.n} seeds") if result.n > 1 else place

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from pytest_exprunner._util.errors import count
 from pytest_exprunner._util.serialization import Plain, number
+from pytest_exprunner._util.text import few
 from pytest_exprunner.model.attempt import AttemptRecord, Status
 from pytest_exprunner.model.results import ExperimentState, SubState
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.report.blocks import Block, Code, Findings, Heading, Paragraph, Spans, Strong, Table
-from pytest_exprunner.verdicts.formatting import DASH, few, number_text
+from pytest_exprunner.verdicts.formatting import DASH, number_text
 from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 
 _SHOWN_TEXT = 120

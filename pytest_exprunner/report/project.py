@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_exprunner._util.errors import count
+from pytest_exprunner._util.text import sentence_list
 from pytest_exprunner.model.attempt import Status
 from pytest_exprunner.model.results import ExperimentState, GateResult, Results
 from pytest_exprunner.report.blocks import (
@@ -22,7 +23,7 @@ from pytest_exprunner.report.blocks import (
 )
 from pytest_exprunner.report.experiment import next_steps, review_items
 from pytest_exprunner.verdicts import narrative
-from pytest_exprunner.verdicts.formatting import DASH, measured_text, sentence_list, verdict_text
+from pytest_exprunner.verdicts.formatting import DASH, measured_text, verdict_text
 from pytest_exprunner.verdicts.gates import HAS_PASSED
 
 _SHOWN_ISSUES = 5

@@ -8,14 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_exprunner._util.errors import count
-from pytest_exprunner.model.attempt import (
-    Confidence,
-    CriterionResult,
-    GateState,
-    Recommendation,
-    Status,
-    Verdict,
-)
+from pytest_exprunner.model.attempt import Confidence, GateState, Recommendation, Status, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import ExperimentState, GateResult, Results
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.report.experiment import review_items, verdict_words
@@ -235,12 +229,13 @@ def _row(
     elif not result.measured:
         words += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
     if result.measured and result.reason:
-        words += f" (no interval: {safe(result.reason, 120)})"
+        words += f" (no interval: {safe(str(result.reason), 120)})"
     waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
     if waiver is not None:
         words += f" — {safe(waiver.text, 120)}"
-    if "[" in result.decided_by or " seed " in result.decided_by:
-        words += f" in {safe(result.decided_by, 60)}"
+    source = result.decided_by
+    if source is not None and (source.variant is not None or source.seed is not None):
+        words += f" in {safe(str(source), 60)}"
     return _cells(criterion, result, words), _style(criterion, result)
 
 
@@ -252,13 +247,13 @@ def _why_not(
 ) -> str:
     sub, _variant = criterion.source
     if result.verdict is Verdict.INADMISSIBLE or result.decided_by:
-        return result.reason
+        return str(result.reason or "")
     if sub is not None and sub in without_handler:
         return f"planned in {sub}, no handler"
     missing = [s for s in state.subs if s in without_handler]
     if sub is None and len(missing) == 1:
         return f"{result.reason}; {missing[0]} has no handler"
-    return result.reason
+    return str(result.reason or "")
 
 
 def _cells(criterion: Criterion, result: CriterionResult, words: str) -> Sequence[str]:

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_exprunner._util.errors import count
+from pytest_exprunner._util.text import few, sentence_list
 from pytest_exprunner.diagnosis.match import place_of
-from pytest_exprunner.model.attempt import CriterionResult, GateState, Recommendation, Status, Verdict
+from pytest_exprunner.model.attempt import GateState, Recommendation, Status, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, GateResult, Results, SubState
-from pytest_exprunner.plan.criterion import Criterion, split_source
+from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import with_at_least
 from pytest_exprunner.verdicts.assessment import miss_text
-from pytest_exprunner.verdicts.formatting import estimate_of, few, sentence_list, tier_text, value_text
-from pytest_exprunner.verdicts.gates import decide
+from pytest_exprunner.verdicts.formatting import estimate_of, tier_text, value_text
+from pytest_exprunner.verdicts.gates import HAS_PASSED, decide
 from pytest_exprunner.verdicts.notes import mixed_code
 from pytest_exprunner.verdicts.statistics import seeds_to_settle
 
@@ -263,7 +265,7 @@ def _borderline(state: ExperimentState, results: Results, known: Known) -> Itera
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
         if result.borderline and result.decided_by and criterion.severity != "info":
-            sub = split_source(result.decided_by.partition(" seed ")[0])[0]
+            sub = result.decided_by.sub_experiment
             if sub in state.subs and sub not in known.without_handler:
                 yield _more_seeds(criterion, result, _compared(sub, criterion, results), known)
 
@@ -281,7 +283,7 @@ def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, 
     where = f"{criterion.name} is borderline: {value_text(criterion, result.value)} against "
     where += tier_text(criterion, criterion.deciding)
     estimate = estimate_of(result)
-    if estimate is None or not result.method.endswith("seeds"):
+    if estimate is None or not result.over_seeds:
         command = _marked(known, *subs, more=f" --exp-seeds {_A_FEW_SEEDS}")
         return Action("seeds", sub, command, f"{where}, in one run; several seeds give it an interval")
     more = seeds_to_settle(estimate, criterion.deciding)
@@ -333,7 +335,7 @@ def _unplanned(
 def _about_gate(gate: GateResult, known: Known) -> Iterator[Action]:
     if gate.state in (GateState.PENDING, GateState.FAILED):
         why = f"{gate.plan.id} is {'pending' if gate.state is GateState.PENDING else 'failed'}: "
-        lines = [line for line in gate.lines if " says proceed" not in line]
+        lines = [member.text for member in gate.members if member.state not in HAS_PASSED]
         yield Action(
             "gate", gate.plan.id, f"exprunner gates {gate.plan.id}{known.options}", f"{why}{'; '.join(lines)}"
         )

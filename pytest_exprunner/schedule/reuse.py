@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_exprunner._util.serialization import Plain
+from pytest_exprunner._util.text import few
 from pytest_exprunner.model.attempt import AttemptRecord, Status
 from pytest_exprunner.verdicts.fold import Pending, deciding
-from pytest_exprunner.verdicts.formatting import few
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pytest_exprunner.model.attempt import (
-    AttemptRecord,
-    CriterionResult,
-    Level,
-    Status,
-    Verdict,
-    label,
-)
+from pytest_exprunner._util.text import sentence_list
+from pytest_exprunner.model.attempt import AttemptRecord, Level, Source, Status, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
+from pytest_exprunner.model.reasons import OutOfBounds
 from pytest_exprunner.model.results import ExperimentState, GateResult
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Experiment, Waiver
 from pytest_exprunner.report.terminal import criteria_lines
 from pytest_exprunner.verdicts.fold import deciding
-from pytest_exprunner.verdicts.formatting import explain, sentence_list
+from pytest_exprunner.verdicts.formatting import explain
 from pytest_exprunner.verdicts.gates import HAS_PASSED
 
 Outcome = Literal["passed", "failed", "skipped"]
@@ -125,7 +121,7 @@ def _advice(criterion: Criterion, result: CriterionResult) -> str:
     if refused:
         kinds = ", ".join([*criterion.evidence, *refused])
         return f"Run it on the real thing, or admit it in the plan: evidence: [{kinds}]."
-    if "bounds" in result.reason:
+    if isinstance(result.reason, OutOfBounds):
         return "Check its unit, or the bounds in the plan."
     return "Find out where it stops being finite."
 
@@ -149,14 +145,14 @@ def judge_experiment(
     """
     failed_nodes = {node for node, outcome in outcomes.items() if outcome == "failed"}
     lines: list[str] = []
-    told: set[str] = set()
-    here: set[tuple[str, int | None]] = set()
+    told: set[Source] = set()
+    here: set[tuple[Source, int | None]] = set()
     for item in slots:
         done = own(item)
-        here |= {(a.key.label, a.key.sequence) for a in done}
-        here |= {(label(item.sub_experiment, item.variant), None)} if done else set()
+        here |= {(a.source, a.key.sequence) for a in done}
+        here |= {(Source(item.sub_experiment, item.variant), None)} if done else set()
         if done and item.nodeid in failed_nodes:
-            told.add(done[-1].key.label)
+            told.add(done[-1].source)
         elif item.slot not in blocked:
             lines += _item_lines(item, deciding(done) if done else None)
     for sub, place in uncollected.items():
@@ -189,9 +185,9 @@ def _item_lines(item: SelectedItem, record: AttemptRecord | None) -> Iterator[st
 
 def _criteria_lines(
     state: ExperimentState,
-    told: set[str],
+    told: set[Source],
     level: Level,
-    here: AbstractSet[tuple[str, int | None]],
+    here: AbstractSet[tuple[Source | None, int | None]],
     *,
     whole: bool,
 ) -> Iterator[str]:
@@ -208,10 +204,10 @@ def _criteria_lines(
             yield explain(criterion, result)
 
 
-def _told_of(criterion: Criterion, result: CriterionResult, told: set[str]) -> bool:
+def _told_of(criterion: Criterion, result: CriterionResult, told: set[Source]) -> bool:
     """Tell whether a criterion is not measured because what could measure it failed, and said so."""
     sub, _variant = criterion.source
-    failed = {name.partition("[")[0].partition(" seed ")[0] for name in told}
+    failed = {source.sub_experiment for source in told}
     return result.verdict is Verdict.NOT_MEASURED and (bool(failed) if sub is None else sub in failed)
 
 

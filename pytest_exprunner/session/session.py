@@ -21,13 +21,13 @@ from pytest_exprunner.handlers.scan import Handler
 from pytest_exprunner.model.attempt import (
     AttemptKey,
     AttemptRecord,
-    CriterionResult,
     Failure,
     Hint,
     Status,
     dump_record,
     parse_record,
 )
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.model.results import ExperimentState
 from pytest_exprunner.model.selection import Selected, SharedRun

@@ -14,7 +14,7 @@ from pytest_exprunner._util.serialization import Plain, plain
 from pytest_exprunner.model.attempt import (
     Artifact,
     AttemptKey,
-    AttemptRecord,
+    AttemptSummary,
     Evidence,
     EvidenceKind,
     Failure,
@@ -27,7 +27,7 @@ from pytest_exprunner.model.attempt import (
     parse_samples,
 )
 from pytest_exprunner.model.results import UNREGISTERED, CurrentAttempt, PastVerdict, Registration
-from pytest_exprunner.store.results_file import Stored
+from pytest_exprunner.store.results_file import Stored, registered_terms
 from pytest_exprunner.verdicts.fold import ASKED_SEEDS, NOTHING, Fallback
 
 _EDITED = "read from a results file that was edited by hand or cut"
@@ -190,6 +190,14 @@ def _registered(value: Mapping[str, Any]) -> Registration:
 _ADDED_LATER = "(added later)"
 
 
+def upgraded(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content of a results file of an early version in the shape of this one."""
+    if "registered" not in value or "registered_terms" in value:
+        return value
+    registered = _registered(value)
+    return {**value, "registered": dict(registered.criteria), **registered_terms(registered)}
+
+
 def _earlier(value: Mapping[str, Any]) -> dict[str, tuple[PastVerdict, ...]]:
     """Return what criteria said before, and what they say now if that was said of everything."""
     is_complete = value.get("status") == Status.COMPLETED
@@ -229,7 +237,7 @@ def _current(key: AttemptKey, entry: _Current, provenance: Mapping[str, Plain], 
     asked = entry.seeds_asked or 0
     artifacts = [path for path in entry.artifacts if isinstance(path, str)]
     missing = [path for path in entry.missing_artifacts if isinstance(path, str)]
-    record = AttemptRecord(
+    record = AttemptSummary(
         key=AttemptKey(key.experiment, key.sub_experiment, entry.attempt or 0, entry.variant, entry.seed),
         run=entry.run,
         nodeid="",
@@ -301,11 +309,11 @@ def _kind(value: object) -> EvidenceKind:
         return EvidenceKind.IMPORTED
 
 
-def _past(key: AttemptKey, value: object) -> AttemptRecord | None:
+def _past(key: AttemptKey, value: object) -> AttemptSummary | None:
     entry = _read(_Past, value)
     if entry.attempt is None:
         return None
-    return AttemptRecord(
+    return AttemptSummary(
         key=AttemptKey(key.experiment, key.sub_experiment, entry.attempt, entry.variant, entry.seed),
         run=entry.run,
         nodeid="",

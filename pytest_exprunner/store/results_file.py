@@ -18,7 +18,8 @@ import orjson
 from pytest_exprunner._util import yaml as yaml_nodes
 from pytest_exprunner._util import yaml_text
 from pytest_exprunner._util.serialization import encode
-from pytest_exprunner.model.attempt import AttemptRecord, CriterionResult, Status, samples_text, which
+from pytest_exprunner.model.attempt import AttemptRecord, Status, samples_text, which
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import (
     CurrentAttempt,
     ExperimentState,
@@ -74,12 +75,12 @@ def document(state: ExperimentState) -> dict[str, Any]:
             sub.id: [_past_entry(past, judged) for past in sub.history] for sub in subs if sub.history
         },
         "registered": dict(state.registered.criteria),
-        **_registered_terms(state.registered),
+        **registered_terms(state.registered),
         "provenance": dict(newest.record.provenance) if newest else {},
     }
 
 
-def _registered_terms(registered: Registration) -> dict[str, Any]:
+def registered_terms(registered: Registration) -> dict[str, Any]:
     """Return what was registered beside the criteria; absent where nothing was."""
     if not registered.known:
         return {}
@@ -133,13 +134,13 @@ def _criterion_entry(criterion: Criterion, result: CriterionResult, waiver: Waiv
         "severity": criterion.severity,
         "n": result.n,
         "interval": list(result.interval) if result.interval else None,
-        **({"sd": result.sd, "method": result.method} if result.interval else {}),
+        **({"sd": result.sd, "method": str(result.method)} if result.interval else {}),
         "evidence": [str(kind) for kind in result.evidence],
-        "decided_by": result.decided_by or None,
+        "decided_by": str(result.decided_by) if result.decided_by else None,
         "attempt": result.attempt,
     }
     if result.reason:
-        entry["reason"] = result.reason
+        entry["reason"] = str(result.reason)
     return entry
 
 

@@ -6,25 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_exprunner._util.errors import count
-from pytest_exprunner.model.attempt import (
-    Confidence,
-    CriterionResult,
-    EvidenceKind,
-    Level,
-    Recommendation,
-    Status,
-    Verdict,
-)
+from pytest_exprunner._util.text import sentence_list
+from pytest_exprunner.model.attempt import Confidence, EvidenceKind, Level, Recommendation, Status, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import Assessment, SubState, waived
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Experiment, Waiver
-from pytest_exprunner.verdicts.formatting import (
-    number_text,
-    sentence_list,
-    threshold_text,
-    tier_text,
-    value_text,
-)
+from pytest_exprunner.verdicts.formatting import number_text, threshold_text, tier_text, value_text
 
 _NO_WAIVERS: Mapping[str, Waiver] = {}
 _UNFINISHED = (Status.NOT_STARTED, Status.IN_PROGRESS, Status.SKIPPED, Status.BLOCKED)
@@ -223,7 +211,7 @@ def _confidence(
     text = f"{'; '.join([*reasons, *doubts])}."
     if doubts:
         return Confidence.LOW, text
-    sure = all(r.method.endswith("seeds") and r.n >= _ENOUGH_SEEDS and r.sd for r in measured)
+    sure = all(r.over_seeds and r.n >= _ENOUGH_SEEDS and r.sd for r in measured)
     return (Confidence.HIGH if sure else Confidence.MEDIUM), text
 
 
@@ -233,8 +221,8 @@ _ENOUGH_SEEDS = 3
 def _spread(measured: Sequence[CriterionResult]) -> Iterator[str]:
     """Say what is known of how values vary."""
     single = [r.name for r in measured if r.interval is None]
-    sampled = [r for r in measured if r.method.endswith("samples")]
-    seeded = [r for r in measured if r.method.endswith("seeds")]
+    sampled = [r for r in measured if r.method is not None and not r.over_seeds]
+    seeded = [r for r in measured if r.over_seeds]
     if single and len(single) == len(measured):
         yield "one run each (n = 1), so the spread over seeds is unknown"
     elif single:

@@ -10,7 +10,9 @@ from dataclasses import replace
 import orjson
 
 from pytest_exprunner._util.serialization import as_float
-from pytest_exprunner.model.attempt import CriterionResult, Verdict, label
+from pytest_exprunner.model.attempt import Source, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
+from pytest_exprunner.model.reasons import MeasuredElsewhere, SeedsMissing
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.verdicts.measurement import (
     Measured,
@@ -142,20 +144,20 @@ def evaluate_together(
     every = (*readings, *baselines)
     judged = [{c.name: _evaluate(c, readings_for(c, system), every) for c in criteria} for system in systems]
     best = min(range(len(judged)), key=lambda index: _shortfall(criteria, judged[index]))
-    name = label(systems[best][0].sub_experiment, systems[best][0].variant)
+    source = Source(systems[best][0].sub_experiment, systems[best][0].variant)
     elsewhere = {result.name: result for results in judged for result in results.values() if result.measured}
     return {
-        criterion: result if result.measured else _apart(result, name, elsewhere.get(criterion))
+        criterion: result if result.measured else _apart(result, source, elsewhere.get(criterion))
         for criterion, result in judged[best].items()
     }
 
 
-def _apart(result: CriterionResult, name: str, other: CriterionResult | None) -> CriterionResult:
+def _apart(result: CriterionResult, source: Source, other: CriterionResult | None) -> CriterionResult:
     """Say of what the attempt that decides lacks that another one has it."""
     if other is None or result.verdict is not Verdict.NOT_MEASURED:
-        return result if result.decided_by else replace(result, decided_by=name)
-    reason = f"{name} did not return it; {other.decided_by} did, and the plan asks for one attempt (together)"
-    return replace(result, reason=reason, decided_by=result.decided_by or name)
+        return result if result.decided_by else replace(result, decided_by=source)
+    reason = MeasuredElsewhere(source, other.decided_by)
+    return replace(result, reason=reason, decided_by=result.decided_by or source)
 
 
 def _shortfall(criteria: Sequence[Criterion], results: Mapping[str, CriterionResult]) -> tuple[int, ...]:
@@ -225,14 +227,14 @@ def _evaluate_system(
         or (estimate is not None and estimate.straddles(criterion.deciding)),
         decided_by=system[0].source
         if len(system) == 1
-        else label(system[0].sub_experiment, system[0].variant),
+        else Source(system[0].sub_experiment, system[0].variant),
         attempt=system[0].attempt if len(system) == 1 else None,
         evidence=tuple(dict.fromkeys(kind for found in measured for kind in found.evidence)),
         n=1 if estimate is None else estimate.n,
         interval=None if estimate is None else (estimate.low, estimate.high),
         sd=None if estimate is None else estimate.sd,
-        method="" if estimate is None else estimate.method,
-        reason=next((found.note for found in measured if found.note), ""),
+        method=None if estimate is None else estimate.method,
+        reason=next((found.note for found in measured if found.note), None),
     )
 
 
@@ -247,12 +249,12 @@ def _estimate(measured: Sequence[Measured]) -> Estimate | None:
 def _so_far(criterion: Criterion, system: Sequence[Reading], measured: Sequence[Measured]) -> CriterionResult:
     """Return that some seeds have not completed: the mean of the others is no verdict."""
     mean = mean_of([as_float(found.value) for found in measured])
-    name = label(system[0].sub_experiment, system[0].variant)
+    source = Source(system[0].sub_experiment, system[0].variant)
     return CriterionResult(
         criterion.name,
         Verdict.NOT_MEASURED,
         evidence=tuple(dict.fromkeys(kind for found in measured for kind in found.evidence)),
-        reason=f"{len(system)} of {system[0].seeds} seeds of {name} have completed, with the mean {mean:.4g}",
+        reason=SeedsMissing(source, len(system), system[0].seeds, mean),
     )
 
 

@@ -10,14 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_exprunner.model.attempt import (
-    AttemptKey,
-    AttemptRecord,
-    CriterionResult,
-    Recommendation,
-    Status,
-    placeholder,
-)
+from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, Recommendation, Status, placeholder
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import (
     UNREGISTERED,
     CurrentAttempt,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from pytest_exprunner._util.serialization import as_float, special_name
-from pytest_exprunner.model.attempt import CriterionResult, Verdict
+from pytest_exprunner.model.attempt import Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.verdicts.statistics import Estimate, seeds_to_settle
 
@@ -140,7 +140,7 @@ def _sure(result: CriterionResult) -> str:
     if result.interval is None:
         return ""
     low, high = (_short(limit) for limit in result.interval)
-    what = "seeds" if result.method.endswith("seeds") else "samples"
+    what = "seeds" if result.over_seeds else "samples"
     return f" (mean of {result.n} {what}, 95 % interval {low} to {high}, {result.method})"
 
 
@@ -171,7 +171,7 @@ def _near(criterion: Criterion, result: CriterionResult) -> str:
     deciding = threshold_text(criterion.deciding)
     if (estimate := estimate_of(result)) is not None and estimate.straddles(criterion.deciding):
         said = f"; its interval includes {deciding}, so this is not settled and a person should look"
-        more = seeds_to_settle(estimate, criterion.deciding) if result.method.endswith("seeds") else None
+        more = seeds_to_settle(estimate, criterion.deciding) if result.over_seeds else None
         noun = "seed" if more == 1 else "seeds"
         return f"{said}; about {more} more {noun} would settle it, at this spread" if more else said
     if result.met:
@@ -186,18 +186,7 @@ def _includes(result: CriterionResult, tier: float) -> bool:
 
 def estimate_of(result: CriterionResult) -> Estimate | None:
     """Return the mean and interval behind a result, where it has one."""
-    if result.interval is None or result.value is None:
+    if result.interval is None or result.value is None or result.method is None:
         return None
     value = as_float(result.value)
     return Estimate(value, result.sd or 0.0, result.n, *result.interval, result.method)
-
-
-def sentence_list(items: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def few(items: Sequence[str], most: int = 3) -> str:
-    """``a, b, c and 4 more``."""
-    shown = list(items[:most])
-    return sentence_list([*shown, f"{len(items) - most} more"] if len(items) > most else shown)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pytest_exprunner._util.errors import count
 from pytest_exprunner.model.attempt import GateState, Level, Recommendation, Status
-from pytest_exprunner.model.results import ExperimentState, GateResult, SubState, waived
+from pytest_exprunner.model.results import ExperimentState, GateMember, GateResult, SubState, waived
 from pytest_exprunner.plan.models import Gate, Plan
 from pytest_exprunner.verdicts.assessment import assess, miss_text
 
@@ -36,18 +36,19 @@ def evaluate_gate(gate: Gate, experiments: Mapping[str, ExperimentState]) -> Gat
     Failed when one says pivot or was replaced; pending otherwise. A replaced experiment never
     counts as met, whatever its numbers say.
     """
-    states, lines = [], []
-    for member in gate.experiments:
-        state, line = _member(experiments[member])
-        states.append(state)
-        lines.append(line)
+    members = tuple(_member(experiments[name]) for name in gate.experiments)
+    states = {member.state for member in members}
     for state in (GateState.FAILED, GateState.PENDING, GateState.PASSED_WITH_WAIVER):
         if state in states:
-            return GateResult(gate, state, tuple(lines))
-    return GateResult(gate, GateState.PASSED, tuple(lines))
+            return GateResult(gate, state, members)
+    return GateResult(gate, GateState.PASSED, members)
 
 
-def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> tuple[GateState, str]:
+def _member(state: ExperimentState, level: Level = Level.ACCEPTABLE) -> GateMember:
+    return GateMember(state.id, *_says(state, level))
+
+
+def _says(state: ExperimentState, level: Level) -> tuple[GateState, str]:
     if state.replaced_by is not None:
         return (
             GateState.FAILED,
@@ -125,5 +126,5 @@ def _dependency_reason(state: ExperimentState, level: Level) -> str:
 
 def _gate_reason(gate: Gate, experiments: Mapping[str, ExperimentState], level: Level) -> str:
     members = [_member(experiments[member], level) for member in gate.experiments]
-    lines = [line for state, line in members if state not in HAS_PASSED]
+    lines = [member.text for member in members if member.state not in HAS_PASSED]
     return f"{gate.id} to have passed; {'; '.join(lines)}" if lines else ""

@@ -8,10 +8,30 @@ from dataclasses import dataclass
 
 from pytest_exprunner._util.errors import closest
 from pytest_exprunner._util.serialization import Plain, as_float, number, shown
-from pytest_exprunner.model.attempt import AttemptRecord, Evidence, EvidenceKind, Verdict
+from pytest_exprunner.model.attempt import AttemptRecord, Evidence, EvidenceKind, Source, Verdict
+from pytest_exprunner.model.reasons import (
+    BaselineAmbiguous,
+    BaselineNotCompleted,
+    BaselineNotReturned,
+    BaselineSeeds,
+    BaselineUnusable,
+    Misspelt,
+    NobodyReturned,
+    NotAdmitted,
+    NotANumber,
+    NotCompleted,
+    NotFinite,
+    NothingCompleted,
+    NotReturned,
+    OnlyLogged,
+    OutOfBounds,
+    Reason,
+    SamplesDisagree,
+    SamplesNotFinite,
+    UnknownVariant,
+)
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Experiment
-from pytest_exprunner.verdicts.formatting import sentence_list
 from pytest_exprunner.verdicts.statistics import mean_of
 
 
@@ -24,9 +44,9 @@ class Reading:
     """How many attempts are to differ from this one in their seed alone, itself included."""
 
     @property
-    def source(self) -> str:
-        """``e_p2_1[lr=0.1] seed 0``."""
-        return self.record.label
+    def source(self) -> Source:
+        """Where its values were measured."""
+        return self.record.source
 
     @property
     def sub_experiment(self) -> str:
@@ -80,7 +100,7 @@ class Measured:
     """Values per sample whose mean it is; empty where none were logged."""
     paired: bool = False
     """The samples are differences from a baseline's."""
-    note: str = ""
+    note: Reason | None = None
     """Why the samples that were logged are left aside."""
 
 
@@ -89,7 +109,7 @@ class Refused:
     """Why there is no value that counts."""
 
     verdict: Verdict
-    reason: str
+    reason: Reason
     value: float | int | None = None
     evidence: tuple[EvidenceKind, ...] = ()
 
@@ -120,11 +140,9 @@ def measure(criterion: Criterion, reading: Reading, readings: Sequence[Reading])
         evidence = tuple(dict.fromkeys((*evidence, *base.kinds)))
         compared = _compared(criterion, as_float(value), as_float(against))
         if compared is None:
-            name = criterion.baseline.metric
-            reason = f"its baseline {name} in {base.source} is {shown(against, 24)}"
-            if criterion.over is not None:
-                reason += ", and a ratio needs one above 0"
-            return Refused(Verdict.INADMISSIBLE, reason, None, evidence)
+            shown_value, is_ratio = shown(against, 24), criterion.over is not None
+            unusable = BaselineUnusable(base.source, criterion.baseline.metric, shown_value, is_ratio)
+            return Refused(Verdict.INADMISSIBLE, unusable, None, evidence)
         value = compared
         samples = _differences(criterion, samples, base.record.samples.get(criterion.baseline.metric, ()))
     reason = _out_of_bounds(criterion, reading, as_float(value))
@@ -153,13 +171,12 @@ def _returned(criterion: Criterion, reading: Reading, metric: str) -> float | in
     value = number(raw)
     if value is None:
         kind = _KINDS.get(type(raw).__name__, type(raw).__name__)
-        reason = f"{reading.source} returned {shown(raw, 40)}, which is {kind} and not a number"
+        reason = NotANumber(reading.source, shown(raw, 40), kind)
         return Refused(Verdict.NOT_MEASURED, reason, evidence=reading.kinds)
     if not math.isfinite(as_float(value)):
-        reason = f"{reading.source} returned a value that is not a finite number"
-        return Refused(Verdict.INADMISSIBLE, reason, value, reading.kinds)
-    reason = _not_admitted(criterion, reading)
-    return Refused(Verdict.INADMISSIBLE, reason, value, reading.kinds) if reason else value
+        return Refused(Verdict.INADMISSIBLE, NotFinite(reading.source), value, reading.kinds)
+    refused = _not_admitted(criterion, reading)
+    return Refused(Verdict.INADMISSIBLE, refused, value, reading.kinds) if refused else value
 
 
 def _baseline_of(criterion: Criterion, reading: Reading, readings: Sequence[Reading]) -> Reading | Refused:
@@ -177,15 +194,14 @@ def _baseline_of(criterion: Criterion, reading: Reading, readings: Sequence[Read
     alike = [r for r in others if r.seed in (None, reading.seed)]
     if alike:
         return alike[-1]
-    name = sub if variant is None else f"{sub}[{variant}]"
+    base = Source(sub, variant)
+    reason: Reason
     if not others and len(variants) > 1:
-        reason = f"its baseline {name} has several variants; expected one of them in the plan"
+        reason = BaselineAmbiguous(base)
     elif not others:
-        reason = f"its baseline {name} has not completed"
+        reason = BaselineNotCompleted(base)
     else:
-        seeds = sentence_list([str(r.seed) for r in others])
-        own = "no seed" if reading.seed is None else f"seed {reading.seed}"
-        reason = f"{reading.source} has {own} and its baseline {name} has {seeds}; expected the same seeds"
+        reason = BaselineSeeds(reading.source, base, tuple(other.seed for other in others))
     return Refused(Verdict.NOT_MEASURED, reason)
 
 
@@ -218,11 +234,11 @@ def _with_samples(
     if len(samples) < 2:
         return Measured(value, evidence)
     if not all(map(math.isfinite, samples)):
-        return Measured(value, evidence, note="its samples hold a value that is not a finite number")
+        return Measured(value, evidence, note=SamplesNotFinite())
     mean = mean_of(samples)
     # As exact as the mean of 32-bit numbers is.
     if abs(mean - as_float(value)) > _SAME * max(abs(mean), mean_of(tuple(map(abs, samples)))):
-        return Measured(value, evidence, note=f"its samples have the mean {mean:.6g}, which is not its value")
+        return Measured(value, evidence, note=SamplesDisagree(mean))
     return Measured(value, evidence, samples, paired)
 
 
@@ -230,48 +246,43 @@ def _with_samples(
 _SILENT = Evidence(EvidenceKind.REAL, "nothing else was declared", "")
 
 
-def _out_of_bounds(criterion: Criterion, reading: Reading, value: float) -> str:
+def _out_of_bounds(criterion: Criterion, reading: Reading, value: float) -> Reason | None:
     low, high = criterion.bounds or (None, None)
     if (low is not None and value < low) or (high is not None and value > high):
-        limits = f"[{'-∞' if low is None else low}, {'∞' if high is None else high}]"
-        return f"{reading.source} returned a value outside its bounds {limits}"
-    return ""
+        return OutOfBounds(reading.source, low, high)
+    return None
 
 
-def _not_admitted(criterion: Criterion, reading: Reading) -> str:
+def _not_admitted(criterion: Criterion, reading: Reading) -> Reason | None:
     for evidence in reading.record.evidence or (_SILENT,):
         if evidence.kind not in criterion.evidence or evidence.kind is EvidenceKind.STUB:
-            why = f" ({evidence.reason})" if evidence.reason else ""
-            admitted = " and ".join(criterion.evidence)
-            return f"{reading.source} declared its numbers {evidence.kind}{why}; the plan admits {admitted}"
-    return ""
+            return NotAdmitted(reading.source, evidence.kind, evidence.reason, tuple(criterion.evidence))
+    return None
 
 
-def unknown_variant(criterion: Criterion, readings: Sequence[Reading]) -> str:
-    """Say that there is no such variant as ``from`` names, if there is none."""
+def unknown_variant(criterion: Criterion, readings: Sequence[Reading]) -> Reason | None:
+    """Return that there is no such variant as ``from`` names, if there is none."""
     sub, variant = criterion.source
     known = [r.variant for r in readings if r.sub_experiment == sub]
-    if variant is None or not known or variant in known:
-        return ""
-    names = " and ".join(repr(name) for name in dict.fromkeys(known) if name is not None)
-    return f"{sub} has no variant {variant!r}; it has {names or 'none'}"
+    if sub is None or variant is None or not known or variant in known:
+        return None
+    return UnknownVariant(sub, variant, tuple(name for name in dict.fromkeys(known) if name is not None))
 
 
-def absence(criterion: Criterion, readings: Sequence[Reading], metric: str = "") -> str:
-    """Say why a metric is not there, in the most useful words."""
+def absence(criterion: Criterion, readings: Sequence[Reading], metric: str = "") -> Reason:
+    """Return why a metric is not there, the most useful reason first."""
     name = metric or criterion.metric_name
     for reading in readings:
         if name in reading.record.logged:
             seen = reading.record.logged[name]
-            times = "once" if seen.count == 1 else f"{seen.count} times"
-            return f"{reading.source} logged it {times}, last {shown(seen.last, 24)}, but did not return it"
+            return OnlyLogged(reading.source, seen.count, shown(seen.last, 24))
     for reading in readings:
         close = closest(name, reading.metrics)
         if close is not None:
-            return f"{reading.source} returned {close!r}; expected {name!r}"
+            return Misspelt(reading.source, close, name)
     if metric:
-        return f"{readings[0].source} did not return its baseline {metric}"
-    if criterion.from_ is not None:
-        sources = ", ".join(reading.source for reading in readings)
-        return f"{sources} did not return it" if readings else f"{criterion.from_} has not completed"
-    return "no completed sub-experiment returned it" if readings else "nothing has completed yet"
+        return BaselineNotReturned(readings[0].source, metric)
+    if criterion.from_ is None:
+        return NobodyReturned() if readings else NothingCompleted()
+    sources = tuple(reading.source for reading in readings)
+    return NotReturned(sources) if readings else NotCompleted(criterion.from_)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytest_exprunner._util.errors import count
+from pytest_exprunner._util.text import few, sentence_list
 from pytest_exprunner.model.attempt import AttemptRecord, EvidenceKind, Recommendation, Status
 from pytest_exprunner.model.results import CurrentAttempt, ExperimentState
 from pytest_exprunner.plan.models import Plan
-from pytest_exprunner.verdicts.formatting import few, sentence_list
 from pytest_exprunner.verdicts.preregistration import moved
 
 _ANSWERS = {

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from pytest_exprunner._util.errors import closest, count
 from pytest_exprunner._util.serialization import digest_of, number
+from pytest_exprunner._util.text import few, sentence_list
 from pytest_exprunner.model.attempt import Status, label
 from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.verdicts import criteria as verdicts
 from pytest_exprunner.verdicts import preregistration
-from pytest_exprunner.verdicts.formatting import few, number_text, sentence_list
+from pytest_exprunner.verdicts.formatting import number_text
 from pytest_exprunner.verdicts.measurement import Reading, judged_metrics, judged_values
 
 

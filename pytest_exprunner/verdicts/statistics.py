@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pytest_exprunner.model.attempt import IntervalMethod
+
 LEVEL = 0.95
 _FOR_BOOTSTRAP = range(30, 1001)
 _RESAMPLES = 9999
@@ -28,8 +30,7 @@ class Estimate:
     n: int
     low: float
     high: float
-    method: str
-    """How the interval was made: ``t over seeds``, ``Wilson over samples``, …"""
+    method: IntervalMethod
 
     def straddles(self, threshold: float) -> bool:
         """Tell whether a threshold lies in the interval, so that the mean does not settle it."""
@@ -38,7 +39,7 @@ class Estimate:
 
 def over_seeds(values: Sequence[float]) -> Estimate:
     """Return Student's t interval around the mean of two or more values, one per seed."""
-    return _student(tuple(map(float, values)), "t over seeds")
+    return _student(tuple(map(float, values)), IntervalMethod.T_OVER_SEEDS)
 
 
 def over_samples(values: Sequence[float], *, paired: bool = False) -> Estimate:
@@ -52,11 +53,11 @@ def over_samples(values: Sequence[float], *, paired: bool = False) -> Estimate:
 @lru_cache(maxsize=256)
 def _over_samples(values: tuple[float, ...], paired: bool) -> Estimate:  # noqa: FBT001 - for the cache
     if paired:
-        return _student(values, "t over paired samples")
+        return _student(values, IntervalMethod.T_OVER_PAIRED_SAMPLES)
     if set(values) <= {0.0, 1.0}:
         return _wilson(values)
     if len(values) not in _FOR_BOOTSTRAP:
-        return _student(values, "t over samples")
+        return _student(values, IntervalMethod.T_OVER_SAMPLES)
     return _bootstrap(values)
 
 
@@ -81,7 +82,7 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
     return mean_of(values), 0.0 if sd <= _NO_SPREAD * max(map(abs, values)) else sd
 
 
-def _student(values: tuple[float, ...], method: str) -> Estimate:
+def _student(values: tuple[float, ...], method: IntervalMethod) -> Estimate:
     mean, sd = _moments(values)
     half = 0.0 if sd == 0 else quantile(len(values) - 1) * sd / math.sqrt(len(values))
     return Estimate(mean, sd, len(values), mean - half, mean + half, method)
@@ -100,7 +101,7 @@ def _wilson(values: tuple[float, ...]) -> Estimate:
 
     mean, sd = _moments(values)
     found = binomtest(int(sum(values)), len(values)).proportion_ci(LEVEL, method="wilson")
-    return Estimate(mean, sd, len(values), float(found.low), float(found.high), "Wilson over samples")
+    return Estimate(mean, sd, len(values), float(found.low), float(found.high), IntervalMethod.WILSON)
 
 
 def _bootstrap(values: tuple[float, ...]) -> Estimate:
@@ -108,7 +109,7 @@ def _bootstrap(values: tuple[float, ...]) -> Estimate:
 
     mean, sd = _moments(values)
     if sd == 0 or not math.isfinite(sd):
-        return Estimate(mean, sd, len(values), mean - sd, mean + sd, "bootstrap over samples")
+        return Estimate(mean, sd, len(values), mean - sd, mean + sd, IntervalMethod.BOOTSTRAP)
     import numpy as np  # noqa: PLC0415 - SciPy has it imported by now
 
     # Scaled, so that neither tiny nor huge values get lost on the way; seeded, so that it is the same again.
@@ -122,7 +123,7 @@ def _bootstrap(values: tuple[float, ...]) -> Estimate:
         rng=np.random.default_rng(0),
     ).confidence_interval
     low, high = mean + sd * float(found.low), mean + sd * float(found.high)
-    return Estimate(mean, sd, len(values), low, high, "bootstrap over samples")
+    return Estimate(mean, sd, len(values), low, high, IntervalMethod.BOOTSTRAP)
 
 
 def seeds_to_settle(estimate: Estimate, threshold: float) -> int | None:

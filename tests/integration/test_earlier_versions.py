@@ -77,6 +77,7 @@ def test_a_study(study: Study, with_records: bool) -> None:
         for folder in study.research.glob("experiments/*/attempts"):
             shutil.rmtree(folder)
     before = {name: study.results(name) for name in ("x1-first", "x2-second", "x3-old")}
+    assert "registered" not in study.exprunner("verify").out
     run = study.exprunner("report")
     assert run.code == 0, run.out
     for name, old in before.items():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from pytest_exprunner.model.attempt import (
     AttemptKey,
     AttemptRecord,
-    CriterionResult,
+    AttemptSummary,
     Evidence,
     EvidenceKind,
     Failure,
@@ -18,6 +18,7 @@ from pytest_exprunner.model.attempt import (
     Verdict,
     placeholder,
 )
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, Results, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.plan.models import Experiment, Plan
@@ -163,7 +164,8 @@ def planned_record(
 
 def stored_current(metrics: Mapping[str, Any], **more: Any) -> CurrentAttempt:
     """Return an attempt that counts, as a results file knows it where its record is missing."""
-    return CurrentAttempt(make_record(metrics, nodeid="", **more))
+    record = make_record(metrics, **more)
+    return CurrentAttempt(AttemptSummary(**{f.name: getattr(record, f.name) for f in fields(record)}))
 
 
 def make_result(verdict: Verdict, value: float | None = None, **more: Any) -> CriterionResult:

@@ -7,14 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_exprunner._util.serialization import Plain, as_float, number
-from pytest_exprunner.model.attempt import (
-    AttemptRecord,
-    CriterionResult,
-    Recommendation,
-    Status,
-    Verdict,
-)
+from pytest_exprunner.model.attempt import AttemptRecord, Recommendation, Status, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.layout import Layout
+from pytest_exprunner.model.reasons import StubRun
 from pytest_exprunner.model.results import ExperimentState, Results, SubState
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.report import experiment as findings
@@ -176,7 +172,7 @@ def _measured(state: ExperimentState, results: Results, detail: Detail) -> Itera
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
         if results.stub:
-            result = CriterionResult(name, Verdict.NOT_MEASURED, reason="this is a stub run")
+            result = CriterionResult(name, Verdict.NOT_MEASURED, reason=StubRun())
         sentence = explain(criterion, result)
         if criterion.note:
             sentence += f" {criterion.note.strip()}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_exprunner._util.serialization import as_float
-from pytest_exprunner.model.attempt import CriterionResult
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.verdicts.formatting import threshold_text
 

@@ -11,7 +11,8 @@ from builders import LOWER, TIERS, make_criterion, make_reading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_exprunner.model.attempt import CriterionResult, Verdict
+from pytest_exprunner.model.attempt import Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.report.html.scales import WIDTH, Point, bar, strip
 from pytest_exprunner.verdicts.criteria import evaluate
 

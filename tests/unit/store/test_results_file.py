@@ -407,7 +407,7 @@ recommendation: proceed
     state = fold_one(previous=results_fallback.read_fallback(stored))
     found = state.criteria["accuracy"]
     assert (found.verdict, found.value) == (Verdict.INADMISSIBLE, 0.99)
-    assert found.reason == (
+    assert str(found.reason) == (
         "e_x1_1 declared its numbers imported (read from a results file of another tool); "
         "the plan admits real"
     )

@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 from builders import SUB, TIERS, X1, make_criterion, make_entry, make_plan, make_result, make_subs
 
-from pytest_exprunner.model.attempt import (
-    Confidence,
-    CriterionResult,
-    EvidenceKind,
-    Level,
-    Recommendation,
-    Status,
-    Verdict,
-)
+from pytest_exprunner.model.attempt import Confidence, EvidenceKind, Level, Recommendation, Status, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.verdicts.assessment import assess, experiment_status, miss_text
 

@@ -10,7 +10,8 @@ from builders import LOWER, SUB, TIERS, make_criterion, make_reading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_exprunner.model.attempt import CriterionResult, EvidenceKind, Logged, Verdict
+from pytest_exprunner.model.attempt import EvidenceKind, Logged, Source, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.plan.criterion import Criterion
 from pytest_exprunner.verdicts.criteria import (
     digest,
@@ -117,7 +118,7 @@ def test_what_a_result_tells() -> None:
         "accuracy",
         Verdict.TARGET,
         value=0.81,
-        decided_by=SUB,
+        decided_by=Source(SUB),
         attempt=3,
         evidence=(EvidenceKind.REAL,),
         n=1,
@@ -226,7 +227,7 @@ def test_bounds(bounds: list[float | None], value: float, admitted: bool) -> Non
 def test_out_of_bounds_in_words(bounds: list[float | None], limits: str) -> None:
     """The reason names the range."""
     found = result_of(1.5, **TIERS, bounds=bounds)
-    assert found.reason == f"{SUB} returned a value outside its bounds {limits}"
+    assert str(found.reason) == f"{SUB} returned a value outside its bounds {limits}"
     assert found.value == 1.5
 
 
@@ -236,7 +237,7 @@ def test_only_real_evidence_by_default(kind: EvidenceKind) -> None:
     reading = make_reading({"accuracy": 0.9}, kinds=[(kind, "API down")])
     found = evaluate(make_criterion(**TIERS), [reading])
     assert found.verdict is Verdict.INADMISSIBLE
-    assert found.reason == f"{SUB} declared its numbers {kind} (API down); the plan admits real"
+    assert str(found.reason) == f"{SUB} declared its numbers {kind} (API down); the plan admits real"
     assert found.evidence == (kind,)
     assert not found.met
 
@@ -255,7 +256,7 @@ def test_every_declared_kind_must_be_admitted() -> None:
     reading = make_reading({"accuracy": 0.9}, kinds=[("simulated", ""), ("fallback", "cache")])
     found = evaluate(criterion, [reading])
     assert found.verdict is Verdict.INADMISSIBLE
-    assert found.reason == (
+    assert str(found.reason) == (
         f"{SUB} declared its numbers fallback (cache); the plan admits real and simulated"
     )
 
@@ -293,7 +294,7 @@ def test_what_is_no_number_is_not_measured(value: object, words: str) -> None:
     """Anything but a number is not measured, and the reason shows what was returned."""
     found = result_of(value)
     assert found.verdict is Verdict.NOT_MEASURED
-    assert found.reason == f"{SUB} returned {words} and not a number"
+    assert str(found.reason) == f"{SUB} returned {words} and not a number"
     assert found.n == 0
     assert not found.measured
 
@@ -304,7 +305,7 @@ def test_what_is_not_finite_is_inadmissible(value: float, terms: dict[str, Any])
     """NaN, infinities and integers beyond all floats satisfy nothing, in neither direction."""
     found = result_of(value, **terms)
     assert found.verdict is Verdict.INADMISSIBLE
-    assert found.reason == f"{SUB} returned a value that is not a finite number"
+    assert str(found.reason) == f"{SUB} returned a value that is not a finite number"
     assert not found.met
 
 
@@ -320,7 +321,7 @@ def test_the_worst_of_several_decides() -> None:
         make_reading({"other": 0.0}, sub="e_x1_4"),
     ]
     found = evaluate(make_criterion(**TIERS), readings)
-    assert (found.verdict, found.value, found.decided_by) == (Verdict.MISSED, 0.55, "e_x1_2")
+    assert (found.verdict, found.value, found.decided_by) == (Verdict.MISSED, 0.55, Source("e_x1_2"))
 
 
 def test_the_worst_where_lower_is_better() -> None:
@@ -335,7 +336,7 @@ def test_a_good_value_does_not_hide_a_broken_one(value: object) -> None:
     readings = [make_reading({"accuracy": 0.9}, sub="a"), make_reading({"accuracy": value}, sub="b")]
     found = evaluate(make_criterion(**TIERS), readings)
     assert not found.met
-    assert found.decided_by == "b"
+    assert found.decided_by == Source("b")
 
 
 def test_from_names_who_decides() -> None:
@@ -345,7 +346,7 @@ def test_from_names_who_decides() -> None:
         make_reading({"accuracy": 0.9}, sub="e_x1_1"),
     ]
     criterion = make_criterion(**TIERS, from_="e_x1_1")
-    assert [r.source for r in readings_for(criterion, readings)] == ["e_x1_1"]
+    assert [r.source for r in readings_for(criterion, readings)] == [Source("e_x1_1")]
     assert evaluate(criterion, readings).verdict is Verdict.TARGET
 
 
@@ -357,7 +358,7 @@ def test_from_names_a_variant() -> None:
     ]
     criterion = make_criterion(**TIERS, from_=f"{SUB}[lr=0.1]")
     found = evaluate(criterion, readings)
-    assert (found.verdict, found.decided_by) == (Verdict.TARGET, f"{SUB}[lr=0.1]")
+    assert (found.verdict, found.decided_by) == (Verdict.TARGET, Source(SUB, "lr=0.1"))
 
 
 def test_from_without_variant_takes_all_of_them() -> None:
@@ -398,7 +399,7 @@ def test_from_without_variant_takes_all_of_them() -> None:
 def test_why_a_metric_is_missing(readings: list[Reading], source: str | None, reason: str) -> None:
     """The most useful thing that is known is said: logged, misspelt, or who should return it."""
     found = evaluate(make_criterion(**TIERS, from_=source), readings)
-    assert (found.verdict, found.reason) == (Verdict.NOT_MEASURED, reason)
+    assert (found.verdict, str(found.reason)) == (Verdict.NOT_MEASURED, reason)
 
 
 # --- digests ----------------------------------------------------------------------------------

@@ -25,7 +25,15 @@ from builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_exprunner.model.attempt import Artifact, AttemptRecord, GateState, Recommendation, Status, Verdict
+from pytest_exprunner.model.attempt import (
+    Artifact,
+    AttemptRecord,
+    GateState,
+    Recommendation,
+    Source,
+    Status,
+    Verdict,
+)
 from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, Registration
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.verdicts.fold import Fallback, Pending, fold_experiment
@@ -208,7 +216,7 @@ def test_all_variants_must_meet() -> None:
             make_record({"accuracy": 0.55}, variant="b", variants=both, sequence=2),
         ]
     )
-    assert state.criteria["accuracy"].decided_by == f"{SUB}[b]"
+    assert state.criteria["accuracy"].decided_by == Source(SUB, "b")
     assert state.criteria["accuracy"].verdict is Verdict.MISSED
 
 

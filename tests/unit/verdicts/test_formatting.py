@@ -10,16 +10,16 @@ from builders import LOWER, TIERS, make_criterion, make_reading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_exprunner.model.attempt import CriterionResult, Verdict
+from pytest_exprunner._util.text import few, sentence_list
+from pytest_exprunner.model.attempt import IntervalMethod, Verdict
+from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.verdicts.criteria import evaluate
 from pytest_exprunner.verdicts.formatting import (
     DASH,
     explain,
     failure_text,
-    few,
     measured_text,
     number_text,
-    sentence_list,
     threshold_text,
     tier_text,
     value_text,
@@ -274,5 +274,7 @@ def test_number_text_always_reads_as_a_number(value: float, against: tuple[float
 def test_half_an_interval(half: float, text: str) -> None:
     """Two significant digits, the whole part in full, and no exponent where a person would write none."""
     criterion = make_criterion(**IOU)  # type: ignore[arg-type]
-    result = CriterionResult("a", Verdict.MISSED, 0.0, n=3, interval=(-half, half), method="t over seeds")
+    result = CriterionResult(
+        "a", Verdict.MISSED, 0.0, n=3, interval=(-half, half), method=IntervalMethod.T_OVER_SEEDS
+    )
     assert measured_text(criterion, result) == f"0 ± {text}"

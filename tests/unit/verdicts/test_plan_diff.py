@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_exprunner.audit.quoted_numbers import numbers_near, reads_as
 from pytest_exprunner.handlers.lint import tells, unmentioned
-from pytest_exprunner.verdicts.plan_diff import changes
+from pytest_exprunner.verdicts.plan_diff import plan_changes
 
 WAIVER = {"experiment": "x1", "criterion": "iou", "by": "A", "date": "2026-01-22", "reason": "late"}
 
@@ -50,15 +50,15 @@ def plan(criteria: dict[str, Any] | None = None, rest: dict[str, Any] | None = N
 )
 def test_what_differs(new: Any, said: list[str]) -> None:
     """Each thing by its path, as it was and as it is."""
-    assert [change.text for change in changes(plan(), new)] == said
+    assert [change.text for change in plan_changes(plan(), new)] == said
 
 
 def test_what_matters_to_whom() -> None:
     """A gate's members, before and after; what is signed or claimed is no goalpost."""
-    [change] = changes(plan(), plan(rest={"gates": {"gate_1": {"experiments": ["x1"]}}}))
+    [change] = plan_changes(plan(), plan(rest={"gates": {"gate_1": {"experiments": ["x1"]}}}))
     assert change.experiments == ("x1", "x2")
-    assert [c.is_open for c in changes(plan(), plan(status="done"))] == [True]
-    assert [c.criterion for c in changes(plan(), plan({"iou": {"target": 0.6}}))] == ["iou"]
+    assert [c.is_open for c in plan_changes(plan(), plan(status="done"))] == [True]
+    assert [c.criterion for c in plan_changes(plan(), plan({"iou": {"target": 0.6}}))] == ["iou"]
 
 
 # --- sources ----------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from pytest_exprunner.trackers.base import (
     AttemptEnded,
     AttemptStarted,
     MetricsLogged,
-    Opening,
+    ProgressEvent,
     RunEnded,
-    Told,
+    TrackerContext,
 )
 
 
@@ -48,7 +48,7 @@ class Recording(Tracker):
             raise OSError(28, os.strerror(28))
         raise RuntimeError("the tracker is broken")
 
-    def open(self, opening: Opening) -> Sequence[str]:
+    def open(self, opening: TrackerContext) -> Sequence[str]:
         """Write it down."""
         self._write("open", opening)
         return ["mind the gap"] if os.environ.get("TRACKER_WARNS") else []
@@ -62,7 +62,7 @@ class Recording(Tracker):
         """Write it down."""
         self._write("metrics_logged", event)
 
-    def told(self, event: Told) -> None:
+    def told(self, event: ProgressEvent) -> None:
         """Write it down."""
         self._write("told", event)
 

@@ -46,7 +46,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class FileVersion:
     """A file as a commit touched it."""
 
     commit: Commit
@@ -77,7 +77,7 @@ class History:
             return None
         return file.resolve().relative_to(self.top.resolve()).as_posix()
 
-    def touched(self, below: str, since: str = "", until: str = "HEAD") -> list[Touched]:
+    def touched(self, below: str, since: str = "", until: str = "HEAD") -> list[FileVersion]:
         """Return, oldest first, how files below a folder were touched, by merges against each parent, too.
 
         Only by commits behind ``until`` that are not behind ``since``.
@@ -92,7 +92,7 @@ class History:
         fields = output.split("\0")
         yield from zip((how[:1] for how in fields[::2]), fields[1::2], strict=False)
 
-    def followed(self, name: str, tip: str) -> Iterator[Touched]:
+    def followed(self, name: str, tip: str) -> Iterator[FileVersion]:
         """Yield, newest first, how a file was touched on the main line to ``tip``, also under earlier names.
 
         What a merge brought was touched by the merge.
@@ -100,12 +100,12 @@ class History:
         how = ("-m", "--first-parent", "--follow", "--find-renames")
         yield from self._touched(*how, tip, "--", _literal(name))
 
-    def deleted(self, name: str, tip: str) -> Touched | None:
+    def deleted(self, name: str, tip: str) -> FileVersion | None:
         """Return the last commit on the main line to ``tip`` that took a file away from where it stood."""
         how = ("-m", "--first-parent", "--no-renames", "--diff-filter=D", "--max-count=1")
         return next(self._touched(*how, tip, "--", _literal(name)), None)
 
-    def _touched(self, *arguments: str) -> Iterator[Touched]:
+    def _touched(self, *arguments: str) -> Iterator[FileVersion]:
         output = self._ask("log", "--raw", "--no-abbrev", "-z", f"--format={_FORMAT}", *arguments)
         for block in _COMMIT.split(output)[1:]:
             head, _, rest = block.partition("\0")
@@ -116,7 +116,7 @@ class History:
                 path = next(fields, "")
                 if how[:1] in {"R", "C"}:
                     path = next(fields, "")  # the name that it has now
-                yield Touched(commit, how[:1], path, before, after)
+                yield FileVersion(commit, how[:1], path, before, after)
 
     def tree(self, commit: str, below: str = "") -> dict[str, str]:
         """Return the id of the content of each file that a commit has, by its path."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_exprunner._util.git_history import Commit, History, Touched
+from pytest_exprunner._util.git_history import Commit, FileVersion, History
 from pytest_exprunner._util.serialization import number
-from pytest_exprunner.audit.entry import Entry, Kind
-from pytest_exprunner.audit.plan_lives import Life, lives, results_of, stored
+from pytest_exprunner.audit.entry import AuditEntry, Kind
+from pytest_exprunner.audit.plan_lives import PlanLifetime, plan_lifetimes, results_of, study_file
 from pytest_exprunner.audit.records import touched_records, uncommitted_records
 from pytest_exprunner.audit.retired import retired_plans
 from pytest_exprunner.model.attempt import AttemptRecord, Status, Verdict
@@ -37,11 +37,11 @@ _SUCCESS = re.compile(r"\s*(?:met|proceed|success(?:ful)?|passed|achieved)\b", r
 class Audit:
     """What was found, and what could not be looked at."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[AuditEntry, ...]
     notes: tuple[str, ...] = ()
 
     @property
-    def moved(self) -> tuple[Entry, ...]:
+    def moved(self) -> tuple[AuditEntry, ...]:
         """What fails an audit."""
         return tuple(entry for entry in self.entries if entry.kind == "moved")
 
@@ -116,7 +116,7 @@ def audit(study: Study, plan_path: Path, root: Path) -> Audit:
     if history.top is None or below is None:
         what = "git tells nothing of the results (no repository there, or git refuses it or is missing)"
         return Audit(tuple(found), (f"{what}, so only the attempt records were looked at",))
-    known, notes = lives(history, plan_path, below)
+    known, notes = plan_lifetimes(history, plan_path, below)
     life, earlier = known[-1], known[:-1]
     touched = _touched(history, life, below)
     for file, result in results_of(touched, below):
@@ -136,12 +136,12 @@ def audit(study: Study, plan_path: Path, root: Path) -> Audit:
     return Audit(entries, (*notes, *unread))
 
 
-def _in_order(found: Sequence[Entry], plan: Plan) -> tuple[Entry, ...]:
+def _in_order(found: Sequence[AuditEntry], plan: Plan) -> tuple[AuditEntry, ...]:
     order = {name: index for index, name in enumerate(plan.experiments)}
     return tuple(dict.fromkeys(sorted(found, key=lambda entry: order.get(entry.experiment, len(order)))))
 
 
-def _touched(history: History, life: Life, below: str) -> list[Touched]:
+def _touched(history: History, life: PlanLifetime, below: str) -> list[FileVersion]:
     """Return how files of this study were touched.
 
     A branch from before its plan may be merged later: against that, files of the earlier study are missing.
@@ -173,23 +173,23 @@ def _first_results(whole: Results) -> _First:
 # --- from the records -------------------------------------------------------------------------
 
 
-def _from_records(study: Study, state: ExperimentState) -> Iterator[Entry]:
+def _from_records(study: Study, state: ExperimentState) -> Iterator[AuditEntry]:
     attempts = [a for known in study.attempts(state.id).values() for a in known if a.is_registered]
     yield from _rejudged(state.id, sorted(attempts, key=lambda a: (a.started_at, a.key)))
-    yield from (Entry(state.id, "moved", text) for text in noticing.moved(state))
+    yield from (AuditEntry(state.id, "moved", text) for text in noticing.moved(state))
     judged = judged_metrics(state.plan)
     for sub in (*state.subs.values(), *state.departed):
         yield from _superseded(state, sub, judged)
 
 
-def _rejudged(experiment: str, attempts: Sequence[AttemptRecord]) -> Iterator[Entry]:
+def _rejudged(experiment: str, attempts: Sequence[AttemptRecord]) -> Iterator[AuditEntry]:
     """Criteria whose terms were others for a later attempt than for an earlier one."""
     last: dict[str, tuple[str, AttemptRecord]] = {}
     for attempt in attempts:
         for name, digest in attempt.registered.items():
             before = last.get(name)
             if before is not None and before[0] != digest:
-                yield Entry(
+                yield AuditEntry(
                     experiment,
                     "moved",
                     f"{name} was another criterion for {_attempt(before[1])} than for {_attempt(attempt)}",
@@ -201,7 +201,7 @@ def _attempt(record: AttemptRecord) -> str:
     return f"attempt {record.key.sequence} of {record.key.label} ({record.started_at[:10]})"
 
 
-def _superseded(state: ExperimentState, sub: SubState, judged: Collection[str]) -> Iterator[Entry]:
+def _superseded(state: ExperimentState, sub: SubState, judged: Collection[str]) -> Iterator[AuditEntry]:
     slots: dict[tuple[str | None, int | None], list[AttemptRecord]] = {}
     for past in sub.history:
         if judged_values(past, judged) or past.verdicts:
@@ -212,7 +212,7 @@ def _superseded(state: ExperimentState, sub: SubState, judged: Collection[str]) 
             if counts.get(slot) is None or old.key.sequence == counts[slot]:
                 continue
             new = next((past for past in known if past.key.sequence == counts[slot]), None)
-            yield Entry(
+            yield AuditEntry(
                 state.id,
                 "told",
                 f"attempt {old.key.sequence} of {old.label} ({_said(old, judged)}) was superseded by attempt "
@@ -233,7 +233,7 @@ def _said(past: AttemptRecord, judged: Collection[str]) -> str:
 # --- from the plan's history ------------------------------------------------------------------
 
 
-def _from_plan(versions: Sequence[tuple[Commit, Plan]], now: Plan, first: _First) -> Iterator[Entry]:
+def _from_plan(versions: Sequence[tuple[Commit, Plan]], now: Plan, first: _First) -> Iterator[AuditEntry]:
     for (_before, old), (commit, new) in itertools.pairwise(versions):
         yield from _late(plan_changes(old, new), new, first, commit.when, f"in {commit.text}")
     for _commit, last in versions[-1:]:
@@ -242,7 +242,7 @@ def _from_plan(versions: Sequence[tuple[Commit, Plan]], now: Plan, first: _First
 
 def _late(
     differences: Sequence[PlanChange], new: Plan, first: _First, time: datetime | None, where: str
-) -> Iterator[Entry]:
+) -> Iterator[AuditEntry]:
     """Return the changes that were made when there was a result already."""
     for change in differences if time is not None else ():
         for experiment in change.experiments:
@@ -250,18 +250,18 @@ def _late(
             if kind is not None:
                 since = f"after its first result ({first.date(experiment)})"
                 text = f"{change.text} {where}, {since}"
-                yield Entry(experiment, kind, text)
+                yield AuditEntry(experiment, kind, text)
 
 
 def _with_its_result(
     history: History,
     versions: Sequence[tuple[Commit, Plan]],
-    touched: Sequence[Touched],
+    touched: Sequence[FileVersion],
     first: _First,
     below: str,
-) -> Iterator[Entry]:
+) -> Iterator[AuditEntry]:
     """Criteria that first appear in the very commit that says that they are met."""
-    by_commit: dict[str, list[Touched]] = {}
+    by_commit: dict[str, list[FileVersion]] = {}
     for file, what in results_of(touched, below):
         if not what.attempt:
             by_commit.setdefault(file.commit.id, []).append(file)
@@ -276,12 +276,12 @@ def _born_met(
     commit: Commit,
     old: Plan | None,
     new: Plan,
-    files: Sequence[Touched],
+    files: Sequence[FileVersion],
     first: _First,
     below: str,
-) -> Iterator[Entry]:
+) -> Iterator[AuditEntry]:
     contents = history.contents([file.after for file in files])
-    whose = (stored(file.path, below) for file in files)
+    whose = (study_file(file.path, below) for file in files)
     declared = {what.experiment: _declared(text) for what, text in zip(whose, contents, strict=True) if what}
     for name, experiment in new.experiments.items():
         known = old.experiments.get(name) if old else None
@@ -298,7 +298,7 @@ def _born_met(
             if where:
                 # With nothing earlier to compare with, the first attempt's own word is all there is.
                 kind: Kind = "told" if first.had(name, criterion, new) else "moved"
-                yield Entry(name, kind, f"{criterion} first appears in {commit.text}, and {where}")
+                yield AuditEntry(name, kind, f"{criterion} first appears in {commit.text}, and {where}")
 
 
 def _declared(source: bytes) -> set[str]:

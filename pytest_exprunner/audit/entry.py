@@ -10,7 +10,7 @@ Kind = Literal["moved", "told"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One thing that a reader should know."""
 
     experiment: str

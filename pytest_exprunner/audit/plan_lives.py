@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_exprunner._util.errors import PlanError
-from pytest_exprunner._util.git_history import Commit, History, Touched
+from pytest_exprunner._util.git_history import Commit, FileVersion, History
 from pytest_exprunner.plan import loader
 from pytest_exprunner.plan.models import Plan
 
@@ -20,7 +20,7 @@ _RESULTS = re.compile(r"([^/]+)/results\.yaml")
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StudyFile:
     """A file below the folder of all experiments: an attempt's record, or an experiment's results."""
 
     experiment: str
@@ -36,22 +36,22 @@ class Stored:
         return f"the record of attempt {self.attempt} of {self.sub_experiment}"
 
 
-def stored(path: str, below: str) -> Stored | None:
+def study_file(path: str, below: str) -> StudyFile | None:
     """Tell what a file is to a study whose experiments stand ``below`` a folder; None for any other."""
     inner = path.removeprefix(f"{below}/")
     record, results = _RECORD.fullmatch(inner), _RESULTS.fullmatch(inner)
     if inner == path or not (record or results):
         return None
     if record:
-        return Stored(record[1], record[2], int(record[3]))
-    return Stored(inner.partition("/")[0])
+        return StudyFile(record[1], record[2], int(record[3]))
+    return StudyFile(inner.partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class PlanLifetime:
     """A plan while it was there."""
 
-    versions: tuple[Touched, ...]
+    versions: tuple[FileVersion, ...]
     """Oldest first, along the main line, also under earlier names."""
     since: str = ""
     """The last commit before it that has no plan; empty where there was none before."""
@@ -72,7 +72,7 @@ class Life:
         return found, notes
 
 
-def lives(history: History, plan_path: Path, below: str) -> tuple[list[Life], list[str]]:
+def plan_lifetimes(history: History, plan_path: Path, below: str) -> tuple[list[PlanLifetime], list[str]]:
     """Return the lives of a plan, oldest first; the last is that of the plan of now. Also notes for people.
 
     Where results stayed when a plan was taken away, or came back, they count with those of the next:
@@ -80,7 +80,7 @@ def lives(history: History, plan_path: Path, below: str) -> tuple[list[Life], li
     """
     name = history.inside(plan_path)
     if name is None:
-        return [Life(())], []
+        return [PlanLifetime(())], []
     newest, *older = _by_name(history, name)
     found, notes = [newest], []
     for life in older:
@@ -96,21 +96,21 @@ def lives(history: History, plan_path: Path, below: str) -> tuple[list[Life], li
     return found[::-1], notes
 
 
-def _by_name(history: History, name: str) -> Iterator[Life]:
+def _by_name(history: History, name: str) -> Iterator[PlanLifetime]:
     """Yield, newest first, the stretches of the main line on which there was a plan."""
     until, tip, retired = "HEAD", "HEAD", None
     while True:
         versions, gone, since = _stretch(history, name, tip)
-        yield Life(tuple(versions[::-1]), since, until, retired)
+        yield PlanLifetime(tuple(versions[::-1]), since, until, retired)
         if gone is None:
             return
         until, retired, name = since, gone.commit, gone.path
         tip = f"{retired.id}^"
 
 
-def _stretch(history: History, name: str, tip: str) -> tuple[list[Touched], Touched | None, str]:
+def _stretch(history: History, name: str, tip: str) -> tuple[list[FileVersion], FileVersion | None, str]:
     """Return versions since a file was written anew, what took it away before, the last commit without it."""
-    versions: list[Touched] = []
+    versions: list[FileVersion] = []
     for file in history.followed(name, tip):
         if file.how == "D":
             return versions, file, tip
@@ -124,17 +124,17 @@ def _stretch(history: History, name: str, tip: str) -> tuple[list[Touched], Touc
     return versions, None, ""
 
 
-def _is_over(history: History, life: Life, below: str) -> bool:
+def _is_over(history: History, life: PlanLifetime, below: str) -> bool:
     """Tell whether no result of a plan stands where the next one would count it."""
-    if any(stored(path, below) for path in history.tree(life.until, below)):
+    if any(study_file(path, below) for path in history.tree(life.until, below)):
         return False
     records = results_of(history.touched(below, until=life.until), below)
     old = {file.after for file, what in records if what.attempt}
     now = history.tree("HEAD", below).items()
-    return not any(content in old and stored(path, below) for path, content in now)
+    return not any(content in old and study_file(path, below) for path, content in now)
 
 
-def results_of(touched: Sequence[Touched], below: str) -> list[tuple[Touched, Stored]]:
+def results_of(touched: Sequence[FileVersion], below: str) -> list[tuple[FileVersion, StudyFile]]:
     """Return the records and results that commits brought or changed, each with what it is."""
-    known = ((file, stored(file.path, below)) for file in touched if file.how != "D")
+    known = ((file, study_file(file.path, below)) for file in touched if file.how != "D")
     return [(file, what) for file, what in known if what is not None]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_exprunner._util.git_history import Commit, History, Touched
+from pytest_exprunner._util.git_history import Commit, FileVersion, History
 from pytest_exprunner._util.serialization import text
 from pytest_exprunner._util.text import sentence_list
-from pytest_exprunner.audit.entry import Entry
-from pytest_exprunner.audit.plan_lives import Life, Stored, results_of
+from pytest_exprunner.audit.entry import AuditEntry
+from pytest_exprunner.audit.plan_lives import PlanLifetime, StudyFile, results_of
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import results_file
 from pytest_exprunner.verdicts.criteria import FROM_WORST
@@ -19,18 +19,18 @@ Kept = Mapping[str, Sequence[str]]
 
 
 def retired_plans(
-    history: History, earlier: Sequence[Life], now: Plan, name: str, below: str
-) -> tuple[list[Entry], list[str]]:
+    history: History, earlier: Sequence[PlanLifetime], now: Plan, name: str, below: str
+) -> tuple[list[AuditEntry], list[str]]:
     """Return what earlier plans had results of: where those are kept, what differs now, what is lost."""
     kept: dict[str, list[str]] = {}
     for path, content in history.tree("HEAD").items() if earlier else ():
         kept.setdefault(content, []).append(path)
-    found: list[Entry] = []
+    found: list[AuditEntry] = []
     notes: list[str] = []
     for life in earlier:
         versions, unread = life.plans(history, name)
         notes += unread
-        by_experiment: dict[str, list[tuple[Touched, Stored]]] = {}
+        by_experiment: dict[str, list[tuple[FileVersion, StudyFile]]] = {}
         for file, what in results_of(history.touched(below, life.since, life.until), below):
             by_experiment.setdefault(what.experiment, []).append((file, what))
         for experiment, files in by_experiment.items():
@@ -42,16 +42,16 @@ def retired_plans(
     return found, notes
 
 
-def _evidence(files: Sequence[tuple[Touched, Stored]]) -> list[tuple[Touched, Stored]]:
+def _evidence(files: Sequence[tuple[FileVersion, StudyFile]]) -> list[tuple[FileVersion, StudyFile]]:
     """Return what must not be lost: every version of every record; without any, the last results file."""
     records = [(file, what) for file, what in files if what.attempt]
     return records or list(files[-1:])
 
 
-def _verdicts(history: History, files: Sequence[tuple[Touched, Stored]]) -> str:
+def _verdicts(history: History, files: Sequence[tuple[FileVersion, StudyFile]]) -> str:
     """Return how its criteria stood in the last results file, worst first; nothing where none tells."""
     told = [file.after for file, what in files if not what.attempt and file.after.strip("0")]
-    stored = results_file.parse(history.contents(told[-1:])[0]) if told else results_file.Stored()
+    stored = results_file.parse(history.contents(told[-1:])[0]) if told else results_file.StoredResults()
     criteria = stored.value.get("criteria")
     by_verdict: dict[str, list[str]] = {}
     for name, entry in criteria.items() if isinstance(criteria, Mapping) else ():
@@ -68,19 +68,19 @@ def _verdicts(history: History, files: Sequence[tuple[Touched, Stored]]) -> str:
 
 def _of_experiment(
     experiment: str,
-    evidence: Sequence[tuple[Touched, Stored]],
+    evidence: Sequence[tuple[FileVersion, StudyFile]],
     kept: Kept,
     retired: Commit,
     verdicts: str,
-) -> Iterator[Entry]:
+) -> Iterator[AuditEntry]:
     places = sorted({_folder(path) for file, _what in evidence for path in kept.get(file.after, ())[:1]})
     where = f"the results are kept in {' and '.join(places)}" if places else "the results are kept nowhere"
     what_was = f"it has results of an earlier plan, which was retired in {retired.text}"
-    yield Entry(experiment, "told", f"{what_was}{verdicts}; {where}")
+    yield AuditEntry(experiment, "told", f"{what_was}{verdicts}; {where}")
     for file, what in evidence:
         if file.after not in kept:
             lost = f"{what.text}, of the plan that was retired in {retired.short}, is kept nowhere"
-            yield Entry(experiment, "moved", f"{lost}; {file.commit.text} has it")
+            yield AuditEntry(experiment, "moved", f"{lost}; {file.commit.text} has it")
 
 
 def _folder(path: str) -> str:
@@ -101,9 +101,9 @@ def _in_force(versions: Sequence[tuple[Commit, Plan]], first: Commit) -> list[Pl
     ]
 
 
-def _differing(experiment: str, plans: Sequence[Plan], now: Plan, retired: Commit) -> Iterator[Entry]:
+def _differing(experiment: str, plans: Sequence[Plan], now: Plan, retired: Commit) -> Iterator[AuditEntry]:
     for old in plans:
         for change in plan_changes(old, now):
             if experiment in change.experiments and not change.is_open:
                 since = f"since the plan that was retired in {retired.short}"
-                yield Entry(experiment, "told", f"{change.text} {since}")
+                yield AuditEntry(experiment, "told", f"{change.text} {since}")

@@ -41,7 +41,7 @@ _ANY_EVIDENCE = tuple(kind for kind in EvidenceKind if kind is not EvidenceKind.
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Finding:
     """Something that is not as it should be, or may not be."""
 
     kind: Kind
@@ -50,9 +50,9 @@ class Doubt:
     text: str
 
 
-def verify(study: Study, scan: Scan, root: Path) -> list[Doubt]:
+def verify(study: Study, scan: Scan, root: Path) -> list[Finding]:
     """Return every doubt, by experiment in plan order, then those about sources."""
-    found: list[Doubt] = []
+    found: list[Finding] = []
     for name in study.plan.experiments:
         found += _Experiment(study, name, root).doubts()
     found += _sources(study, scan, root)
@@ -72,10 +72,10 @@ class _Experiment:
         self._stored = results_file.load(self._file)
         self._cut_short = bool(study.pending(name))
 
-    def doubts(self) -> Iterator[Doubt]:
+    def doubts(self) -> Iterator[Finding]:
         """Everything about it."""
         for problem in self._unusable:
-            yield Doubt("wrong", self._shown(self._layout.experiment(self._state.id)), problem)
+            yield Finding("wrong", self._shown(self._layout.experiment(self._state.id)), problem)
         if self._stored.problem:
             yield self._wrong(f"cannot be read: {self._stored.problem}")
         elif not self._stored.exists and self._attempts:
@@ -91,15 +91,15 @@ class _Experiment:
     def _shown(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
 
-    def _wrong(self, text: str) -> Doubt:
-        return Doubt("wrong", self._shown(self._file), text)
+    def _wrong(self, text: str) -> Finding:
+        return Finding("wrong", self._shown(self._file), text)
 
-    def _look(self, text: str) -> Doubt:
-        return Doubt("look", self._shown(self._file), text)
+    def _look(self, text: str) -> Finding:
+        return Finding("look", self._shown(self._file), text)
 
     # --- what the results file says -----------------------------------------------------------
 
-    def _claims(self) -> Iterator[Doubt]:
+    def _claims(self) -> Iterator[Finding]:
         said = self._stored.value.get("experiment_id", self._state.id)
         if said != self._state.id:
             yield self._wrong(f"says that it is about {shown(said, 60)}")
@@ -110,7 +110,7 @@ class _Experiment:
         else:
             yield from self._foreign()
 
-    def _ours(self) -> Iterator[Doubt]:
+    def _ours(self) -> Iterator[Finding]:
         """Everything that is not what would be written now."""
         # Through the same text and back, so that numbers are compared as they are stored.
         fresh = results_file.parse(results_file.dump(results_file.document(self._state))).value
@@ -129,7 +129,7 @@ class _Experiment:
             return ""
         return f": {explain(criterion, self._state.criteria[name])}"
 
-    def _foreign(self) -> Iterator[Doubt]:
+    def _foreign(self) -> Iterator[Finding]:
         """What a file of another tool claims, and what it would come to if its numbers were believed."""
         state, value = self._state, self._stored.value
         for key, found in (("status", str(state.status)), ("recommendation", state.says)):
@@ -153,7 +153,7 @@ class _Experiment:
                 text = f"if its numbers are believed, {explain(criterion, result)}"
                 yield self._wrong(text) if claims else self._look(text)
 
-    def _assessment(self, assessment: Mapping[str, Any]) -> Iterator[Doubt]:
+    def _assessment(self, assessment: Mapping[str, Any]) -> Iterator[Finding]:
         gating = [self._state.criteria[c.name] for c in self._state.plan.gating]
         met = bool(gating) and all(result.met for result in gating)
         if assessment.get("success_criteria_met") is True and not met:
@@ -166,7 +166,7 @@ class _Experiment:
                 found = shown(result.value, 24)
                 yield self._wrong(f"says {key} {shown(said, 24)}; its sub-experiments say {found}")
 
-    def _ids(self) -> Iterator[Doubt]:
+    def _ids(self) -> Iterator[Finding]:
         inner = self._stored.value.get("results")
         entries = inner.get("experiments") if isinstance(inner, dict) else None
         planned = self._state.plan.sub_experiments
@@ -176,7 +176,7 @@ class _Experiment:
                 text = f"has results of {shown(sub, 60)}, which the plan does not have{hint}"
                 yield self._look(text) if self._stored.ours else self._wrong(text)
 
-    def _history(self) -> Iterator[Doubt]:
+    def _history(self) -> Iterator[Finding]:
         """Attempts that the file tells otherwise than their records do."""
         records = {(a.key.sub_experiment, a.key.sequence): a for a in self._attempts}
         for sub, known in results_fallback.read_fallback(self._stored).history.items():
@@ -191,7 +191,7 @@ class _Experiment:
 
     # --- artifacts ----------------------------------------------------------------------------
 
-    def _artifacts(self) -> Iterator[Doubt]:
+    def _artifacts(self) -> Iterator[Finding]:
         for sub in self._state.subs.values():
             for current in sub.currents:
                 yield from self._published(current)
@@ -202,13 +202,13 @@ class _Experiment:
                 if copy.is_file() and not _is_intact(copy, artifact):
                     counts = (record.key.sub_experiment, record.key.sequence) in counted
                     which = "" if counts else ", which no longer counts"
-                    yield Doubt("wrong", self._shown(copy), f"is not what the attempt saved{which}")
+                    yield Finding("wrong", self._shown(copy), f"is not what the attempt saved{which}")
 
     def _own_copy(self, record: AttemptRecord, artifact: Artifact) -> Path:
         prefix = artifact_prefix(record.key.sub_experiment, record.key.variant, record.key.seed) + "/"
         return self._layout.attempt(record.key) / ARTIFACTS / artifact.path.removeprefix(prefix)
 
-    def _published(self, current: CurrentAttempt) -> Iterator[Doubt]:
+    def _published(self, current: CurrentAttempt) -> Iterator[Finding]:
         folder = self._layout.experiment(self._state.id)
         missing = []
         for artifact in current.record.artifacts:
@@ -219,13 +219,13 @@ class _Experiment:
                 missing.append(name)
             elif not _is_intact(file, artifact):
                 text = f"is not what {current.label} saved: its content has changed"
-                yield Doubt("wrong", self._shown(file), text)
+                yield Finding("wrong", self._shown(file), text)
         if missing:
             what = count(len(missing), "artifact")
             verb = "is" if len(missing) == 1 else "are"
             yield self._wrong(f"lists {what} of {current.label} that {verb} not there: {few(missing)}")
 
-    def _generated(self) -> Iterator[Doubt]:
+    def _generated(self) -> Iterator[Finding]:
         """The part of FINDINGS.md that this tool writes, where a person has changed it."""
         file = self._layout.findings_of(self._state.id)
         try:
@@ -234,11 +234,11 @@ class _Experiment:
             return
         if marked_sections.is_edited(text):
             what = "the generated part was edited; 'exprunner report' keeps a copy and writes it anew"
-            yield Doubt("wrong", self._shown(file), what)
+            yield Finding("wrong", self._shown(file), what)
 
     # --- prose --------------------------------------------------------------------------------
 
-    def _prose(self) -> Iterator[Doubt]:
+    def _prose(self) -> Iterator[Finding]:
         names = {c.metric_name: c for c in self._state.plan.success_criteria.values()}
         if not names:
             return
@@ -252,7 +252,7 @@ class _Experiment:
                 if known[name] and not any(reads_as(said, value) for value in known[name]):
                     produced = few([number_text(value) for value in sorted(known[name])])
                     text = f"says {said} of {name}, which no attempt produced; there are {produced}"
-                    yield Doubt("look", f"{self._shown(file)}:{line}", text)
+                    yield Finding("look", f"{self._shown(file)}:{line}", text)
         for record in self._attempts:
             for _line, name, said in numbers_near(record.finding, names):
                 value = number(record.metrics.get(name))
@@ -327,10 +327,10 @@ def _is_intact(file: Path, artifact: Artifact) -> bool:
 # --- sources ----------------------------------------------------------------------------------
 
 
-def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Doubt]:
+def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Finding]:
     handlers = scan.planned()
     for problem in scan.problems():
-        yield Doubt("look", "sources", f"{problem}; nothing in it was looked at")
+        yield Finding("look", "sources", f"{problem}; nothing in it was looked at")
     texts: dict[Path, str] = {}
     for file in scan.files:
         try:
@@ -343,14 +343,16 @@ def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Doubt]:
         for file in dict.fromkeys(root / handler.file for handler in own.values()):
             names = [handler.name for handler in own.values() if root / handler.file == file]
             shown_as = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
-            for tell in lint.tells(texts.get(file, ""), names, criteria):
-                yield Doubt("look", f"{shown_as}:{tell.line}", tell.text)
+            for tell in lint.lint(texts.get(file, ""), names, criteria):
+                yield Finding("look", f"{shown_as}:{tell.line}", tell.text)
         if own:
             yield from _unmentioned(experiment, texts.values())
 
 
-def _unmentioned(experiment: Experiment, sources: Iterable[str]) -> Iterator[Doubt]:
+def _unmentioned(experiment: Experiment, sources: Iterable[str]) -> Iterator[Finding]:
     criteria: Sequence[Criterion] = tuple(experiment.success_criteria.values())
     for metric, meant in lint.unmentioned(sources, criteria).items():
         hint = f"; is it {meant!r} there?" if meant else ""
-        yield Doubt("look", experiment.id, f"no source under the handlers' folder mentions {metric!r}{hint}")
+        yield Finding(
+            "look", experiment.id, f"no source under the handlers' folder mentions {metric!r}{hint}"
+        )

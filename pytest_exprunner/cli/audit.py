@@ -11,7 +11,7 @@ from pytest_exprunner._util.errors import count
 from pytest_exprunner.audit import audit as auditing
 from pytest_exprunner.audit import verify as verification
 from pytest_exprunner.audit.audit import Audit
-from pytest_exprunner.audit.verify import Doubt
+from pytest_exprunner.audit.verify import Finding
 from pytest_exprunner.cli.base import EXIT_FAILED, Opened, common, print_json, say
 from pytest_exprunner.report import terminal
 from pytest_exprunner.report.terminal import Line
@@ -66,7 +66,7 @@ def verify(plan: str | None, results: str | None, *, as_json: bool, strict: bool
         raise SystemExit(EXIT_FAILED)
 
 
-def _verified(found: Sequence[Doubt], wrong: Sequence[Doubt]) -> Iterator[Line]:
+def _verified(found: Sequence[Finding], wrong: Sequence[Finding]) -> Iterator[Line]:
     for place in dict.fromkeys(doubt.place for doubt in found):
         yield Line(terminal.safe(place), "bold")
         for doubt in found:

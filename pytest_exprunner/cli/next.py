@@ -15,13 +15,13 @@ import click
 from pytest_exprunner._util.location import study_root
 from pytest_exprunner.cli.base import Opened, common, print_json, say
 from pytest_exprunner.cli.watch import is_led
-from pytest_exprunner.executors.pending_jobs import Away
+from pytest_exprunner.executors.pending_jobs import PendingJobs
 from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.provenance.data_files import DataFiles
 from pytest_exprunner.report import terminal
 from pytest_exprunner.report.terminal import Line, Style
 from pytest_exprunner.report.watch import current_run
-from pytest_exprunner.schedule.advice import Action, Known, advise
+from pytest_exprunner.schedule.advice import Advice, Known, advise
 from pytest_exprunner.schedule.reuse import files_missing
 
 _LONG = 1000
@@ -79,16 +79,16 @@ def _lacking(opened: Opened, layout: Layout) -> Iterator[tuple[str, str]]:
             yield sub.id, files_missing(sub.id, missing)
 
 
-def _away(layout: Layout, known: Known) -> Iterator[Action]:
+def _away(layout: Layout, known: Known) -> Iterator[Advice]:
     """What was begun on Modal by a run that is gone."""
-    for begun in Away(layout).pending():
+    for begun in PendingJobs(layout).pending():
         if begun.run != known.going_on:
             label = begun.job.key.label
             why = f"{label} was begun on Modal by run {begun.run}, which is gone"
-            yield Action("resume", label, f"exprunner collect{known.options}", why)
+            yield Advice("resume", label, f"exprunner collect{known.options}", why)
 
 
-def _told(actions: Sequence[Action]) -> Iterator[Line]:
+def _told(actions: Sequence[Advice]) -> Iterator[Line]:
     if not actions:
         yield Line("nothing is left to do in this plan", "good")
     for number, action in enumerate(actions, start=1):

@@ -14,11 +14,11 @@ from pytest_exprunner._util.errors import ExprunnerError, count, did_you_mean
 from pytest_exprunner._util.location import absolute
 from pytest_exprunner.audit import audit
 from pytest_exprunner.cli.base import EXIT_FAILED, Opened, common, print_json, say
-from pytest_exprunner.executors.pending_jobs import Away, Collected, Source
+from pytest_exprunner.executors.pending_jobs import CollectedJobs, JobSource, PendingJobs
 from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.report import terminal
 from pytest_exprunner.report.html import file as report_file
-from pytest_exprunner.report.html.model import Beside
+from pytest_exprunner.report.html.model import ReportContext
 from pytest_exprunner.report.publish import Publisher
 from pytest_exprunner.report.terminal import Line
 from pytest_exprunner.schedule.advice import Known
@@ -57,7 +57,7 @@ def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: b
     handlers = {sub: handler.place for sub, handler in found.planned().items()}
     without = found.without_handler(opened.loaded.plan)
     moved = audit.audit(study, opened.settings.plan_file, opened.settings.project_root).by_experiment()
-    page = report_file.write(study, file, Beside(Known(handlers, without), moved, only))
+    page = report_file.write(study, file, ReportContext(Known(handlers, without), moved, only))
     name, notes = opened.settings.shown(file), [*study.problems, *study.edits]
     if as_json:
         told = {"bytes": page.size, "bytes_without_images": page.without_images, "reduced": page.reduced}
@@ -79,9 +79,9 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
     opened = Opened(plan, results)
     layout = Layout(opened.settings.results_root)
     with _at_work(opened, "collect"):
-        collected = Collected()
-        if Away(layout).pending():
-            collected = Away(layout).collect(_elsewhere())
+        collected = CollectedJobs()
+        if PendingJobs(layout).pending():
+            collected = PendingJobs(layout).collect(_elsewhere())
         written = _write_anew(opened)
     if not as_json:
         brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
@@ -103,10 +103,10 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
         raise SystemExit(EXIT_FAILED)
 
 
-def _elsewhere() -> Source:
+def _elsewhere() -> JobSource:
     """Return where answers are kept. Raises `ExprunnerError` where that needs what is not installed."""
     try:
-        from pytest_exprunner.executors.modal.results import Results as OnModal  # noqa: PLC0415 - optional, and heavy
+        from pytest_exprunner.executors.modal.results import VolumeResults as OnModal  # noqa: PLC0415 - optional, and heavy
     except ImportError as error:
         raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[modal]'") from None
     return OnModal()

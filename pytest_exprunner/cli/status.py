@@ -19,7 +19,7 @@ from pytest_exprunner.cli.base import (
     say,
 )
 from pytest_exprunner.cli.watch import is_led
-from pytest_exprunner.executors.pending_jobs import Away
+from pytest_exprunner.executors.pending_jobs import PendingJobs
 from pytest_exprunner.model.attempt import GateState, Status
 from pytest_exprunner.model.results import Results
 from pytest_exprunner.report import terminal
@@ -112,7 +112,7 @@ def _cut_short(study: Study, stored: Results) -> Iterator[str]:
     going_on = current_run(study.layout) if is_led(study.layout) else ""
     if going_on:
         yield f"run {going_on} is at work; 'exprunner watch' shows it"
-    for begun in Away(study.layout).pending():
+    for begun in PendingJobs(study.layout).pending():
         if begun.run != going_on:
             label = begun.job.key.label
             yield f"{label} was begun on Modal ({begun.run}); 'exprunner collect' brings it home"

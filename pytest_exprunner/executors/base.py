@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from pytest_exprunner._util.errors import ExecutorError
-from pytest_exprunner.executors.content_store import Entry
+from pytest_exprunner.executors.content_store import FileContent
 from pytest_exprunner.model.attempt import AttemptKey
 from pytest_exprunner.model.layout import attempt_name
 
@@ -56,7 +56,7 @@ class Job:
     variant: str | None
     seed: int | None
     sequence: int
-    files: Sequence[Entry] = ()
+    files: Sequence[FileContent] = ()
     """What it reads of other attempts, relative to the results folder."""
     token: str = ""
     """Tells it from any other job that ever had its number."""
@@ -78,7 +78,7 @@ class Job:
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Job:
         """Read what `dump` returned."""
-        entries = tuple(Entry(**entry) for entry in value["files"])
+        entries = tuple(FileContent(**entry) for entry in value["files"])
         return cls(**{**value, "files": entries})
 
 
@@ -92,7 +92,7 @@ class Answer:
 
     reports: Sequence[Mapping[str, Any]] = ()
     """pytest's reports, serialised."""
-    files: Sequence[Entry] = ()
+    files: Sequence[FileContent] = ()
     """Everything in the attempt's folder."""
     problem: str = ""
     """Why there are no reports: what became of the process, in words."""
@@ -104,7 +104,9 @@ class Answer:
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Answer:
         """Read what `dump` returned."""
-        return cls(value["reports"], tuple(Entry(**entry) for entry in value["files"]), value["problem"])
+        return cls(
+            value["reports"], tuple(FileContent(**entry) for entry in value["files"]), value["problem"]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class Executor(Protocol):
         """Start a job that goes on when the executor is closed; return what the engine knows it by."""
         ...
 
-    def fetch(self, entry: Entry) -> Iterator[bytes]:
+    def fetch(self, entry: FileContent) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
         ...
 

@@ -15,7 +15,7 @@ from pytest_exprunner.store import atomic
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileContent:
     """A file: where it stands below some folder, and what is in it."""
 
     path: str
@@ -24,7 +24,7 @@ class Entry:
     bytes: int
 
 
-def listed(folder: Path) -> list[Entry]:
+def listed(folder: Path) -> list[FileContent]:
     """Return every file below a folder, temporary ones and links left out."""
     found = []
     for root, inner, names in os.walk(folder):
@@ -36,9 +36,9 @@ def listed(folder: Path) -> list[Entry]:
     return found
 
 
-def entry_of(file: Path, folder: Path) -> Entry:
+def entry_of(file: Path, folder: Path) -> FileContent:
     """Return one file as it is now."""
-    return Entry(file.relative_to(folder).as_posix(), atomic.digest(file), file.stat().st_size)
+    return FileContent(file.relative_to(folder).as_posix(), atomic.digest(file), file.stat().st_size)
 
 
 def place_of(folder: Path, name: str) -> Path:
@@ -55,7 +55,9 @@ def object_name(sha256: str) -> str:
     return f"objects/{sha256[:2]}/{sha256}"
 
 
-def install(entries: Iterable[Entry], folder: Path, fetch: Callable[[Entry], Iterator[bytes]]) -> None:
+def install(
+    entries: Iterable[FileContent], folder: Path, fetch: Callable[[FileContent], Iterator[bytes]]
+) -> None:
     """Put files in place, each in one step and only if it is what was listed.
 
     What is there already and the same is left alone. Raises `ExecutorError` on other content, and
@@ -91,7 +93,7 @@ class Store:
         """Nothing is read or written yet."""
         self.folder = folder
 
-    def keep(self, entries: Iterable[Entry], source: Path) -> None:
+    def keep(self, entries: Iterable[FileContent], source: Path) -> None:
         """Take in files that stand below ``source``."""
         for entry in entries:
             kept = self.folder / object_name(entry.sha256)
@@ -101,7 +103,7 @@ class Store:
                 shutil.copyfile(source / entry.path, temporary)
                 temporary.replace(kept)
 
-    def fetch(self, entry: Entry) -> Iterator[bytes]:
+    def fetch(self, entry: FileContent) -> Iterator[bytes]:
         """Yield the content of a file piece by piece."""
         with (self.folder / object_name(entry.sha256)).open("rb") as stream:
             while piece := stream.read(1 << 20):

@@ -13,7 +13,7 @@ from pytest_exprunner.model.selection import SharedRun
 from pytest_exprunner.provenance import environment
 
 
-class Link:
+class LinePipe:
     """Two pipes to whoever asks: a line of JSON is one thing said."""
 
     def __init__(self, reading: int, writing: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytest_exprunner.executors.base import Answer, Piece
-from pytest_exprunner.executors.content_store import Entry, install, place_of
+from pytest_exprunner.executors.content_store import FileContent, install, place_of
 from pytest_exprunner.model.layout import EVENTS, LOG, RECORD
 from pytest_exprunner.store import atomic
 
@@ -41,7 +41,7 @@ class Mirror:
             finally:
                 os.close(descriptor)
 
-    def bring(self, answer: Answer, fetch: Callable[[Entry], Iterator[bytes]]) -> None:
+    def bring(self, answer: Answer, fetch: Callable[[FileContent], Iterator[bytes]]) -> None:
         """Bring home what an attempt has left; its record last, which is what makes it count."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for entry in answer.files:
@@ -50,7 +50,7 @@ class Mirror:
         others = [entry for entry in answer.files if entry.path not in GROWING]
         install(sorted(others, key=lambda entry: entry.path == RECORD), self.folder, fetch)
 
-    def complete(self, entry: Entry, fetch: Callable[[Entry], Iterator[bytes]]) -> None:
+    def complete(self, entry: FileContent, fetch: Callable[[FileContent], Iterator[bytes]]) -> None:
         """Make a file what it was elsewhere. What came is kept where it is a part: others are reading it."""
         target = place_of(self.folder, entry.path)
         with tempfile.TemporaryDirectory() as folder:

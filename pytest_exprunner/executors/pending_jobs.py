@@ -11,20 +11,20 @@ from typing import Protocol
 
 from pytest_exprunner._util.errors import ExecutorError
 from pytest_exprunner.executors.base import Answer, Job
-from pytest_exprunner.executors.content_store import Entry
+from pytest_exprunner.executors.content_store import FileContent
 from pytest_exprunner.executors.mirror import Mirror
 from pytest_exprunner.model.layout import AWAY, Layout
 from pytest_exprunner.store import atomic
 
 
-class Source(Protocol):
+class JobSource(Protocol):
     """Where answers are kept."""
 
     def answer(self, run: str, job: Job, *, stopped: bool) -> Answer | None:
         """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
         ...
 
-    def fetch(self, entry: Entry) -> Iterator[bytes]:
+    def fetch(self, entry: FileContent) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
         ...
 
@@ -38,7 +38,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class PendingJob:
     """An attempt that was begun elsewhere."""
 
     run: str
@@ -48,7 +48,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class CollectedJobs:
     """What was looked for, by the labels of attempts."""
 
     brought: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Collected:
     """What may be there and could not be had, and why; another time it may."""
 
 
-class Away:
+class PendingJobs:
     """One small file for each of them."""
 
     def __init__(self, layout: Layout) -> None:
@@ -78,16 +78,18 @@ class Away:
         """Take in that it is over, and here."""
         self._file(run, job).unlink(missing_ok=True)
 
-    def pending(self) -> list[Begun]:
+    def pending(self) -> list[PendingJob]:
         """Return what is not."""
         found = []
         for file in sorted(self._folder.glob("*.json")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 value = json.loads(file.read_bytes())
-                found.append(Begun(str(value["run"]), Job.parse(value["job"]), str(value.get("call", ""))))
+                found.append(
+                    PendingJob(str(value["run"]), Job.parse(value["job"]), str(value.get("call", "")))
+                )
         return found
 
-    def collect(self, source: Source) -> Collected:
+    def collect(self, source: JobSource) -> CollectedJobs:
         """Bring home what has ended since; forget what has left nothing."""
         found: dict[str, list[str]] = {"brought": [], "going_on": [], "gone": [], "failed": []}
         pending = self.pending()
@@ -102,9 +104,9 @@ class Away:
                 self.settle(begun.run, begun.job)
         for run in {begun.run for begun in pending} - {begun.run for begun in self.pending()}:
             source.over(run)
-        return Collected(**{what: tuple(labels) for what, labels in found.items()})
+        return CollectedJobs(**{what: tuple(labels) for what, labels in found.items()})
 
-    def _collect(self, begun: Begun, source: Source) -> tuple[str, str]:
+    def _collect(self, begun: PendingJob, source: JobSource) -> tuple[str, str]:
         """Return what has become of one, and why where there is more to say."""
         # Asked first: what has ended by then has left what it leaves.
         alive = bool(begun.call) and source.goes_on(begun.call)

@@ -149,7 +149,7 @@ def place_of_answer(run: str, job: Job) -> str:
     return f"runs/{run}/{job.name}"
 
 
-class FarEnd:
+class RemoteWorker:
     """Takes jobs of one run, one at a time."""
 
     def __init__(self, setup: Setup, project: Path, store: Store) -> None:

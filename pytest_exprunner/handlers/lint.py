@@ -32,7 +32,7 @@ class Tell:
     text: str
 
 
-def tells(source: str, names: Iterable[str], criteria: Sequence[Criterion]) -> list[Tell]:
+def lint(source: str, names: Iterable[str], criteria: Sequence[Criterion]) -> list[Tell]:
     """Return what stands out in the handlers called ``names``, as far as ``criteria`` depend on them."""
     try:
         tree = ast.parse(source)

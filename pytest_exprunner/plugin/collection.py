@@ -22,7 +22,7 @@ from pytest_exprunner.plan.models import Experiment, Plan, with_at_least
 from pytest_exprunner.plugin.hints import Hinting
 
 if TYPE_CHECKING:
-    from pytest_exprunner.executors.link import Link
+    from pytest_exprunner.executors.link import LinePipe
 
 SELECTED = pytest.StashKey[Selected]()
 """Set on every item that is a handler (or stands for one)."""
@@ -31,7 +31,7 @@ ATTEMPT = pytest.StashKey[Attempt]()
 """Set while a handler's attempt is open."""
 _SEED = "exprunner_seed"
 """The parameter that makes an item for each seed; handlers do not see it."""
-LINK: pytest.StashKey[Link] = pytest.StashKey()
+LINK: pytest.StashKey[LinePipe] = pytest.StashKey()
 """Set at the far end of a run: the way to whoever says what is to be run."""
 
 

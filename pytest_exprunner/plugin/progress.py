@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 import pytest
 
 from pytest_exprunner.plugin.items import printable
-from pytest_exprunner.report.watch import Beside, Display, Watch
+from pytest_exprunner.report.watch import Display, SharedStream, Watch
 from pytest_exprunner.session.session import ExperimentSession
 from pytest_exprunner.store.tail import Follower
 
@@ -43,7 +43,7 @@ class ShowHooks:
             Watch(follower), self._descriptor, fancy=fancy, encode=lambda text: printable(self._config, text)
         )
         if fancy:
-            writer._file = cast("Any", Beside(stream, display))  # noqa: SLF001 - where pytest prints to
+            writer._file = cast("Any", SharedStream(stream, display))  # noqa: SLF001 - where pytest prints to
         display.start()
         try:
             return (yield)

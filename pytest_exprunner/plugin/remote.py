@@ -17,7 +17,7 @@ from pytest_exprunner.executors import project_files
 from pytest_exprunner.executors.base import Answer, Executor, Job, Setup, StillAwayError
 from pytest_exprunner.executors.content_store import entry_of
 from pytest_exprunner.executors.mirror import Mirror
-from pytest_exprunner.executors.pending_jobs import Away
+from pytest_exprunner.executors.pending_jobs import PendingJobs
 from pytest_exprunner.model.layout import RECORD as RECORD_FILE
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.model.settings import Settings
@@ -56,7 +56,7 @@ class DispatchHooks:
         self._config = config
         self._session = session
         self._make = make
-        self._away = Away(session.layout)
+        self._away = PendingJobs(session.layout)
         self._executor: Executor
 
     @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,7 @@ import pytest
 from _pytest.config import Config
 
 from pytest_exprunner.executors.base import Job
-from pytest_exprunner.executors.link import Link
+from pytest_exprunner.executors.link import LinePipe
 from pytest_exprunner.plugin import calls
 from pytest_exprunner.plugin.collection import LINK
 from pytest_exprunner.session.session import ExperimentSession
@@ -18,7 +18,7 @@ from pytest_exprunner.session.session import ExperimentSession
 class FarHooks:
     """Takes the place of pytest's loop."""
 
-    def __init__(self, config: pytest.Config, session: ExperimentSession, link: Link) -> None:
+    def __init__(self, config: pytest.Config, session: ExperimentSession, link: LinePipe) -> None:
         """Registered at the far end only."""
         self._config = config
         self._session = session
@@ -65,7 +65,7 @@ class FarHooks:
 
 def main() -> int:
     """Collect, and take jobs from the pipes whose descriptors are the arguments."""
-    link = Link(*map(int, sys.argv[1:3]))
+    link = LinePipe(*map(int, sys.argv[1:3]))
     # By its module: the package need not be installed here, only importable. Where it is installed, too,
     # pytest warns that it is imported already, which would be an error where a project makes all of them so.
     own = ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin"]

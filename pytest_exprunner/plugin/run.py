@@ -143,17 +143,17 @@ def _brought_home(settings: Settings) -> list[str]:
     layout = Layout(settings.results_root)
     if not (layout.lock_folder / AWAY).is_dir():
         return []
-    from pytest_exprunner.executors.pending_jobs import Away  # noqa: PLC0415 - not needed as a rule
+    from pytest_exprunner.executors.pending_jobs import PendingJobs  # noqa: PLC0415 - not needed as a rule
 
-    away = Away(layout)
+    away = PendingJobs(layout)
     if not away.pending():
         return []
     lock = RunLock(layout.lock_folder)
     try:
-        from pytest_exprunner.executors.modal.results import Results  # noqa: PLC0415 - optional, and heavy
+        from pytest_exprunner.executors.modal.results import VolumeResults  # noqa: PLC0415 - optional, and heavy
 
         lock.acquire("bringing attempts home", 0, settings.shown(layout.root))
-        collected = away.collect(Results())
+        collected = away.collect(VolumeResults())
     except LockedError:
         return []  # they belong to a run that goes on
     except (ImportError, ExprunnerError, OSError) as error:
@@ -426,13 +426,15 @@ class RunHooks:
         if file is None or not self._session.started:
             return
         from pytest_exprunner.report.html import file as report_file  # noqa: PLC0415 - not needed as a rule
-        from pytest_exprunner.report.html.model import Beside  # noqa: PLC0415
+        from pytest_exprunner.report.html.model import ReportContext  # noqa: PLC0415
         from pytest_exprunner.schedule.advice import Known  # noqa: PLC0415
 
         try:
             handlers = {sub: handler.place for sub, handler in self._collecting.scan.planned().items()}
             known = Known(handlers, self._session.without_handler)
-            report_file.write(self._session.study, file, Beside(known, self._session.audit().by_experiment()))
+            report_file.write(
+                self._session.study, file, ReportContext(known, self._session.audit().by_experiment())
+            )
         except ExprunnerError as error:
             self._session.damage.append(str(error))
 

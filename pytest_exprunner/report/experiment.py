@@ -37,7 +37,7 @@ from pytest_exprunner.verdicts.formatting import (
     tier_text,
     verdict_text,
 )
-from pytest_exprunner.verdicts.outliers import surprises
+from pytest_exprunner.verdicts.outliers import outliers
 
 
 def build_experiment(state: ExperimentState, results: Results, plan_link: str | None) -> Findings:
@@ -88,7 +88,7 @@ def _told_apart(state: ExperimentState) -> Iterator[Block]:
     """What worked, what did not, what nobody would have expected, and what a person should look at."""
     yield from _list("What worked", what_worked(state))
     yield from _list("What did not", what_did_not(state))
-    yield from _list("Unexpected", surprises(state))
+    yield from _list("Unexpected", outliers(state))
     yield from _list("For a person to look at", review_briefly(state))
 
 

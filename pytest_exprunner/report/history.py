@@ -20,7 +20,7 @@ _A_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One attempt: what of it is worth comparing at a glance."""
 
     sub_experiment: str
@@ -44,7 +44,7 @@ class Entry:
     """Whether its record is there; otherwise only results.yaml tells of it."""
 
 
-def history_of(sub: SubState, plan: Experiment) -> tuple[Entry, ...]:
+def history_of(sub: SubState, plan: Experiment) -> tuple[HistoryEntry, ...]:
     """Return every attempt of a sub-experiment, oldest first."""
     counting = {(current.attempt, current.record.run) for current in sub.currents}
     judged = judged_metrics(plan)
@@ -53,10 +53,10 @@ def history_of(sub: SubState, plan: Experiment) -> tuple[Entry, ...]:
     )
 
 
-def _entry(past: AttemptRecord, judged: Collection[str], *, counts: bool) -> Entry:
+def _entry(past: AttemptRecord, judged: Collection[str], *, counts: bool) -> HistoryEntry:
     commit, dirty = past.provenance.get("commit"), past.provenance.get("dirty")
     why = past.error.line if past.error else past.reason
-    return Entry(
+    return HistoryEntry(
         sub_experiment=past.key.sub_experiment,
         attempt=past.key.sequence,
         variant=past.key.variant,
@@ -75,12 +75,12 @@ def _entry(past: AttemptRecord, judged: Collection[str], *, counts: bool) -> Ent
     )
 
 
-def as_findings(state: ExperimentState, histories: Mapping[str, Sequence[Entry]]) -> Findings:
+def as_findings(state: ExperimentState, histories: Mapping[str, Sequence[HistoryEntry]]) -> Findings:
     """Return histories of sub-experiments of one experiment as a document."""
     return tuple(_document(state.plan, histories))
 
 
-def _document(plan: Experiment, histories: Mapping[str, Sequence[Entry]]) -> Iterator[Block]:
+def _document(plan: Experiment, histories: Mapping[str, Sequence[HistoryEntry]]) -> Iterator[Block]:
     for sub, entries in histories.items():
         name = plan.sub_experiments[sub].name
         yield Heading(2, (Code(sub), f" — {name}" if name else ""))
@@ -91,7 +91,7 @@ def _document(plan: Experiment, histories: Mapping[str, Sequence[Entry]]) -> Ite
         yield from _afterwards(entries)
 
 
-def _table(plan: Experiment, entries: Sequence[Entry]) -> Table:
+def _table(plan: Experiment, entries: Sequence[HistoryEntry]) -> Table:
     """Return a row for each attempt; columns that would all be empty are left out."""
     tiers = {
         c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
@@ -140,7 +140,7 @@ def _value(value: Plain, against: tuple[float, ...]) -> str:
     )
 
 
-def _afterwards(entries: Sequence[Entry]) -> Iterator[Block]:
+def _afterwards(entries: Sequence[HistoryEntry]) -> Iterator[Block]:
     """What a table has no room for."""
     alike: dict[tuple[str, str], list[str]] = {}
     for entry in entries:

@@ -160,7 +160,7 @@ class Display:
             self._write(f"\n{''.join(f'  running: {text}{os.linesep}' for text in texts)}")
 
 
-class Beside:
+class SharedStream:
     """A stream that others print to, beside a display, which steps aside; it knows the column."""
 
     def __init__(self, stream: IO[str], display: Display) -> None:

@@ -35,7 +35,7 @@ _ENOUGH_SEEDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class Advice:
     """One thing to do: what kind of thing, about what, by which command if one does it, and why."""
 
     kind: Kind
@@ -62,7 +62,7 @@ class Known:
     """Options that a command of exprunner needs, each after a space."""
 
 
-def advise(results: Results, known: Known) -> list[Action]:
+def advise(results: Results, known: Known) -> list[Advice]:
     """Return what to do next, the most urgent first; nothing where nothing is left to do."""
     states = [state for state in results.experiments.values() if state.replaced_by is None]
     found = [action for state in states for action in _about(state, results, known)]
@@ -70,7 +70,7 @@ def advise(results: Results, known: Known) -> list[Action]:
     return sorted(found, key=lambda action: _ORDER.index(action.kind))
 
 
-def _about(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
+def _about(state: ExperimentState, results: Results, known: Known) -> Iterator[Advice]:
     for sub in state.subs.values():
         if sub.id in known.without_handler:
             yield _write(state, sub, known)
@@ -84,17 +84,17 @@ def _about(state: ExperimentState, results: Results, known: Known) -> Iterator[A
     yield from _decisions(state, results)
 
 
-def _mixed(state: ExperimentState, known: Known) -> Iterator[Action]:
+def _mixed(state: ExperimentState, known: Known) -> Iterator[Advice]:
     """Attempts that are judged together and were not made by the same code."""
     for sub in state.subs.values():
         if sub.status is Status.COMPLETED and mixed_code(sub) and sub.id not in known.without_handler:
             asked = max(current.asked for current in sub.currents)
             more = f" --exp-seeds {asked}" if asked else ""
             why = f"the attempts of {sub.id} that count were not made by the same code; run them all again"
-            yield Action("seeds", sub.id, _marked(known, sub.id, more=more), why)
+            yield Advice("seeds", sub.id, _marked(known, sub.id, more=more), why)
 
 
-def _unpaired(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
+def _unpaired(state: ExperimentState, results: Results, known: Known) -> Iterator[Advice]:
     """What has seeds that what it is compared with, seed by seed, has not."""
     for name, (sub, base) in _without_pair(state, results).items():
         if {sub.id, base.id} & known.without_handler.keys():
@@ -102,9 +102,9 @@ def _unpaired(state: ExperimentState, results: Results, known: Known) -> Iterato
         why = f"{name} was not measured: {state.criteria[name].reason}"
         number = _seeds_for_both(results, sub, base)
         if number is None:
-            yield Action("seeds", sub.id, None, f"{why}; give both the same seeds in the plan")
+            yield Advice("seeds", sub.id, None, f"{why}; give both the same seeds in the plan")
         else:
-            yield Action("seeds", sub.id, _marked(known, sub.id, base.id, more=f" --exp-seeds {number}"), why)
+            yield Advice("seeds", sub.id, _marked(known, sub.id, base.id, more=f" --exp-seeds {number}"), why)
 
 
 def _seeds_of(sub: SubState) -> set[int | None]:
@@ -146,27 +146,27 @@ def _marked(known: Known, *ids: str, more: str = "") -> str:
     return f"pytest {known.folder}{more} -m {chosen}"
 
 
-def _repair(sub: SubState, known: Known) -> Action:
+def _repair(sub: SubState, known: Known) -> Advice:
     failed = [current for current in sub.currents if current.status is Status.FAILED]
     which = failed[0].label if len(failed) == 1 else f"{count(len(failed), 'attempt')} of {sub.id}"
     broke = next((place for c in failed if c.record.error and (place := place_of(c.record.error))), "")
     why = f"{which} failed: {sub.reason or 'nothing tells why'}; mend "
     why += f"{broke or known.handlers[sub.id]}, then run it again"
-    return Action("repair", sub.id, _marked(known, sub.id), why)
+    return Advice("repair", sub.id, _marked(known, sub.id), why)
 
 
-def _write(state: ExperimentState, sub: SubState, known: Known) -> Action:
+def _write(state: ExperimentState, sub: SubState, known: Known) -> Advice:
     hint = known.without_handler[sub.id]
     if hint:
-        return Action("write", sub.id, None, f"{sub.id} has no handler: {hint}")
+        return Advice("write", sub.id, None, f"{sub.id} has no handler: {hint}")
     name = state.plan.sub_experiments[sub.id].name
     what = f" ({name})" if name else ""
-    return Action(
+    return Advice(
         "write", sub.id, f"exprunner new {sub.id}{known.options}", f"{sub.id}{what} has no handler yet"
     )
 
 
-def _unfinished(state: ExperimentState, known: Known) -> Iterator[Action]:
+def _unfinished(state: ExperimentState, known: Known) -> Iterator[Advice]:
     """What a run is at, and what one has left."""
     subs = [
         sub
@@ -178,13 +178,13 @@ def _unfinished(state: ExperimentState, known: Known) -> Iterator[Action]:
     if at_work:
         names, verb = sentence_list([sub.id for sub in at_work]), "is" if len(at_work) == 1 else "are"
         why = f"{names} {verb} running now, in run {known.going_on}"
-        yield Action("wait", state.id, f"exprunner watch{known.options}", why)
+        yield Advice("wait", state.id, f"exprunner watch{known.options}", why)
     if left:
         names, verb = sentence_list([sub.id for sub in left]), "is" if len(left) == 1 else "are"
         reason = next((_open_reason(sub) for sub in left), "")
         why = f"{names} {verb} unfinished{f': {reason}' if reason else ''}; what is done is not run again"
         command = _marked(known, *(sub.id for sub in left), more=" --exp-resume")
-        yield Action("resume", state.id if len(left) > 1 else left[0].id, command, why)
+        yield Advice("resume", state.id if len(left) > 1 else left[0].id, command, why)
 
 
 def _is_at_work(current: CurrentAttempt, known: Known) -> bool:
@@ -200,7 +200,7 @@ def _open_reason(sub: SubState) -> str:
     return f"{few(missing)} never ran" if missing else ""
 
 
-def _ready(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
+def _ready(state: ExperimentState, results: Results, known: Known) -> Iterator[Advice]:
     """What can run now, and what is in the way of the rest."""
     waiting = [
         sub for sub in state.subs.values() if sub.status in _READY and sub.id not in known.without_handler
@@ -210,22 +210,22 @@ def _ready(state: ExperimentState, results: Results, known: Known) -> Iterator[A
     reasons = decide(results.plan, state.id, results.experiments).reasons
     if reasons:
         target = state.id if len(waiting) == len(state.subs) or len(waiting) > 1 else waiting[0].id
-        yield Action("blocked", target, None, "; ".join(reasons))
+        yield Advice("blocked", target, None, "; ".join(reasons))
         return
     able = _able(state, results, [sub.id for sub in waiting if sub.id not in known.lacking])
     for sub in waiting:
         if sub.id in known.lacking:
-            yield Action("blocked", sub.id, None, known.lacking[sub.id])
+            yield Advice("blocked", sub.id, None, known.lacking[sub.id])
         elif sub.id not in able:
             needs = [results_of(results, n) for n in state.plan.sub_experiments[sub.id].needs]
             lacking = [need for need in needs if need.status is not Status.COMPLETED and need.id not in able]
             how = sentence_list([f"{n.id}, which is {str(n.status).replace('_', ' ')}" for n in lacking])
-            yield Action("blocked", sub.id, None, f"{sub.id} needs {how}")
+            yield Advice("blocked", sub.id, None, f"{sub.id} needs {how}")
     if not able:
         return
     whole = len(able) == len(state.subs)
     command = _marked(known, *([state.id] if whole else able))
-    yield Action("run", state.id if len(able) > 1 else able[0], command, _why_now(state, able))
+    yield Advice("run", state.id if len(able) > 1 else able[0], command, _why_now(state, able))
 
 
 def _able(state: ExperimentState, results: Results, waiting: Sequence[str]) -> list[str]:
@@ -260,7 +260,7 @@ def _why_now(state: ExperimentState, able: Sequence[str]) -> str:
     return f"{sentence_list(able)} {verb} not been run, and nothing is in the way{ground}"
 
 
-def _borderline(state: ExperimentState, results: Results, known: Known) -> Iterator[Action]:
+def _borderline(state: ExperimentState, results: Results, known: Known) -> Iterator[Advice]:
     """What seeds would settle, and what they would not."""
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
@@ -278,26 +278,26 @@ def _compared(sub: str, criterion: Criterion, results: Results) -> tuple[str, ..
     return (sub, base)
 
 
-def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, ...], known: Known) -> Action:
+def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, ...], known: Known) -> Advice:
     sub = subs[0]
     where = f"{criterion.name} is borderline: {value_text(criterion, result.value)} against "
     where += tier_text(criterion, criterion.deciding)
     estimate = estimate_of(result)
     if estimate is None or not result.over_seeds:
         command = _marked(known, *subs, more=f" --exp-seeds {_A_FEW_SEEDS}")
-        return Action("seeds", sub, command, f"{where}, in one run; several seeds give it an interval")
+        return Advice("seeds", sub, command, f"{where}, in one run; several seeds give it an interval")
     more = seeds_to_settle(estimate, criterion.deciding)
     if more is None and result.n < _ENOUGH_SEEDS:
         command = _marked(known, *subs, more=f" --exp-seeds {_ENOUGH_SEEDS}")
-        return Action("seeds", sub, command, f"{where}; with {result.n} seeds the mean itself is uncertain")
+        return Advice("seeds", sub, command, f"{where}; with {result.n} seeds the mean itself is uncertain")
     if more is None:
-        return Action("decide", sub, None, f"{where}; more seeds would hardly settle it, a person has to")
+        return Advice("decide", sub, None, f"{where}; more seeds would hardly settle it, a person has to")
     command = _marked(known, *subs, more=f" --exp-seeds {result.n + more}")
     at = f"about {count(more, 'more seed')} beside the {result.n} would settle it, at this spread"
-    return Action("seeds", sub, command, f"{where}; {at}")
+    return Advice("seeds", sub, command, f"{where}; {at}")
 
 
-def _decisions(state: ExperimentState, results: Results) -> Iterator[Action]:
+def _decisions(state: ExperimentState, results: Results) -> Iterator[Advice]:
     """What a person has to decide: the plan's own words for it, where it has some."""
     says = state.assessment.recommendation
     if not state.started and says is not Recommendation.BLOCK:
@@ -312,7 +312,7 @@ def _decisions(state: ExperimentState, results: Results) -> Iterator[Action]:
     if not why:
         why = [text for text in _unplanned(state, says, notes, _without_pair(state, results)) if text]
     kind: Kind = "go_on" if says is Recommendation.PROCEED else "decide"
-    yield from (Action(kind, state.id, None, text) for text in why)
+    yield from (Advice(kind, state.id, None, text) for text in why)
 
 
 def _unplanned(
@@ -332,10 +332,10 @@ def _unplanned(
             yield f"{state.id} says investigate: {notes}"
 
 
-def _about_gate(gate: GateResult, known: Known) -> Iterator[Action]:
+def _about_gate(gate: GateResult, known: Known) -> Iterator[Advice]:
     if gate.state in (GateState.PENDING, GateState.FAILED):
         why = f"{gate.plan.id} is {'pending' if gate.state is GateState.PENDING else 'failed'}: "
         lines = [member.text for member in gate.members if member.state not in HAS_PASSED]
-        yield Action(
+        yield Advice(
             "gate", gate.plan.id, f"exprunner gates {gate.plan.id}{known.options}", f"{why}{'; '.join(lines)}"
         )

@@ -16,7 +16,7 @@ from pytest_exprunner.diagnosis.match import diagnose
 from pytest_exprunner.execution.attempt import Attempt
 from pytest_exprunner.execution.specs import EXPLORATORY, Specs, unplanned
 from pytest_exprunner.execution.upstream import Needs
-from pytest_exprunner.executors.pending_jobs import Away, Begun
+from pytest_exprunner.executors.pending_jobs import PendingJob, PendingJobs
 from pytest_exprunner.handlers.scan import Handler
 from pytest_exprunner.model.attempt import (
     AttemptKey,
@@ -262,9 +262,9 @@ class ExperimentSession:
         subs = [of_seed(self.study.sub(sub), item.seed) for sub in needs]
         return gates.decide(self.plan, item.experiment, states, self.settings.level, subs)
 
-    def _begun_elsewhere(self) -> dict[Slot, Begun]:
+    def _begun_elsewhere(self) -> dict[Slot, PendingJob]:
         """Return what an earlier run has begun elsewhere and nobody has brought home."""
-        pending = Away(self.layout).pending()
+        pending = PendingJobs(self.layout).pending()
         return {(begun.job.sub_experiment, begun.job.variant, begun.job.seed): begun for begun in pending}
 
     def blocked(self, nodeid: str, reason: str) -> None:
@@ -645,7 +645,7 @@ class ExperimentSession:
         return self._progress.own(self.study, item)
 
 
-def _begun_in_words(begun: Begun) -> str:
+def _begun_in_words(begun: PendingJob) -> str:
     return (
         f"attempt {begun.job.sequence} was begun on Modal ({begun.run}); 'exprunner collect' brings it home "
         "once it has ended"

@@ -27,7 +27,7 @@ from pytest_exprunner.model.attempt import (
     parse_samples,
 )
 from pytest_exprunner.model.results import UNREGISTERED, CurrentAttempt, PastVerdict, Registration
-from pytest_exprunner.store.results_file import Stored, registered_terms
+from pytest_exprunner.store.results_file import StoredResults, registered_terms
 from pytest_exprunner.verdicts.fold import ASKED_SEEDS, NOTHING, Fallback
 
 _EDITED = "read from a results file that was edited by hand or cut"
@@ -144,7 +144,7 @@ def _read(shape: type[M], value: object) -> M:
     return shape.model_validate(_texts_as_keys(value))
 
 
-def read_fallback(stored: Stored) -> Fallback:
+def read_fallback(stored: StoredResults) -> Fallback:
     """Return what a stored file knows of attempts that may be missing on disk.
 
     Numbers from a file that another tool wrote, or that was changed since this one wrote it, are

@@ -269,7 +269,7 @@ def _digest(body: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredResults:
     """A results file as it was found."""
 
     value: Mapping[str, Any] = field(default_factory=dict)
@@ -296,7 +296,7 @@ class Stored:
         return self.value.get("schema_version") == SCHEMA_VERSION
 
 
-def load(file: Path) -> Stored:
+def load(file: Path) -> StoredResults:
     """Read a results file. Never raises on its content."""
     return Reader().load(file)
 
@@ -309,25 +309,25 @@ class Reader:
 
     def __init__(self) -> None:
         """Nothing has been read."""
-        self._waiting: dict[Path, tuple[bytes, Stored]] = {}
+        self._waiting: dict[Path, tuple[bytes, StoredResults]] = {}
 
-    def load(self, file: Path) -> Stored:
+    def load(self, file: Path) -> StoredResults:
         """Read a results file. Never raises on its content."""
         try:
             source = file.read_bytes()
         except FileNotFoundError:
-            return Stored()
+            return StoredResults()
         except OSError as error:
             return _unusable(f"cannot be read: {error.strerror}")
         content = hashlib.sha256(source).digest()
-        known, stored = self._waiting.pop(file, (b"", Stored()))
+        known, stored = self._waiting.pop(file, (b"", StoredResults()))
         if known != content:
             stored = parse(source)
             self._waiting[file] = (content, stored)
         return stored
 
 
-def parse(source: bytes) -> Stored:
+def parse(source: bytes) -> StoredResults:
     """Read the content of a results file. Never raises on it."""
     read = yaml_nodes.read(source, yaml_nodes.RESULTS_LIMITS)
     if read.faults:
@@ -340,11 +340,11 @@ def parse(source: bytes) -> Stored:
     value = {str(key): item for key, item in read.value.items()}
     untouched, intact = _compared(source, value)
     lossless = untouched or (intact and _body(source) == yaml_text.dump(value))
-    return Stored(value, exists=True, edited=not lossless, intact=intact)
+    return StoredResults(value, exists=True, edited=not lossless, intact=intact)
 
 
-def _unusable(problem: str) -> Stored:
-    return Stored(exists=True, edited=True, problem=problem)
+def _unusable(problem: str) -> StoredResults:
+    return StoredResults(exists=True, edited=True, problem=problem)
 
 
 def _compared(source: bytes, value: Mapping[str, Any]) -> tuple[bool, bool]:

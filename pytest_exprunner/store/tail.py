@@ -47,7 +47,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenAttempt:
     """An attempt whose record has not been seen."""
 
     folder: Path
@@ -78,7 +78,7 @@ class Follower:
     _process: int = field(default_factory=os.getpid)
     _stream: IO[bytes] | None = None
     _lines: _Lines = field(default_factory=_Lines)
-    _open: dict[tuple[str, str, int], _Open] = field(default_factory=dict)
+    _open: dict[tuple[str, str, int], _OpenAttempt] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> list[AttemptKey]:
@@ -122,11 +122,11 @@ class Follower:
             with contextlib.suppress(ValueError, TypeError):
                 experiment, sub, sequence = orjson.loads(line)
                 key = AttemptKey(str(experiment), str(sub), int(sequence))
-                self._open[key.experiment, key.sub_experiment, key.sequence] = _Open(
+                self._open[key.experiment, key.sub_experiment, key.sequence] = _OpenAttempt(
                     self.layout.attempt(key), key
                 )
 
-    def _new_events(self, attempt: _Open, *, whole: bool) -> Iterator[Seen]:
+    def _new_events(self, attempt: _OpenAttempt, *, whole: bool) -> Iterator[Seen]:
         for event in _read_on(attempt, whole=whole):
             if event.get("event") == "started":
                 attempt.key = open_slot(attempt.key, event)
@@ -138,7 +138,7 @@ def follow_attempt(folder: Path, record: AttemptRecord) -> Iterator[Seen]:
 
     Where the journal is missing, as in a clone, the record tells how it began.
     """
-    attempt = _Open(folder, record.key)
+    attempt = _OpenAttempt(folder, record.key)
     if not (folder / EVENTS).exists():
         yield Seen(record.key, _start_of(record))
     for event in _read_on(attempt, whole=True):
@@ -151,7 +151,7 @@ def follow_attempt(folder: Path, record: AttemptRecord) -> Iterator[Seen]:
         yield Seen(attempt.key, None)
 
 
-def _is_another(attempt: _Open) -> bool:
+def _is_another(attempt: _OpenAttempt) -> bool:
     """Tell whether the attempt was begun anew, on another machine, since its journal was opened."""
     assert attempt.stream is not None
     try:
@@ -165,7 +165,7 @@ def _start_of(record: AttemptRecord) -> dict[str, Any]:
     return {"event": "started", "time": began, "run": record.run, "rng_seed": record.rng_seed, "params": {}}
 
 
-def _read_on(attempt: _Open, *, whole: bool) -> Iterator[dict[str, Any]]:
+def _read_on(attempt: _OpenAttempt, *, whole: bool) -> Iterator[dict[str, Any]]:
     if attempt.stream is not None and _is_another(attempt):
         attempt.stream.close()
         attempt.stream, attempt.rest = None, b""

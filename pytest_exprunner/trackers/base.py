@@ -18,7 +18,7 @@ from pytest_exprunner.plan.models import Experiment, SubExperiment
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class TrackerContext:
     """What a tracker knows before anything happens."""
 
     project: str
@@ -64,7 +64,7 @@ class MetricsLogged:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ProgressEvent:
     """Progress or evidence: ``kind`` is stage, progress, track or evidence."""
 
     key: AttemptKey
@@ -121,7 +121,7 @@ class Tracker:
         """Where what it is told goes, for people: an address or a folder; may be empty."""
         return ""
 
-    def open(self, opening: Opening) -> Sequence[str]:
+    def open(self, opening: TrackerContext) -> Sequence[str]:
         """Get ready; return what people should be warned of. Called first, once."""
         del opening
         return ()
@@ -134,7 +134,7 @@ class Tracker:
     def metrics_logged(self, event: MetricsLogged) -> None:
         """Take in one row of metrics."""
 
-    def told(self, event: Told) -> None:
+    def told(self, event: ProgressEvent) -> None:
         """Take in progress or evidence."""
 
     def attempt_ended(self, event: AttemptEnded) -> str | None:

@@ -18,11 +18,11 @@ from pytest_exprunner.trackers.base import (
     AttemptEnded,
     AttemptStarted,
     MetricsLogged,
-    Opening,
+    ProgressEvent,
     RunEnded,
     StoredArtifact,
-    Told,
     Tracker,
+    TrackerContext,
 )
 from pytest_exprunner.trackers.job import file_name
 from pytest_exprunner.trackers.ledger import Delivery, Ledger, name_of
@@ -33,7 +33,7 @@ _PATIENCE = 3
 """After so many attempts in a row that a tracker failed on, it is left alone."""
 
 
-class Feed:
+class Dispatcher:
     """Tells one tracker what is read of attempts."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Feed:
         self._runs: dict[tuple[str, str, int], str] = {}
         self._failed_in_a_row = 0
 
-    def open(self, opening: Opening) -> bool:
+    def open(self, opening: TrackerContext) -> bool:
         """Let the tracker get ready; tell whether it is."""
         opened = self._call(lambda: list(self._tracker.open(opening)))
         for warning in opened[0] if opened else ():
@@ -117,7 +117,7 @@ class Feed:
             return self._metrics(key, event)
         if kind in _TOLD:
             data = {name: decode(value) for name, value in event.items() if name not in ("event", "time")}
-            told = Told(key, _time(event), str(kind), data)
+            told = ProgressEvent(key, _time(event), str(kind), data)
             return bool(self._call(lambda: self._tracker.told(told)))
         return True
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrackerJob:
     """What to follow, and for which tracker."""
 
     name: str

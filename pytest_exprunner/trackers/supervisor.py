@@ -17,7 +17,7 @@ from typing import Any
 from pytest_exprunner._util.errors import count
 from pytest_exprunner._util.processes import end_tree
 from pytest_exprunner.model.layout import Layout
-from pytest_exprunner.trackers.job import Job, file_name
+from pytest_exprunner.trackers.job import TrackerJob, file_name
 
 _MODULE = "pytest_exprunner.trackers.worker"
 _UNNOTICED = 3.0  # seconds that nobody needs to be told of
@@ -46,7 +46,7 @@ class Trackers:
     def start(self, run: str) -> None:
         """Start following a run. Never raises: a tracker that cannot start is noted."""
         for name, place in self._places.items():
-            job = Job(
+            job = TrackerJob(
                 name,
                 place,
                 str(self._plan_file),
@@ -121,7 +121,7 @@ class Trackers:
 class _Process:
     """The process of one tracker; a session of its own, so that a Ctrl-C is for the run alone."""
 
-    def __init__(self, job: Job, folder: Path) -> None:
+    def __init__(self, job: TrackerJob, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # A file, not a pipe: what is told need not be read meanwhile, and nobody can hold it open.
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()

@@ -12,8 +12,8 @@ from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store.journal import read_attempts
 from pytest_exprunner.store.tail import Seen, follow_attempt
-from pytest_exprunner.trackers.base import Opening, Tracker
-from pytest_exprunner.trackers.dispatch import Feed
+from pytest_exprunner.trackers.base import Tracker, TrackerContext
+from pytest_exprunner.trackers.dispatch import Dispatcher
 from pytest_exprunner.trackers.job import file_name
 
 
@@ -29,9 +29,11 @@ class Synced:
     missed: int
 
 
-def opening_of(plan: Plan, layout: Layout, name: str, root: Path, *, replaying: bool = False) -> Opening:
+def opening_of(
+    plan: Plan, layout: Layout, name: str, root: Path, *, replaying: bool = False
+) -> TrackerContext:
     """Return what a tracker is told first."""
-    return Opening(
+    return TrackerContext(
         project=plan.project.name or "",
         settings=plan.tracking.of(name),
         root=root,
@@ -65,10 +67,10 @@ def sync(
     folder = layout.lock_folder / "tracking"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{file_name(name)}.log").open("a", encoding="utf-8") as log, redirect_stderr(log):
-        return _sync(Feed(tracker, name, plan, layout, warn), tracker, root, wanted)
+        return _sync(Dispatcher(tracker, name, plan, layout, warn), tracker, root, wanted)
 
 
-def _sync(feed: Feed, tracker: Tracker, root: Path, wanted: Collection[str]) -> Synced:
+def _sync(feed: Dispatcher, tracker: Tracker, root: Path, wanted: Collection[str]) -> Synced:
     plan, layout, name = feed.plan, feed.layout, feed.name
     ids = set(wanted)
     stored = [a for a in _stored(plan, layout) if not ids or {a.key.experiment, a.key.sub_experiment} & ids]
@@ -96,6 +98,6 @@ def _stored(plan: Plan, layout: Layout) -> Iterator[AttemptRecord]:
                 yield from (attempt for attempt in attempts if attempt.run)
 
 
-def _is_left(feed: Feed, attempt: AttemptRecord, *, final: bool) -> bool:
+def _is_left(feed: Dispatcher, attempt: AttemptRecord, *, final: bool) -> bool:
     delivery = feed.ledger.of(attempt.key, attempt.run)
     return delivery is None or (final and not delivery.final)

@@ -24,10 +24,10 @@ from pytest_exprunner.trackers.base import (
     AttemptEnded,
     AttemptStarted,
     MetricsLogged,
-    Opening,
+    ProgressEvent,
     RunEnded,
-    Told,
     Tracker,
+    TrackerContext,
 )
 from pytest_exprunner.verdicts.criteria import digest
 
@@ -49,14 +49,14 @@ class WandbTracker(Tracker):
         self._wandb: Any = None
         self._mode = "offline"
         self._address = ""
-        self._opening = Opening("", {}, Path(), Path())
+        self._opening = TrackerContext("", {}, Path(), Path())
         self._runs: dict[AttemptKey, Any] = {}
         self._evidence: dict[AttemptKey, set[str]] = {}
         self._known: dict[AttemptKey, int] = {}
 
     # --- the study ----------------------------------------------------------------------------
 
-    def open(self, opening: Opening) -> Sequence[str]:
+    def open(self, opening: TrackerContext) -> Sequence[str]:
         """Import wandb; decide whether its server is to be used, within some seconds."""
         self._opening = opening
         asked = (os.environ.get("WANDB_MODE") or "online").lower()
@@ -215,7 +215,7 @@ class WandbTracker(Tracker):
             row[f"{prefix}/step"] = _number(event.step)
         run.log({**row, "_timestamp": event.time})
 
-    def told(self, event: Told) -> None:
+    def told(self, event: ProgressEvent) -> None:
         """Mark a run whose numbers were not measured."""
         run = self._runs.get(event.key)
         if run is not None and event.kind == "evidence":

@@ -1,6 +1,6 @@
 """The process of one tracker: it follows a run until it is told that the run is over.
 
-It is started with one line of JSON on its standard input, a `Job`; a second line, ``{"touched": […]}``,
+It is started with one line of JSON on its standard input, a `TrackerJob`. A second line, ``{"touched": […]}``,
 says that the run is over. Where the input ends without it, who leads the run is gone. What people should
 know is told in lines of JSON on its standard output; anything else that is printed goes into a log.
 """
@@ -24,8 +24,8 @@ from pytest_exprunner.store.study import Study
 from pytest_exprunner.store.tail import Follower
 from pytest_exprunner.trackers import registry
 from pytest_exprunner.trackers.base import RunEnded
-from pytest_exprunner.trackers.dispatch import Feed
-from pytest_exprunner.trackers.job import Job
+from pytest_exprunner.trackers.dispatch import Dispatcher
+from pytest_exprunner.trackers.job import TrackerJob
 from pytest_exprunner.trackers.sync import opening_of
 
 _BETWEEN_LOOKS = 0.2
@@ -34,7 +34,7 @@ _MOST_WARNINGS = 20
 _LONGEST_WARNING = 1_000
 
 
-class _Words:
+class _Messages:
     """Tells the run what people should know, each thing once."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -57,9 +57,9 @@ class _Words:
 def main() -> None:
     """Follow one run."""
     leader = Leader()
-    job = Job(**json.loads(_line_of_input()))
+    job = TrackerJob(**json.loads(_line_of_input()))
     layout = Layout(Path(job.results_root), job.branch)
-    words = _Words(os.fdopen(os.dup(1), "wb"))
+    words = _Messages(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # what libraries print goes into a log
     try:
         plan = loader.load(Path(job.plan_file)).plan
@@ -68,7 +68,7 @@ def main() -> None:
         words.warn(f"{job.name} was told nothing: {error}")
         words.say({"delivered": 0, "missed": 0})
         return
-    feed = Feed(tracker, job.name, plan, layout, words.warn)
+    feed = Dispatcher(tracker, job.name, plan, layout, words.warn)
     if not feed.open(opening_of(plan, layout, job.name, Path(job.root))):
         words.say({"delivered": 0, "missed": "everything"})
         return
@@ -103,7 +103,7 @@ class Leader:
         end_tree(os.getpid())
 
 
-def _follow(follower: Follower, feed: Feed, leader: Leader) -> list[str] | None:
+def _follow(follower: Follower, feed: Dispatcher, leader: Leader) -> list[str] | None:
     """Pass on what is read until the run is over; return what it was about, or None if it is gone."""
     while True:
         told = bool(select.select([0], [], [], _BETWEEN_LOOKS)[0])

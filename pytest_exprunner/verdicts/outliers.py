@@ -31,7 +31,7 @@ class Others:
     n: int
 
 
-def surprises(state: ExperimentState) -> Iterator[str]:
+def outliers(state: ExperimentState) -> Iterator[str]:
     """Say which values that criteria look at are far from their history or from their siblings."""
     names = dict.fromkeys(criterion.metric_name for criterion in state.plan.success_criteria.values())
     for sub in state.subs.values():

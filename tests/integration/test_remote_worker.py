@@ -14,7 +14,7 @@ from study_folder import Study
 
 from pytest_exprunner.executors.base import PROJECT, Answer, Job, Piece, Setup
 from pytest_exprunner.executors.content_store import Store, install
-from pytest_exprunner.executors.remote_worker import FarEnd
+from pytest_exprunner.executors.remote_worker import RemoteWorker
 
 HANDLERS = """\
 import os, subprocess, sys
@@ -32,7 +32,7 @@ def e_x1_2(runner):
 """
 
 
-def far_end_of(root: Path) -> FarEnd:
+def far_end_of(root: Path) -> RemoteWorker:
     """A far end over a study, as if it had been brought there."""
     options = {
         "plugins": ["no:cacheprovider", "no:terminal"],
@@ -44,7 +44,7 @@ def far_end_of(root: Path) -> FarEnd:
     setup = Setup(
         "20260101-000000-abcdef", arguments, options, ".", "research", "", autoload=False, provenance={}
     )
-    return FarEnd(setup, root, Store(root.parent / "store"))
+    return RemoteWorker(setup, root, Store(root.parent / "store"))
 
 
 def job(sub: str, sequence: int, variant: str | None = None) -> Job:
@@ -59,7 +59,7 @@ def ignored(_piece: Piece) -> bool:
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Iterator[FarEnd]:
+def there(tmp_path: Path) -> Iterator[RemoteWorker]:
     """A far end, ended with the test."""
     study = Study(tmp_path / "there")
     study.root.mkdir()
@@ -77,7 +77,7 @@ def record_of(answer: Answer, folder: Path) -> dict[str, object]:
     return value
 
 
-def test_numbers_in_any_order(there: FarEnd, tmp_path: Path) -> None:
+def test_numbers_in_any_order(there: RemoteWorker, tmp_path: Path) -> None:
     """Each attempt has the number that was taken for it, whatever was made here before."""
     for sequence, variant in ((2, "0.2"), (1, "0.1"), (3, "0.2"), (1, "0.1")):
         answer = there.run(job("e_x1_1", sequence, variant), ignored)
@@ -88,7 +88,7 @@ def test_numbers_in_any_order(there: FarEnd, tmp_path: Path) -> None:
         assert (key["sequence"], key["variant"]) == (sequence, variant)
 
 
-def test_the_same_job_again(there: FarEnd, tmp_path: Path) -> None:
+def test_the_same_job_again(there: RemoteWorker, tmp_path: Path) -> None:
     """It is answered, and not made again; another job with its number is."""
     first = job("e_x1_1", 1, "0.1")
     answer = there.run(first, ignored)
@@ -97,14 +97,14 @@ def test_the_same_job_again(there: FarEnd, tmp_path: Path) -> None:
     assert record_of(other, tmp_path / "home")["metrics"] == {"lr": 0.2}
 
 
-def test_an_item_that_is_not_there(there: FarEnd) -> None:
+def test_an_item_that_is_not_there(there: RemoteWorker) -> None:
     """It is said; the next job is made all the same."""
     missing = there.run(job("e_x1_9", 1), ignored)
     assert "e_x1_9 could not be collected at the far end" in missing.problem
     assert not there.run(job("e_x1_1", 1, "0.1"), ignored).problem
 
 
-def test_a_pytest_that_is_killed_beside_what_it_has_started(there: FarEnd) -> None:
+def test_a_pytest_that_is_killed_beside_what_it_has_started(there: RemoteWorker) -> None:
     """It is noticed at once, also where something holds its pipe open; the next job gets another pytest."""
     before = {process.pid for process in psutil.process_iter()}
     killed = there.run(job("e_x1_2", 1), ignored)
@@ -116,7 +116,7 @@ def test_a_pytest_that_is_killed_beside_what_it_has_started(there: FarEnd) -> No
                 process.kill()
 
 
-def test_what_is_written_is_sent_on(there: FarEnd, tmp_path: Path) -> None:
+def test_what_is_written_is_sent_on(there: RemoteWorker, tmp_path: Path) -> None:
     """Where somebody looks on, pieces are beginnings of the journal."""
     pieces: list[Piece] = []
 

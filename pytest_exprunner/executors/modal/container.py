@@ -15,7 +15,7 @@ from modal.exception import Error
 
 from pytest_exprunner.executors.base import Answer, Job, Piece, Setup
 from pytest_exprunner.executors.content_store import Store
-from pytest_exprunner.executors.remote_worker import FarEnd
+from pytest_exprunner.executors.remote_worker import RemoteWorker
 
 if TYPE_CHECKING:
     import modal
@@ -26,7 +26,7 @@ _SMALL = 64 * 1024
 _FEW = 16
 _PATIENCE = 1.0  # seconds that a piece waits for room in the queue
 
-_far_ends: dict[str, FarEnd] = {}
+_far_ends: dict[str, RemoteWorker] = {}
 
 
 def attempt(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
@@ -54,7 +54,7 @@ def _made(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, piec
 
     run, store = setup["run"], Store(Path(STORE))
     if run not in _far_ends:
-        _far_ends[run] = FarEnd(Setup.parse(setup), Path(PROJECT), store)
+        _far_ends[run] = RemoteWorker(Setup.parse(setup), Path(PROJECT), store)
     try:
         answer = _far_ends[run].run(described, told)
         return answer.dump(), _small(answer, store)

@@ -18,11 +18,11 @@ from modal.exception import TimeoutError as NoAnswerYet
 
 from pytest_exprunner._util.errors import ExecutorError
 from pytest_exprunner.executors.base import Answer, Began, Job, Piece, Setup, StillAwayError, Told
-from pytest_exprunner.executors.content_store import Entry, object_name
+from pytest_exprunner.executors.content_store import FileContent, object_name
 from pytest_exprunner.executors.modal.container import STORE, attempt, partition_of
 from pytest_exprunner.executors.modal.image import image_of, stage
 from pytest_exprunner.executors.modal.options import LONGEST, asked
-from pytest_exprunner.executors.modal.results import OVER, UNREACHABLE, Results, app_name, in_words
+from pytest_exprunner.executors.modal.results import OVER, UNREACHABLE, VolumeResults, app_name, in_words
 from pytest_exprunner.model.settings import Settings
 from pytest_exprunner.plan.compute import Container
 from pytest_exprunner.plan.models import Plan, SubExperiment
@@ -59,7 +59,7 @@ class ModalExecutor:
         self._root = root
         self._shipped = shipped
         self._stack = contextlib.ExitStack()
-        self._results = Results()
+        self._results = VolumeResults()
         self._volume = self._results.volume
         self._sending = threading.Lock()
         self._known: set[str] = set()
@@ -129,7 +129,7 @@ class ModalExecutor:
         self._left += 1
         return call
 
-    def fetch(self, entry: Entry) -> Iterator[bytes]:
+    def fetch(self, entry: FileContent) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
         if entry.sha256 in self._small:
             yield self._small.pop(entry.sha256)
@@ -183,7 +183,7 @@ class ModalExecutor:
         )
         return call
 
-    def _send(self, entries: Sequence[Entry], source: Path) -> None:
+    def _send(self, entries: Sequence[FileContent], source: Path) -> None:
         """Send the files that others have left and that are not there yet."""
         with self._sending:
             new = {entry.sha256: entry for entry in entries if entry.sha256 not in self._known}

@@ -12,7 +12,7 @@ from modal.exception import TimeoutError as NoAnswerYet
 
 from pytest_exprunner._util.errors import ExecutorError
 from pytest_exprunner.executors.base import Answer, Job
-from pytest_exprunner.executors.content_store import Entry, object_name
+from pytest_exprunner.executors.content_store import FileContent, object_name
 from pytest_exprunner.executors.remote_worker import ANSWER, STOPPED, place_of_answer
 
 VOLUME = "exprunner-results"
@@ -26,7 +26,7 @@ def app_name(run: str) -> str:
     return f"exprunner-{run}"
 
 
-class Results:
+class VolumeResults:
     """What attempts have left on the volume; can be read without any function there."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Results:
             return False
         return False
 
-    def fetch(self, entry: Entry) -> Iterator[bytes]:
+    def fetch(self, entry: FileContent) -> Iterator[bytes]:
         """Yield the content of a file that an answer lists."""
         with in_words():
             yield from self.volume.read_file(object_name(entry.sha256))

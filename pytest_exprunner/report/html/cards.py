@@ -30,11 +30,11 @@ from pytest_exprunner.verdicts.formatting import (
     number_text,
     tier_text,
 )
-from pytest_exprunner.verdicts.outliers import surprises
+from pytest_exprunner.verdicts.outliers import outliers
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CriterionCard:
     """One criterion: its bar, its numbers and what they mean."""
 
     name: str
@@ -65,7 +65,7 @@ class Card:
     notes: str
     replaced_by: str
     started: bool
-    measured: tuple[Measured, ...]
+    measured: tuple[CriterionCard, ...]
     answer: str
     told: tuple[tuple[str, tuple[str, ...]], ...]
     """Lists of sentences, each with its title."""
@@ -158,7 +158,7 @@ def _told_apart(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     lists = {
         "For a person to look at": findings.review_briefly(state),
-        "Unexpected": surprises(state),
+        "Unexpected": outliers(state),
         "Implications": () if detail.rows else narrative.implications(state, results.plan),
         "Caveats": () if detail.rows else narrative.caveats(state),
     }
@@ -168,7 +168,7 @@ def _told_apart(
             yield title, found
 
 
-def _measured(state: ExperimentState, results: Results, detail: Detail) -> Iterator[Measured]:
+def _measured(state: ExperimentState, results: Results, detail: Detail) -> Iterator[CriterionCard]:
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
         if results.stub:
@@ -176,7 +176,7 @@ def _measured(state: ExperimentState, results: Results, detail: Detail) -> Itera
         sentence = explain(criterion, result)
         if criterion.note:
             sentence += f" {criterion.note.strip()}"
-        yield Measured(
+        yield CriterionCard(
             name=name,
             verdict=str(result.verdict),
             words=findings.verdict_cell(state, criterion, result),

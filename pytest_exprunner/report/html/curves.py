@@ -20,7 +20,7 @@ _LARGEST_STEP = 1e15
 
 
 @dataclass(slots=True)
-class Logged:
+class LoggedCurve:
     """One metric as an attempt logged it: a step (NaN where none was given) and a value per row."""
 
     steps: list[float] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CurveLine:
     """One attempt's curve: x strictly increasing; y is None where a value was not finite."""
 
     label: str
@@ -58,18 +58,18 @@ class Curve:
     metric: str
     axis: str
     """``step``, or ``row`` where steps are missing or go back."""
-    lines: tuple[Line, ...]
+    lines: tuple[CurveLine, ...]
 
 
-def read_logged(folder: Path) -> dict[str, Logged] | None:
+def read_logged(folder: Path) -> dict[str, LoggedCurve] | None:
     """Return what an attempt logged, by metric; None where its journal is not here, as in a clone."""
     file = folder / EVENTS
     if not file.is_file():
         return None
-    found: dict[str, Logged] = {}
+    found: dict[str, LoggedCurve] = {}
     values = _values(file)
     for step, name, value in itertools.islice(values, _MOST_VALUES):
-        logged = found.setdefault(name, Logged())
+        logged = found.setdefault(name, LoggedCurve())
         logged.steps.append(step)
         logged.values.append(value)
     if next(values, None) is not None:
@@ -91,7 +91,7 @@ def _values(file: Path) -> Iterator[tuple[float, str, float]]:
                 yield at, str(name), as_float(found)
 
 
-def curve(metric: str, attempts: Sequence[tuple[str, bool, Logged]], *, buckets: int) -> Curve:
+def curve(metric: str, attempts: Sequence[tuple[str, bool, LoggedCurve]], *, buckets: int) -> Curve:
     """Lay attempts over each other, each (label, whether it counts, what it logged).
 
     The axis is the step where every attempt's steps increase, else the row. Each attempt keeps at
@@ -109,11 +109,11 @@ def _increases(steps: Sequence[float]) -> bool:
     return all(-_LARGEST_STEP < step < _LARGEST_STEP for step in steps) and all(map(lt, steps, steps[1:]))
 
 
-def _line(label: str, counts: bool, logged: Logged, *, stepped: bool, buckets: int) -> Line:  # noqa: FBT001
+def _line(label: str, counts: bool, logged: LoggedCurve, *, stepped: bool, buckets: int) -> CurveLine:  # noqa: FBT001
     steps = logged.steps if stepped else [float(row) for row in range(len(logged.values))]
     kept = keep(steps, logged.values, buckets)
     values = logged.values
-    return Line(
+    return CurveLine(
         label=label,
         counts=counts,
         x=tuple(steps[i] for i in kept),

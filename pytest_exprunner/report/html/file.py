@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_exprunner._util.errors import ExprunnerError
 from pytest_exprunner.report.html import model
 from pytest_exprunner.report.html.detail import DETAILS
-from pytest_exprunner.report.html.model import Beside
+from pytest_exprunner.report.html.model import ReportContext
 from pytest_exprunner.store import atomic
 from pytest_exprunner.store.study import Study
 
@@ -21,7 +21,7 @@ _IMAGE = re.compile(r'"data:image/[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenReport:
     """What was written: its size in bytes, whole and without its images."""
 
     file: Path
@@ -46,7 +46,7 @@ def check(file: Path) -> None:
         raise ExprunnerError(f"{file} is there and is no report; it was not touched: name another file")
 
 
-def write(study: Study, file: Path, beside: Beside) -> Written:
+def write(study: Study, file: Path, beside: ReportContext) -> WrittenReport:
     """Write the report of a study. Raises `ExprunnerError` where it cannot be made or written."""
     check(file)
     render = _renderer()
@@ -65,7 +65,7 @@ def write(study: Study, file: Path, beside: Beside) -> Written:
         atomic.replace(file, data)
     except OSError as error:
         raise ExprunnerError(f"the report {file} cannot be written: {error.strerror or error}") from None
-    return Written(file, len(data), light, reduced)
+    return WrittenReport(file, len(data), light, reduced)
 
 
 def _renderer() -> Callable[..., str]:

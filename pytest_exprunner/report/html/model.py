@@ -11,7 +11,7 @@ from pytest_exprunner.report.html.cards import Card, build_card, tone
 from pytest_exprunner.report.html.detail import DETAILS, Detail
 from pytest_exprunner.report.html.pictures import Pictures
 from pytest_exprunner.report.html.plan_graph import Picture, draw
-from pytest_exprunner.schedule.advice import Action, Known, advise
+from pytest_exprunner.schedule.advice import Advice, Known, advise
 from pytest_exprunner.store.study import Study
 
 LARGEST = 500_000
@@ -42,7 +42,7 @@ class Report:
     picture: Picture
     review: tuple[tuple[str, str], ...]
     more_review: int
-    steps: tuple[Action, ...]
+    steps: tuple[Advice, ...]
     more_steps: int
     gates: tuple[GateCard, ...]
     experiments: tuple[Card, ...]
@@ -54,7 +54,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class ReportContext:
     """What is known beside the stored attempts."""
 
     known: Known
@@ -64,7 +64,7 @@ class Beside:
     """Experiments that are shown alone; all of them where none is named."""
 
 
-def build(study: Study, results: Results, beside: Beside, detail: Detail = DETAILS[0]) -> Report:
+def build(study: Study, results: Results, beside: ReportContext, detail: Detail = DETAILS[0]) -> Report:
     """Return the report of a study, with as much of each thing as ``detail`` says."""
     pictures = Pictures(study.layout)
     states = [state for name, state in results.experiments.items() if not beside.only or name in beside.only]

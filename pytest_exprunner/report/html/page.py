@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from pytest_exprunner import __version__
 from pytest_exprunner.report.blocks import Bullets, Code, Heading, Link, Paragraph, Strong, Table
-from pytest_exprunner.report.html.curves import Curve, Line
+from pytest_exprunner.report.html.curves import Curve, CurveLine
 from pytest_exprunner.report.html.model import Report
 from pytest_exprunner.verdicts.formatting import number_text
 
@@ -139,7 +139,7 @@ def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _ends(line: Line) -> str:
+def _ends(line: CurveLine) -> str:
     """``attempt 2: 0.9 → 0.1 (0.08 to 0.9; 5000 values)``: a curve in words."""
     first, last, low, high = line.ends
     odd = f", {line.not_finite} not finite" if line.not_finite else ""

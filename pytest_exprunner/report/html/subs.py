@@ -25,7 +25,7 @@ _WORD = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AttemptCard:
     """What is told of one attempt that counts."""
 
     label: str
@@ -45,7 +45,7 @@ class SubCard:
     objective: str
     status: str
     reason: str
-    told: tuple[Told, ...]
+    told: tuple[AttemptCard, ...]
     finding: str
     """In a few words, for a row."""
     numbers: tuple[tuple[str, str, bool], ...]
@@ -91,8 +91,8 @@ def build_sub(
     )
 
 
-def _told(current: CurrentAttempt, sub: SubState, detail: Detail) -> Told:
-    return Told(
+def _told(current: CurrentAttempt, sub: SubState, detail: Detail) -> AttemptCard:
+    return AttemptCard(
         label=current.label if len(sub.currents) > 1 else "",
         ended=tuple(ended(current)),
         hints=tuple((hint.cause, hint.fix, hint.snippet, more_of(hint)) for hint in current.record.hints),
@@ -149,7 +149,7 @@ def _curves(
     others = [a for a in attempts if a.key.sequence not in counting]
     room = _OVERLAID - len(chosen)
     chosen += others[len(others) - room :] if 0 < room < len(others) else others if room > 0 else []
-    found: dict[str, list[tuple[str, bool, curves.Logged]]] = {}
+    found: dict[str, list[tuple[str, bool, curves.LoggedCurve]]] = {}
     missing = False
     for record in sorted(chosen, key=lambda a: a.key.sequence):
         logged = curves.read_logged(layout.attempt(record.key))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_exprunner._util.errors import ExecutorError
 from pytest_exprunner.executors.base import Answer, Job, Piece
-from pytest_exprunner.executors.content_store import Entry, Store, install, listed, place_of
+from pytest_exprunner.executors.content_store import FileContent, Store, install, listed, place_of
 from pytest_exprunner.executors.mirror import Mirror
 
 HOSTILE = ["", "/etc/passwd", "../up", "a/../../up", "a/..", "..", "./a/..", "a\0b", "a\\..\\b"]
@@ -59,11 +59,11 @@ def test_what_arrives_otherwise_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"before")
     [entry] = listed(tmp_path)
 
-    def other(_entry: Entry) -> Iterator[bytes]:
+    def other(_entry: FileContent) -> Iterator[bytes]:
         yield b"other"
 
     with pytest.raises(ExecutorError, match=r"a\.txt did not arrive as it was sent"):
-        install([Entry("a.txt", "0" * 64, 5)], tmp_path, other)
+        install([FileContent("a.txt", "0" * 64, 5)], tmp_path, other)
     assert listed(tmp_path) == [entry]
 
 
@@ -72,7 +72,7 @@ def test_what_is_there_already_is_not_fetched(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"same")
     entries = listed(tmp_path)
 
-    def never(entry: Entry) -> Iterator[bytes]:
+    def never(entry: FileContent) -> Iterator[bytes]:
         raise AssertionError(entry)
 
     install(entries, tmp_path, never)
@@ -116,7 +116,7 @@ def test_a_mirror_keeps_what_another_machine_began(tmp_path: Path) -> None:
 
 def test_a_job_survives_the_way() -> None:
     """What is dumped is what is parsed."""
-    job = Job("experiments/h.py::e_1[a]", "x1", "e_1", "a", None, 3, (Entry("a/b", "0" * 64, 7),))
+    job = Job("experiments/h.py::e_1[a]", "x1", "e_1", "a", None, 3, (FileContent("a/b", "0" * 64, 7),))
     assert Job.parse(job.dump()) == job
-    answer = Answer(({"when": "call"},), (Entry("a/b", "0" * 64, 7),), "it was stopped")
+    answer = Answer(({"when": "call"},), (FileContent("a/b", "0" * 64, 7),), "it was stopped")
     assert Answer.parse(answer.dump()) == answer

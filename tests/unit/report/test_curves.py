@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_exprunner._util.serialization import encode
 from pytest_exprunner.report.html import curves
-from pytest_exprunner.report.html.curves import Logged, curve, keep
+from pytest_exprunner.report.html.curves import LoggedCurve, curve, keep
 
 _NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
@@ -45,7 +45,7 @@ def test_a_spike_stays_in_its_place(steps: list[int], at: int) -> None:
 
 def test_a_curve_says_how_much_was_logged_and_what_was_not_finite() -> None:
     """A value that is not finite is a gap, and counted."""
-    logged = Logged([0.0, 1.0, 2.0], [1.0, math.nan, 0.5])
+    logged = LoggedCurve([0.0, 1.0, 2.0], [1.0, math.nan, 0.5])
     (line,) = curve("loss", [("attempt 1", True, logged)], buckets=10).lines
     assert (line.y, line.logged, line.not_finite) == ((1.0, None, 0.5), 3, 1)
     assert line.ends == (1.0, 0.5, 0.5, 1.0)
@@ -54,8 +54,8 @@ def test_a_curve_says_how_much_was_logged_and_what_was_not_finite() -> None:
 @pytest.mark.parametrize("steps", [[0.0, 1.0, 1.0], [3.0, 2.0, 4.0], [math.nan] * 3, [0.0, 1.0, 1e300]])
 def test_steps_that_do_not_increase_make_way_for_rows(steps: list[float]) -> None:
     """A picture over steps would fold back on itself; rows are in order always."""
-    good = Logged([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
-    found = curve("loss", [("a", True, good), ("b", False, Logged(steps, [1.0, 2.0, 3.0]))], buckets=10)
+    good = LoggedCurve([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
+    found = curve("loss", [("a", True, good), ("b", False, LoggedCurve(steps, [1.0, 2.0, 3.0]))], buckets=10)
     assert found.axis == "row"
     assert [line.x for line in found.lines] == [(0, 1, 2), (0, 1, 2)]
     assert curve("loss", [("a", True, good)], buckets=10).axis == "step"

@@ -17,8 +17,8 @@ from pytest_exprunner.model.attempt import Artifact
 from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.report.html import model
 from pytest_exprunner.report.html import page as html
-from pytest_exprunner.report.html.curves import Logged, curve
-from pytest_exprunner.report.html.model import Beside
+from pytest_exprunner.report.html.curves import LoggedCurve, curve
+from pytest_exprunner.report.html.model import ReportContext
 from pytest_exprunner.schedule.advice import Known
 from pytest_exprunner.store.study import Study
 
@@ -66,7 +66,7 @@ def _rendered(folder: Path, name: str) -> str:
     results = fold_all(plan, [record])
     study = Study(plan, Layout(folder))
     known = Known({SUB: "handlers.py:1"})
-    report = model.build(study, results, Beside(known, {X1: [("moved", name)]}))
+    report = model.build(study, results, ReportContext(known, {X1: [("moved", name)]}))
     return html.render(report, "../")
 
 
@@ -87,7 +87,7 @@ def test_any_text_is_shown_as_it_is(tmp_path: Path, name: str) -> None:
 @given(name=_NASTY, values=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=2, max_size=50))
 def test_curves_are_data_that_nothing_in_them_can_end(name: str, values: list[float]) -> None:
     """The element that carries them has no tag within, and gives back what was put in."""
-    logged = Logged([float(step) for step in range(len(values))], values)
+    logged = LoggedCurve([float(step) for step in range(len(values))], values)
     text = html.curves_json([curve(name, [(name, True, logged)], buckets=100)])
     assert not set("<>&") & set(text)
     [found] = json.loads(text)

@@ -9,7 +9,7 @@ from builders import SUB, TIERS, X1, failed, fold_all, fold_one, make_entry, mak
 
 from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, Status
 from pytest_exprunner.plan.models import Plan
-from pytest_exprunner.schedule.advice import Action, Known, advise
+from pytest_exprunner.schedule.advice import Advice, Known, advise
 from pytest_exprunner.verdicts.fold import Pending, fold
 
 RUN = f"pytest experiments/ -m {SUB}"
@@ -25,7 +25,7 @@ def known(*without: str, hint: str = "", plan: Plan | None = None, **more: Any) 
     return Known(places, dict.fromkeys(without, hint), **more)
 
 
-def advice(*records: AttemptRecord, plan: Plan | None = None, beside: Known | None = None) -> list[Action]:
+def advice(*records: AttemptRecord, plan: Plan | None = None, beside: Known | None = None) -> list[Advice]:
     """Return what to do after some attempts."""
     chosen = plan or make_plan()
     return advise(fold_all(chosen, records), beside or known(plan=chosen))
@@ -59,25 +59,25 @@ def test_nothing_is_left() -> None:
 def test_a_handler_to_write() -> None:
     """What has no handler gets one from the plan; what looks like one is mended by hand."""
     assert advice(beside=known(SUB)) == [
-        Action("write", SUB, f"exprunner new {SUB}", "e_x1_1 has no handler yet")
+        Advice("write", SUB, f"exprunner new {SUB}", "e_x1_1 has no handler yet")
     ]
     hint = "experiments/a.py:3: e_x1_1 has no parameter named 'runner'"
     assert advice(beside=known(SUB, hint=hint)) == [
-        Action("write", SUB, None, f"e_x1_1 has no handler: {hint}")
+        Advice("write", SUB, None, f"e_x1_1 has no handler: {hint}")
     ]
 
 
 def test_something_to_run() -> None:
     """A whole experiment is run by its id, what is left of one by the ids of its sub-experiments."""
     assert advice() == [
-        Action(
+        Advice(
             "run", SUB, f"pytest experiments/ -m {X1}", "e_x1_1 has not been run, and nothing is in the way"
         )
     ]
     plan = make_plan({X1: make_entry(subs=(SUB, "e_2", "e_3"))})
     first = make_record({"accuracy": 0.9})
     assert advice(first, plan=plan) == [
-        Action(
+        Advice(
             "run",
             X1,
             "pytest experiments/ -m 'e_2 or e_3'",
@@ -89,7 +89,7 @@ def test_something_to_run() -> None:
 def test_a_failure() -> None:
     """What failed comes first, with its place and the reason."""
     assert advice(failed(message="no data")) == [
-        Action(
+        Advice(
             "repair",
             SUB,
             RUN,
@@ -104,7 +104,7 @@ def test_an_interrupted_run() -> None:
     state = fold_one([], plan=plan, pending=[Pending(SUB, None, None, 0, "run-9")])
     results = fold(plan, {X1: state})
     assert advise(results, known()) == [
-        Action(
+        Advice(
             "resume",
             SUB,
             f"pytest experiments/ --exp-resume -m {SUB}",
@@ -112,17 +112,17 @@ def test_an_interrupted_run() -> None:
         )
     ]
     assert advise(results, known(going_on="run-9")) == [
-        Action("wait", X1, "exprunner watch", "e_x1_1 is running now, in run run-9")
+        Advice("wait", X1, "exprunner watch", "e_x1_1 is running now, in run run-9")
     ]
 
 
 def test_what_is_in_the_way() -> None:
     """A dependency that does not proceed blocks, with the reason; so does data that is not there."""
     blocked = advice(plan=DEPENDENT)[1]
-    assert blocked == Action("blocked", "x2", None, "x2 needs x1-first to proceed; it has not started")
+    assert blocked == Advice("blocked", "x2", None, "x2 needs x1-first to proceed; it has not started")
     lacking = known(lacking={SUB: "e_x1_1 needs the data file a.npz, which is not there"})
     assert advice(beside=lacking) == [
-        Action("blocked", SUB, None, "e_x1_1 needs the data file a.npz, which is not there")
+        Advice("blocked", SUB, None, "e_x1_1 needs the data file a.npz, which is not there")
     ]
 
 
@@ -133,15 +133,15 @@ def test_needs_within_an_experiment() -> None:
     plan = make_plan({X1: entry})
     assert [a.command for a in advice(plan=plan)] == [f"pytest experiments/ -m {X1}"]
     assert advice(plan=plan, beside=known(SUB, plan=plan)) == [
-        Action("write", SUB, f"exprunner new {SUB}", "e_x1_1 has no handler yet"),
-        Action("blocked", "e_2", None, "e_2 needs e_x1_1, which is not started"),
+        Advice("write", SUB, f"exprunner new {SUB}", "e_x1_1 has no handler yet"),
+        Advice("blocked", "e_2", None, "e_2 needs e_x1_1, which is not started"),
     ]
 
 
 def test_more_seeds() -> None:
     """A borderline mean asks for as many seeds as would settle it, counting those that there are."""
     [action] = advice(*seeded(0.58, 0.66, 0.62))
-    assert action == Action(
+    assert action == Advice(
         "seeds",
         SUB,
         f"pytest experiments/ --exp-seeds 18 -m {SUB}",
@@ -149,7 +149,7 @@ def test_more_seeds() -> None:
         "at this spread",
     )
     [action] = advice(make_record({"accuracy": 0.605}))
-    assert action == Action(
+    assert action == Advice(
         "seeds",
         SUB,
         f"pytest experiments/ --exp-seeds 5 -m {SUB}",
@@ -174,7 +174,7 @@ def test_what_the_plan_says_next() -> None:
     """After a miss the plan's own steps are told; without any, what was missed."""
     plan = make_plan({X1: make_entry(next_steps={"pivot": ["Try another encoder"]})})
     assert advice(make_record({"accuracy": 0.1}), plan=plan) == [
-        Action(
+        Advice(
             "decide",
             X1,
             None,
@@ -206,7 +206,7 @@ def test_blockers() -> None:
 def test_gates() -> None:
     """A gate says what it waits for; one that has passed says nothing."""
     plan = make_plan(gates={"gate_1": {"experiments": [X1]}})
-    assert advice(plan=plan)[-1] == Action(
+    assert advice(plan=plan)[-1] == Advice(
         "gate", "gate_1", "exprunner gates gate_1", "gate_1 is pending: x1-first not started"
     )
     assert advice(make_record({"accuracy": 0.9}), plan=plan) == []

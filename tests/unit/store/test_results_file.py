@@ -37,7 +37,7 @@ from pytest_exprunner.model.attempt import (
 )
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import results_fallback, results_file
-from pytest_exprunner.store.results_file import Stored
+from pytest_exprunner.store.results_file import StoredResults
 from pytest_exprunner.verdicts.fold import NOTHING, Fallback
 
 PROVENANCE: dict[str, Any] = {"commit": "abc", "dirty": False, "packages": {"numpy": "2.0"}}
@@ -110,7 +110,7 @@ def text_of(*records: AttemptRecord, plan: Plan | None = None, previous: Fallbac
     return results_file.dump(results_file.document(fold_one(records, plan=plan, previous=previous)))
 
 
-def load(folder: Path, data: bytes) -> Stored:
+def load(folder: Path, data: bytes) -> StoredResults:
     """Read bytes as a results file."""
     file = folder / "results.yaml"
     file.write_bytes(data)
@@ -321,7 +321,7 @@ def test_a_hand_edited_number_never_counts(folder: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     """A file that is not there is nothing, and no problem."""
-    assert results_file.load(tmp_path / "results.yaml") == Stored()
+    assert results_file.load(tmp_path / "results.yaml") == StoredResults()
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:

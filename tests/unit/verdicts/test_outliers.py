@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_exprunner.model.attempt import AttemptRecord
-from pytest_exprunner.verdicts.outliers import far_from, surprises
+from pytest_exprunner.verdicts.outliers import far_from, outliers
 
 _VALUES = st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=20)
 
@@ -23,7 +23,7 @@ def _over_time(*values: float) -> list[AttemptRecord]:
 
 def _said(records: list[AttemptRecord], **more: Any) -> list[str]:
     plan = make_plan({X1: make_entry(subs=[SUB], **more)})
-    return list(surprises(fold_one(records, plan=plan)))
+    return list(outliers(fold_one(records, plan=plan)))
 
 
 def test_a_value_far_from_its_history_is_named() -> None:
@@ -51,7 +51,7 @@ def test_a_seed_far_from_the_others_is_named() -> None:
         for seed, value in enumerate([0.80, 0.81, 0.79, 0.82, 0.11])
     ]
     plan = make_plan({X1: {**make_entry(), "sub_experiments": {SUB: {"seeds": [0, 1, 2, 3, 4]}}}})
-    assert list(surprises(fold_one(records, plan=plan))) == [
+    assert list(outliers(fold_one(records, plan=plan))) == [
         "accuracy of e_x1_1 seed 4 is 0.110, far from its 4 other seeds (median 0.805, from 0.790 to 0.820)."
     ]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_exprunner.audit.quoted_numbers import numbers_near, reads_as
-from pytest_exprunner.handlers.lint import tells, unmentioned
+from pytest_exprunner.handlers.lint import lint, unmentioned
 from pytest_exprunner.verdicts.plan_diff import plan_changes
 
 WAIVER = {"experiment": "x1", "criterion": "iou", "by": "A", "date": "2026-01-22", "reason": "late"}
@@ -102,7 +102,7 @@ def test_what_matters_to_whom() -> None:
 def test_what_stands_out(body: str, said: str) -> None:
     """Each of them once, at its line."""
     source = f"def e_1(runner):\n    {body}\n"
-    found = tells(source, ["e_1"], [make_criterion("iou", target=0.7, acceptable=0.6, failure=0.5)])
+    found = lint(source, ["e_1"], [make_criterion("iou", target=0.7, acceptable=0.6, failure=0.5)])
     if said:
         assert any(said in tell.text for tell in found), found
         assert all(tell.line > 1 for tell in found)
@@ -125,14 +125,14 @@ def test_what_stands_out(body: str, said: str) -> None:
 def test_what_does_not(body: str) -> None:
     """What is measured, declared, narrow, or the plan's own."""
     source = f"def e_1(runner):\n    {body}\n"
-    assert tells(source, ["e_1"], [make_criterion("iou", target=0.7, acceptable=0.6, failure=0.5)]) == []
+    assert lint(source, ["e_1"], [make_criterion("iou", target=0.7, acceptable=0.6, failure=0.5)]) == []
 
 
 @given(st.text(max_size=60))
 def test_any_source(text: str) -> None:
     """What is no python has nothing to tell."""
     criteria = [make_criterion("iou", target=0.7)]
-    tells(text, ["e_1"], criteria)
+    lint(text, ["e_1"], criteria)
     unmentioned([text], criteria)
 
 

@@ -48,9 +48,9 @@ class Recording(Tracker):
             raise OSError(28, os.strerror(28))
         raise RuntimeError("the tracker is broken")
 
-    def open(self, opening: TrackerContext) -> Sequence[str]:
+    def open(self, context: TrackerContext) -> Sequence[str]:
         """Write it down."""
-        self._write("open", opening)
+        self._write("open", context)
         return ["mind the gap"] if os.environ.get("TRACKER_WARNS") else []
 
     def attempt_started(self, event: AttemptStarted) -> int:
@@ -62,9 +62,9 @@ class Recording(Tracker):
         """Write it down."""
         self._write("metrics_logged", event)
 
-    def told(self, event: ProgressEvent) -> None:
+    def progress_reported(self, event: ProgressEvent) -> None:
         """Write it down."""
-        self._write("told", event)
+        self._write("progress_reported", event)
 
     def attempt_ended(self, event: AttemptEnded) -> str:
         """Write it down."""

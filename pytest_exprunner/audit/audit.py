@@ -162,7 +162,7 @@ def _parsed(time: str | None) -> datetime | None:
 def _first_results(whole: Results) -> _First:
     first = _First(registered={name: state.registered for name, state in whole.experiments.items()})
     for name, state in whole.experiments.items():
-        for past in (past for sub in (*state.subs.values(), *state.departed) for past in sub.history):
+        for past in (past for sub in (*state.subs.values(), *state.unplanned) for past in sub.history):
             if past.status is Status.COMPLETED:
                 _note(first.begun, name, past.started_at)
         for current in (c for sub in state.subs.values() for c in sub.currents):
@@ -178,7 +178,7 @@ def _from_records(study: Study, state: ExperimentState) -> Iterator[AuditEntry]:
     yield from _rejudged(state.id, sorted(attempts, key=lambda a: (a.started_at, a.key)))
     yield from (AuditEntry(state.id, "moved", text) for text in noticing.moved(state))
     judged = judged_metrics(state.plan)
-    for sub in (*state.subs.values(), *state.departed):
+    for sub in (*state.subs.values(), *state.unplanned):
         yield from _superseded(state, sub, judged)
 
 

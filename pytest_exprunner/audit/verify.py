@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pytest_exprunner._util import marked_sections
 from pytest_exprunner._util.errors import count, did_you_mean
+from pytest_exprunner._util.paths import shown_path
 from pytest_exprunner._util.serialization import as_float, number, shown
 from pytest_exprunner._util.text import few
 from pytest_exprunner.audit.quoted_numbers import numbers_near, reads_as
@@ -32,7 +33,7 @@ from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.store import atomic, results_fallback, results_file
 from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts import criteria as verdicts
-from pytest_exprunner.verdicts.formatting import explain, number_text
+from pytest_exprunner.verdicts.formatting import explain, number_text, tiers_of
 from pytest_exprunner.verdicts.measurement import Reading
 
 Kind = Literal["wrong", "look"]
@@ -89,7 +90,7 @@ class _Experiment:
         yield from self._prose()
 
     def _shown(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
+        return shown_path(path, self._root)
 
     def _wrong(self, text: str) -> Finding:
         return Finding("wrong", self._shown(self._file), text)
@@ -115,10 +116,10 @@ class _Experiment:
         # Through the same text and back, so that numbers are compared as they are stored.
         fresh = results_file.parse(results_file.dump(results_file.document(self._state))).value
         found = list(_differences(self._stored.value, fresh))
-        for path, said, now in found[:_MOST]:
+        for path, said, now in found[:_MAX]:
             yield self._wrong(f"says {path} {said}; from the records it is {now}{self._because(path)}")
-        if len(found) > _MOST:
-            yield self._wrong(f"differs in {len(found) - _MOST} more places")
+        if len(found) > _MAX:
+            yield self._wrong(f"differs in {len(found) - _MAX} more places")
 
     def _because(self, path: str) -> str:
         if path in {"status", "recommendation"}:
@@ -132,7 +133,7 @@ class _Experiment:
     def _foreign(self) -> Iterator[Finding]:
         """What a file of another tool claims, and what it would come to if its numbers were believed."""
         state, value = self._state, self._stored.value
-        for key, found in (("status", str(state.status)), ("recommendation", state.says)):
+        for key, found in (("status", str(state.status)), ("recommendation", state.recommendation_text)):
             if key in value and value[key] != found:
                 why = state.assessment.notes.rstrip(".")
                 yield self._wrong(f"says {key} {shown(value[key], 60)}; by the plan it is {found!r}: {why}")
@@ -257,7 +258,7 @@ class _Experiment:
             for _line, name, said in numbers_near(record.finding, names):
                 value = number(record.metrics.get(name))
                 if value is not None and not any(
-                    reads_as(said, each) for each in (as_float(value), *_tiers(names[name]))
+                    reads_as(said, each) for each in (as_float(value), *tiers_of(names[name]))
                 ):
                     yield self._look(
                         f"the finding of attempt {record.key.sequence} of {record.key.label} says {said} of "
@@ -272,13 +273,8 @@ class _Experiment:
             found = (number(current.record.metrics.get(metric)) for current in sub.currents)
             values |= {as_float(value) for value in found if value is not None}
         result = self._state.criteria[criterion.name]
-        more = [result.value, result.sd, *(result.interval or ()), *_tiers(criterion)] if values else []
+        more = [result.value, result.sd, *(result.interval or ()), *tiers_of(criterion)] if values else []
         return values | {as_float(value) for value in more if value is not None}
-
-
-def _tiers(criterion: Criterion) -> list[float]:
-    tiers = (criterion.target, criterion.acceptable, criterion.failure)
-    return [as_float(tier) for tier in tiers if tier is not None]
 
 
 def _same(a: float, b: float) -> bool:
@@ -294,7 +290,7 @@ _COMPARED = (
     *("status", "recommendation", "assessment", "results", "criteria", "attempts"),
     *("registered", "registered_terms"),
 )
-_MOST = 10
+_MAX = 10
 
 
 def _differences(stored: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -342,7 +338,7 @@ def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Finding]:
         criteria = tuple(experiment.success_criteria.values())
         for file in dict.fromkeys(root / handler.file for handler in own.values()):
             names = [handler.name for handler in own.values() if root / handler.file == file]
-            shown_as = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+            shown_as = shown_path(file, root)
             for tell in lint.lint(texts.get(file, ""), names, criteria):
                 yield Finding("look", f"{shown_as}:{tell.line}", tell.text)
         if own:

@@ -15,14 +15,13 @@ from pytest_exprunner._util import ini
 from pytest_exprunner._util.errors import ExprunnerError, Problem, did_you_mean
 from pytest_exprunner._util.location import absolute, find_plan, setting, study_root
 from pytest_exprunner._util.serialization import named_floats, plain
-from pytest_exprunner._util.text import few
+from pytest_exprunner._util.text import encodable, few
 from pytest_exprunner.handlers.scan import Scan, scan
 from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.model.results import GateResult
 from pytest_exprunner.model.settings import Settings
 from pytest_exprunner.plan import loader
 from pytest_exprunner.plan.loader import LoadedPlan
-from pytest_exprunner.report import terminal
 from pytest_exprunner.report.terminal import Line, Style
 from pytest_exprunner.store.study import Study
 
@@ -116,14 +115,9 @@ class Opened:
 
 def say(lines: list[Line]) -> None:
     """Print lines, in ASCII where the console knows nothing else."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None)
     for line in lines:
-        text = line.text
-        try:
-            text.encode(encoding)
-        except (UnicodeEncodeError, LookupError):
-            text = terminal.ascii_only(text)
-        click.echo(click.style(text, **_COLOURS[line.style]))
+        click.echo(click.style(encodable(line.text, encoding), **_COLOURS[line.style]))
 
 
 def print_json(kind: str, value: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ MOST = 3
 _MAX_TYPE = 200
 _MAX_MESSAGE = 4_000
 _MAX_TRACEBACK = 30_000
-_MOST_CAUSES = 5
+_MAX_CAUSES = 5
 _CHAINED = re.compile(
     r"^(?:The above exception was the direct cause of the following exception:|"
     r"(?P<context>During handling of the above exception, another exception occurred:))$",
@@ -123,7 +123,7 @@ def _exceptions(failure: Failure) -> Iterator[_Raised]:
     place, code = _where(traceback[start:])
     kind = failure.type[-_MAX_TYPE:].rpartition(".")[2]
     yield _Raised(kind, failure.message[:_MAX_MESSAGE], place, code)
-    for part, is_cause in list(zip(reversed(parts), reversed(direct), strict=True))[:_MOST_CAUSES]:
+    for part, is_cause in list(zip(reversed(parts), reversed(direct), strict=True))[:_MAX_CAUSES]:
         if not is_cause:
             return
         raised = _RAISED.search(part)

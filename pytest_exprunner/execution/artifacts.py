@@ -17,10 +17,10 @@ import orjson
 
 from pytest_exprunner._util.errors import ArtifactError
 from pytest_exprunner._util.serialization import named_floats, plain, shown, text
+from pytest_exprunner._util.text import has_control
 from pytest_exprunner.model.attempt import Artifact
 from pytest_exprunner.store import atomic
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u0080-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?\Z")
 _MAX_PART = 200
@@ -45,7 +45,7 @@ def check_name(name: object) -> str:
 def _refusal(name: str) -> str:
     if not name:
         return "is empty"
-    if _CONTROL.search(name):
+    if has_control(name):
         return "has a control character in it"
     if name.startswith(("/", "\\")) or _DRIVE.match(name):
         return "is an absolute path"

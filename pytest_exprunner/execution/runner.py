@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _SECONDS_BETWEEN_TELLING = 0.5
 _NAMES_KNOWN = 10_000
-_MOST_SAMPLES = 100_000
+_MAX_SAMPLES = 100_000
 _PARTS = frozenset({"results", "needs", "params", "config"})
 """What a runner is given when it is built, and keeps."""
 
@@ -146,10 +146,10 @@ class ExperimentRunner:
         [bare] = known
         row = _samples(name, values)
         self._sampled[bare] = self._sampled.get(bare, 0) + len(row)
-        if self._sampled[bare] > _MOST_SAMPLES:
+        if self._sampled[bare] > _MAX_SAMPLES:
             raise ValueError(
                 f"log_samples: {shown(name, 40)} has {self._sampled[bare]:,} values; expected at most "
-                f"{_MOST_SAMPLES:,}: save them as an artifact, and log a random part of them"
+                f"{_MAX_SAMPLES:,}: save them as an artifact, and log a random part of them"
             )
         self._emit(Event("samples", time.time(), {"name": bare, "values": samples_text(row)}))
 

@@ -22,7 +22,7 @@ _SECRET = (
     *("credentials.json", "kaggle.json", "*service-account*.json", "*_secret.json"),
 )
 """Names of files that hold keys, as patterns."""
-_MOST_BYTES = 500 * 1024 * 1024
+_MAX_BYTES = 500 * 1024 * 1024
 
 
 def shipped(root: Path, results: Path, experiments: Collection[str]) -> list[str]:
@@ -40,7 +40,7 @@ def shipped(root: Path, results: Path, experiments: Collection[str]) -> list[str
     _refuse_odd_names(kept)
     sizes = {name: (root / name).stat().st_size for name in kept}
     size = sum(sizes.values())
-    if size > _MOST_BYTES:
+    if size > _MAX_BYTES:
         largest = sorted(kept, key=lambda name: -sizes[name])[:3]
         raise ExecutorError(
             f"the project's files are {size // 1024**2:,} MB, the largest {', '.join(largest)}; expected at "

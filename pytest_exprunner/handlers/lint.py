@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pytest_exprunner._util.errors import closest
 from pytest_exprunner.plan.criterion import Criterion
+from pytest_exprunner.verdicts.formatting import tiers_by_metric
 
 _MADE_UP = re.compile(r"simulat|dummy|fake|mock|placeholder|hard_?coded", re.IGNORECASE)
 _RANDOM = re.compile(
@@ -180,9 +181,7 @@ def _holds_number(node: ast.expr) -> bool:
 
 
 def _other_thresholds(tree: ast.AST, criteria: Sequence[Criterion]) -> Iterator[Tell]:
-    tiers = {
-        c.metric_name: [t for t in (c.target, c.acceptable, c.failure) if t is not None] for c in criteria
-    }
+    tiers = tiers_by_metric(criteria)
     for node in ast.walk(tree):
         for name, number in _compared(node, tiers):
             if number not in tiers[name]:

@@ -28,9 +28,9 @@ from __future__ import annotations
 from pytest_exprunner import ExperimentRunner
 '''
 _WIDTH = 88
-_MOST_SLUG = 40
-_MOST_NAME = 200
-_MOST_TEXT = 2000
+_MAX_SLUG = 40
+_MAX_NAME = 200
+_MAX_TEXT = 2000
 
 
 def module_text(experiment: Experiment) -> str:
@@ -70,10 +70,10 @@ def function_name(plan: Plan, sub: SubExperiment) -> str:
 def _slug(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().casefold()
     words = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    if len(words) <= _MOST_SLUG:
+    if len(words) <= _MAX_SLUG:
         return words
-    cut, _underscore, _rest = words[: _MOST_SLUG + 1].rpartition("_")
-    return cut or words[:_MOST_SLUG]
+    cut, _underscore, _rest = words[: _MAX_SLUG + 1].rpartition("_")
+    return cut or words[:_MAX_SLUG]
 
 
 def function_text(plan: Plan, experiment: Experiment, sub: SubExperiment, *, annotated: bool) -> str:
@@ -224,11 +224,11 @@ def _unless(variable: str, message: str) -> Iterator[str]:
 
 
 def _one_line(text: str) -> str:
-    return printable(" ".join(text.split()))[:_MOST_NAME]
+    return printable(" ".join(text.split()))[:_MAX_NAME]
 
 
 def _in_docstring(text: str) -> str:
-    flat = printable(" ".join(text.split()))[:_MOST_TEXT]
+    flat = printable(" ".join(text.split()))[:_MAX_TEXT]
     return flat.replace("\\", "\\\\").replace('"', "'")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_exprunner._util.errors import HandlerError
+from pytest_exprunner._util.paths import shown_path
 
 if TYPE_CHECKING:
     from pytest_exprunner.plan.models import Plan  # counting handlers must not cost the import of pydantic
@@ -134,7 +135,7 @@ def python_files(folder: Path) -> Iterator[Path]:
 
 def scan_file(plan: Plan, file: Path, relative_to: Path) -> ScannedFile:
     """Scan one file. Never raises on its content."""
-    shown = file.relative_to(relative_to) if file.is_relative_to(relative_to) else file
+    shown = shown_path(file, relative_to)
     try:
         source = file.read_bytes()
     except OSError as error:
@@ -203,7 +204,7 @@ def _why_none(function: _Function) -> str:
     return f"has no parameter named '{PARAMETER}'"
 
 
-def _as_handler(plan: Plan, function: _Function, shown: Path) -> Handler | None:
+def _as_handler(plan: Plan, function: _Function, shown: str) -> Handler | None:
     if not _takes_runner(function):
         return None
     sub = plan.match(function.name)
@@ -223,7 +224,7 @@ def _defines_tests(statements: Iterable[ast.stmt]) -> bool:
     return False
 
 
-def _suspects(plan: Plan, tree: ast.Module, functions: Sequence[_Function], shown: Path) -> dict[str, str]:
+def _suspects(plan: Plan, tree: ast.Module, functions: Sequence[_Function], shown: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for function in functions:
         sub = plan.match(function.name)

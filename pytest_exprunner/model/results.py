@@ -155,7 +155,7 @@ class ExperimentState:
     """Signed exceptions that the plan has, by criterion."""
     earlier: Mapping[str, tuple[PastVerdict, ...]] = field(default_factory=dict)
     """What criteria said before, whenever everything had been run, oldest first."""
-    departed: tuple[SubState, ...] = ()
+    unplanned: tuple[SubState, ...] = ()
     """Sub-experiments with results that are not in the plan: kept, never judged."""
     leads_to: tuple[str, ...] = ()
     """Experiments of the plan that depend on this one."""
@@ -176,7 +176,7 @@ class ExperimentState:
         return waived(self.plan, self.criteria, self.waivers)
 
     @property
-    def says(self) -> str:
+    def recommendation_text(self) -> str:
         """The recommendation as people read it: ``proceed (waived by A. Person on … because …)``."""
         said = str(self.assessment.recommendation)
         if self.assessment.recommendation is not Recommendation.PROCEED or not self.waived:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_exprunner._util.paths import shown_path
 from pytest_exprunner.model.attempt import Level
 
 
@@ -57,4 +58,4 @@ class Settings:
 
     def shown(self, path: Path) -> str:
         """Return a path as messages show it: relative to the root where it is inside."""
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        return shown_path(path, self.root)

@@ -12,6 +12,7 @@ import pytest
 from pytest_exprunner._util.errors import os_reason
 from pytest_exprunner._util.redaction import redacted
 from pytest_exprunner._util.serialization import text
+from pytest_exprunner._util.text import encodable
 from pytest_exprunner.execution.attempt import Attempt
 from pytest_exprunner.model.attempt import Status
 from pytest_exprunner.model.selection import Selected
@@ -52,12 +53,7 @@ def printable(config: pytest.Config, line: str) -> str:
     if not config.pluginmanager.has_plugin("terminalreporter"):
         return line
     writer = config.get_terminal_writer()
-    encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public way
-    try:
-        line.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return terminal.ascii_only(line)
-    return line
+    return encodable(line, getattr(writer._file, "encoding", None))  # noqa: SLF001 - no public way
 
 
 def note_interruption(session: ExperimentSession, item: pytest.Item, error: BaseException) -> None:

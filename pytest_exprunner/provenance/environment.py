@@ -33,7 +33,7 @@ _ENVIRONMENT = (
     *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED", "PYTORCH_CUDA_ALLOC_CONF", "XLA_FLAGS"),
     *("SLURM_JOB_ID", "GITHUB_RUN_ID", "GITHUB_SHA"),
 )
-_MOST_DIFF = 1_000_000
+_MAX_DIFF = 1_000_000
 _SECONDS = 5.0
 
 
@@ -210,6 +210,6 @@ def diff(root: Path) -> str:
     """
     text = (git.ask(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or b"").decode("utf-8", "replace")
     text = text.strip()
-    if len(text) > _MOST_DIFF:
-        text = f"{text[:_MOST_DIFF]}\n[cut here: {len(text):,} characters in all]\n"
+    if len(text) > _MAX_DIFF:
+        text = f"{text[:_MAX_DIFF]}\n[cut here: {len(text):,} characters in all]\n"
     return redaction.redacted(text)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from pytest_exprunner._util.paths import shown_path
 from pytest_exprunner.store import atomic
 
 Hashes = Mapping[str, str]
@@ -106,7 +107,7 @@ class Sources:
         return f"{lost[0]} is gone" if lost else ""
 
     def _shown(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
+        return shown_path(path, self._root)
 
     def _read(self, path: Path) -> tuple[str, bytes]:
         if path not in self._texts:

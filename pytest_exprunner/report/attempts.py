@@ -10,7 +10,7 @@ from pytest_exprunner.model.attempt import AttemptRecord, Status, label
 from pytest_exprunner.model.results import CurrentAttempt, ExperimentState, SubState
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.report.blocks import Block, Code, Link, Paragraph, Span, Spans, Strong, Table
-from pytest_exprunner.verdicts.formatting import DASH, number_text
+from pytest_exprunner.verdicts.formatting import DASH, number_text, tiers_by_metric
 from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 
 _SHOWN_METRICS = 40
@@ -38,7 +38,7 @@ def _seeds(currents: Sequence[CurrentAttempt], plan: Experiment) -> Iterator[Blo
         if said:
             yield Paragraph((Strong(current.label),))
             yield from said
-    tiers, judged = _tiers(plan), _judged(plan)
+    tiers, judged = tiers_by_metric(plan.success_criteria.values()), _judged(plan)
     names = dict.fromkeys(name for current in currents for name in current.record.metrics)
     rows = []
     for name in names:
@@ -106,7 +106,7 @@ def _current(current: CurrentAttempt, plan: Experiment) -> Iterator[Block]:
     if current.variant is not None or current.seed is not None:
         yield Paragraph((Strong(current.label),))
     yield from _said(current)
-    judged, tiers = _judged(plan), _tiers(plan)
+    judged, tiers = _judged(plan), tiers_by_metric(plan.success_criteria.values())
     shown = ((name, _shown(value, tiers.get(name, ()))) for name, value in current.record.metrics.items())
     rows = [(name, value) for name, value in shown if value]
     if rows:
@@ -117,14 +117,6 @@ def _current(current: CurrentAttempt, plan: Experiment) -> Iterator[Block]:
     if len(rows) > _SHOWN_METRICS:
         yield Paragraph((f"{len(rows) - _SHOWN_METRICS} more metrics are in results.yaml.",))
     yield from _artifacts(current)
-
-
-def _tiers(plan: Experiment) -> dict[str, tuple[float, ...]]:
-    """The thresholds of each judged metric: values are shown on the side of them that they are on."""
-    return {
-        c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
-        for c in plan.success_criteria.values()
-    }
 
 
 def _shown(value: object, against: tuple[float, ...]) -> str:
@@ -163,7 +155,10 @@ def attempts_table(state: ExperimentState, most: int | None = None) -> Table:
         urgent = sorted(range(len(every)), key=lambda place: (_rank(*every[place]), -place))[:most]
         every = [every[place] for place in sorted(urgent)]
     judged = judged_metrics(state.plan)
-    rows = tuple(_attempt_row(sub, past, judged, _tiers(state.plan)) for sub, past in every)
+    rows = tuple(
+        _attempt_row(sub, past, judged, tiers_by_metric(state.plan.success_criteria.values()))
+        for sub, past in every
+    )
     return Table(("Sub-experiment", "Attempt", "Started", "Status", "Values", "Verdicts"), rows)
 
 

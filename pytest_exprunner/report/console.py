@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from pytest_exprunner._util.errors import printable
+from pytest_exprunner._util.text import encodable
 from pytest_exprunner.report.blocks import (
     Block,
     Bullets,
@@ -26,7 +27,7 @@ from pytest_exprunner.report.blocks import (
     Strong,
     Table,
 )
-from pytest_exprunner.report.terminal import ascii_only, safe
+from pytest_exprunner.report.terminal import safe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,26 +78,12 @@ def write_diff(lines: Sequence[str], stream: TextIO) -> None:
 
 
 def _print(stream: TextIO, lines: Iterator[str]) -> None:
-    fit = _fitting(stream)
-    stream.writelines(f"{fit(_COMMAND.sub(_split, line))}\n" for line in lines)
+    encoding = getattr(stream, "encoding", None)
+    stream.writelines(f"{encodable(_COMMAND.sub(_split, line), encoding)}\n" for line in lines)
 
 
 def _split(found: re.Match[str]) -> str:
     return f"{found[0][:-1]} {found[0][-1]}"
-
-
-def _fitting(stream: TextIO) -> Callable[[str], str]:
-    """Return what makes a text fit for a stream that may know ASCII alone."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-
-    def fit(text: str) -> str:
-        try:
-            text.encode(encoding)
-        except (UnicodeEncodeError, LookupError):
-            return ascii_only(text)
-        return text
-
-    return fit
 
 
 # --- plain --------------------------------------------------------------------------------------
@@ -157,7 +144,7 @@ class _Fancy:
         """``stream`` is a terminal."""
         from rich.console import Console  # noqa: PLC0415 - only where somebody looks
 
-        self._fit = _fitting(stream)
+        self._encoding = getattr(stream, "encoding", None)
         self._console = Console(file=stream, markup=False, highlight=False, emoji=False)
 
     def write(self, findings: Findings) -> None:
@@ -188,7 +175,7 @@ class _Fancy:
     def _text(self, text: str, style: str = "") -> Text:
         from rich.text import Text  # noqa: PLC0415 - as above
 
-        return Text(self._fit(text), style=style)
+        return Text(encodable(text, self._encoding), style=style)
 
     def _spans(self, spans: Spans) -> Text:
         parts = [self._text(_edged(span), _style(span)) for span in spans]

@@ -15,7 +15,7 @@ from pytest_exprunner.model.attempt import AttemptRecord, label
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.provenance.sources import normal
 from pytest_exprunner.report.blocks import Block, Code, Findings, Heading, Paragraph, Strong, Table
-from pytest_exprunner.verdicts.formatting import DASH, number_text
+from pytest_exprunner.verdicts.formatting import DASH, number_text, tiers_by_metric
 
 _SHOWN_VALUE = 120
 _MACHINE = ("host", "machine", "cpu", "cpus", "memory_bytes", "gpus", "platform", "python")
@@ -235,10 +235,7 @@ def _when(record: AttemptRecord) -> str:
 
 
 def _metrics_table(found: Difference, plan: Experiment) -> Table:
-    tiers = {
-        c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
-        for c in plan.success_criteria.values()
-    }
+    tiers = tiers_by_metric(plan.success_criteria.values())
     rows = []
     for metric in found.metrics:
         against = tiers.get(metric.name, ())

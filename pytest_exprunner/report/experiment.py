@@ -132,7 +132,7 @@ def _summary(state: ExperimentState, *, stub: bool) -> Spans:
     status = str(state.status).replace("_", " ")
     said = "" if stub else f"{narrative.answer(state)} "
     spans: list[Span] = [
-        said, "Status ", Strong(status), ", recommendation ", Strong(state.says),
+        said, "Status ", Strong(status), ", recommendation ", Strong(state.recommendation_text),
         f" (confidence: {state.assessment.confidence}). {state.assessment.notes}",
     ]  # fmt: skip
     if state.replaced_by is not None:

@@ -12,7 +12,7 @@ from pytest_exprunner.model.attempt import AttemptRecord, Status
 from pytest_exprunner.model.results import ExperimentState, SubState
 from pytest_exprunner.plan.models import Experiment
 from pytest_exprunner.report.blocks import Block, Code, Findings, Heading, Paragraph, Spans, Strong, Table
-from pytest_exprunner.verdicts.formatting import DASH, number_text
+from pytest_exprunner.verdicts.formatting import DASH, number_text, tiers_by_metric
 from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 
 _SHOWN_TEXT = 120
@@ -93,10 +93,7 @@ def _document(plan: Experiment, histories: Mapping[str, Sequence[HistoryEntry]])
 
 def _table(plan: Experiment, entries: Sequence[HistoryEntry]) -> Table:
     """Return a row for each attempt; columns that would all be empty are left out."""
-    tiers = {
-        c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
-        for c in plan.success_criteria.values()
-    }
+    tiers = tiers_by_metric(plan.success_criteria.values())
     columns: dict[str, list[Spans]] = {
         "Attempt": [(f"{e.attempt}{' (counts)' if e.counts else ''}",) for e in entries],
         "Variant": [(e.variant or "",) for e in entries],

@@ -11,15 +11,15 @@ from pytest_exprunner.schedule.progress import Progress
 from pytest_exprunner.verdicts.formatting import number_text
 
 _BAR = 12
-_MOST_LINES = 12
-_MOST_METRICS = 4
+_MAX_LINES = 12
+_MAX_METRICS = 4
 _LONG = 10_000_000.0  # seconds that nobody believes
 
 
 def block(running: Sequence[Progress], now: float, width: int) -> list[str]:
     """Return a line per running attempt, the longest running first, none wider than ``width``."""
     ordered = sorted(running, key=lambda progress: (progress.began, progress.label))
-    shown = ordered[:_MOST_LINES]
+    shown = ordered[:_MAX_LINES]
     names = max((len(safe(progress.label, 40)) for progress in shown), default=0)
     lines = [_cut(line(progress, now, names, width), width) for progress in shown]
     if len(ordered) > len(shown):
@@ -99,8 +99,8 @@ def _metrics(metrics: Mapping[str, Plain], step: int | None) -> str:
     ]
     if not shown:
         return ""
-    more = ", …" if len(shown) > _MOST_METRICS else ""
-    text = ", ".join(shown[:_MOST_METRICS]) + more
+    more = ", …" if len(shown) > _MAX_METRICS else ""
+    text = ", ".join(shown[:_MAX_METRICS]) + more
     return text if step is None else f"{text} (step {step})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from pytest_exprunner._util.text import show_control
 from pytest_exprunner.report.blocks import (
     Block,
     Bullets,
@@ -24,7 +25,6 @@ _HARMLESS = re.compile(r" ?(?:[A-Za-z0-9.,:;()%/'\"≥≤–-]+(?: [A-Za-z0-9.,:
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~$])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LINE_START = re.compile(r"^(\s*)([#=]|[+-](?!\.?\d)|\d{1,9}[.)](?=\s|$))")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u0080-\u009f\u202a-\u202e\u2066-\u2069\ufeff]")
 _ENTITY = re.compile(r"&(?=[#\w])")
 
 
@@ -93,7 +93,7 @@ def escape(text: str) -> str:
     """Return text that Markdown shows as it is, on one line and in one table cell."""
     if _HARMLESS.fullmatch(text):
         return text
-    flat = " ".join(_CONTROL.sub(_visible, text).split())
+    flat = " ".join(show_control(text).split())
     padded = _keep_edges(text, flat)
     escaped = _SPECIAL.sub(r"\\\1", _ENTITY.sub("&amp;", padded))
     return _EDGE_UNDERSCORE.sub(r"\\_", escaped).replace("\\<", "&lt;").replace("\\>", "&gt;")
@@ -106,13 +106,9 @@ def _keep_edges(original: str, flat: str) -> str:
     return f"{start}{flat}{end}"
 
 
-def _visible(match: re.Match[str]) -> str:
-    return f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}"
-
-
 def _code(text: str) -> str:
     """Return a code span; a pipe would end a table cell even inside one."""
-    flat = " ".join(_CONTROL.sub(_visible, text).split()).replace("|", "\\|")
+    flat = " ".join(show_control(text).split()).replace("|", "\\|")
     if not flat:
         return "` `"
     fence = "`" * (max((len(run) for run in re.findall(r"`+", flat)), default=0) + 1)

@@ -135,7 +135,7 @@ def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
     return (
         (*name, f" — {state.plan.name}" if state.plan.name else ""),
         (str(state.status).replace("_", " "),),
-        (Strong(state.says) if said else DASH,),
+        (Strong(state.recommendation_text) if said else DASH,),
         (str(state.assessment.confidence) if said else DASH,),
         ("; ".join(metrics) or DASH,),
     )

@@ -107,7 +107,7 @@ def _overview(states: Sequence[ExperimentState], *, stub: bool) -> Table:
         (
             (Code(state.id), f" — {state.plan.name}" if state.plan.name else ""),
             (str(state.status).replace("_", " "),),
-            ("stub" if stub else Strong(state.says),),
+            ("stub" if stub else Strong(state.recommendation_text),),
             ("–" if stub else str(state.assessment.confidence),),
             ("" if stub else state.assessment.notes,),
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_exprunner._util.errors import count
+from pytest_exprunner._util.text import replace_control
 from pytest_exprunner.model.attempt import Confidence, GateState, Recommendation, Status, Verdict
 from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import ExperimentState, GateResult, Results
@@ -17,20 +17,6 @@ from pytest_exprunner.verdicts.formatting import explain, failure_text, measured
 
 Style = Literal["", "good", "bad", "warn", "bold"]
 
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u0080-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_ASCII = str.maketrans(
-    {
-        "≥": ">=",
-        "≤": "<=",
-        "–": "-",
-        "—": "-",
-        "→": "->",
-        "±": "+-",
-        "…": "...",
-        "∞": "inf",
-        "−": "-",
-    }
-)
 _MAX_LINES = 60
 _MAX_TEXT = 300
 
@@ -62,15 +48,10 @@ class Summary:
 
 def safe(text: str, limit: int = _MAX_TEXT) -> str:
     """Return text that cannot steer a terminal or start a workflow command, on one line."""
-    flat = " ".join(_UNSAFE.sub("�", text).split()).replace("##[", "## [")
+    flat = " ".join(replace_control(text).split()).replace("##[", "## [")
     if flat.startswith("::"):
         flat = f": :{flat[2:]}"
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
-
-
-def ascii_only(text: str) -> str:
-    """Return text for a console that knows ASCII alone."""
-    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
 
 
 def heading(results: Results) -> str:
@@ -155,7 +136,9 @@ def _title(state: ExperimentState, width: int, *, stub: bool) -> Line:
     if stub:
         return Line(f"{title}  {status}", "bold")
     said = state.assessment
-    return Line(f"{title}  {status} → {safe(state.says)} (confidence: {said.confidence})", _tone(state))
+    return Line(
+        f"{title}  {status} → {safe(state.recommendation_text)} (confidence: {said.confidence})", _tone(state)
+    )
 
 
 def _tone(state: ExperimentState) -> Style:

@@ -167,7 +167,7 @@ def judge_experiment(
         return ""
     status = str(state.status).replace("_", " ")
     says = state.assessment
-    head = status if stub else f"{status} → {state.says}. {says.notes}"
+    head = status if stub else f"{status} → {state.recommendation_text}. {says.notes}"
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 

@@ -32,7 +32,7 @@ from pytest_exprunner.verdicts.fold import ASKED_SEEDS, NOTHING, Fallback
 
 _EDITED = "read from a results file that was edited by hand or cut"
 _FOREIGN = "read from a results file of another tool"
-_MOST_ATTEMPTS = 10**9
+_MAX_ATTEMPTS = 10**9
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -59,7 +59,7 @@ def _items(value: object) -> list[Any]:
 Text = Annotated[str, Strict(), _otherwise("")]
 MaybeText = Annotated[str | None, _otherwise(None)]
 Seed = Annotated[Integer | None, _otherwise(None)]
-Count = Annotated[Annotated[int, Field(strict=True, ge=0, lt=_MOST_ATTEMPTS)] | None, _otherwise(None)]
+Count = Annotated[Annotated[int, Field(strict=True, ge=0, lt=_MAX_ATTEMPTS)] | None, _otherwise(None)]
 Float = Annotated[Integer | Number | None, _otherwise(None)]
 Flag = Annotated[Annotated[bool, Strict()] | None, _otherwise(None)]
 Mapped = Annotated[dict[str, Any], BeforeValidator(_texts_as_keys)]

@@ -32,7 +32,7 @@ from pytest_exprunner.plan.models import Waiver
 from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 
 SCHEMA_VERSION = 1
-_MOST_SAMPLES = 2000
+_MAX_SAMPLES = 2000
 """More values per sample stand in the record alone: people read this file, and git keeps it."""
 _HEAD = "# Written by pytest-exprunner from the attempt records; keys that you add are kept. Content: "
 _STUB = "# STUB RUN: no handler was called and nothing was measured. This can never count as a result.\n"
@@ -43,7 +43,7 @@ _STUB = "# STUB RUN: no handler was called and nothing was measured. This can ne
 
 def document(state: ExperimentState) -> dict[str, Any]:
     """Return the content of results.yaml, in the order in which people read it."""
-    subs = (*state.subs.values(), *state.departed)
+    subs = (*state.subs.values(), *state.unplanned)
     currents = [current for sub in state.subs.values() for current in sub.currents]
     newest = max(currents, key=lambda c: (c.record.started_at or "", c.sub_experiment), default=None)
     waivers = {waiver.criterion: waiver for waiver in state.waived}
@@ -60,7 +60,7 @@ def document(state: ExperimentState) -> dict[str, Any]:
         },
         "results": {"experiments": {s.id: _sub_entry(state, s) for s in subs if s.currents}},
         "assessment": _assessment(state) if state.started else None,
-        "recommendation": state.says,
+        "recommendation": state.recommendation_text,
         "recommendation_notes": state.assessment.notes,
         "blockers": list(state.plan.blockers),
         "issues": list(state.issues),
@@ -221,7 +221,7 @@ def _samples(state: ExperimentState, current: CurrentAttempt) -> dict[str, str]:
     return {
         name: samples_text(values)
         for name, values in current.record.samples.items()
-        if name in names and len(values) <= _MOST_SAMPLES
+        if name in names and len(values) <= _MAX_SAMPLES
     }
 
 

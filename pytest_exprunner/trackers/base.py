@@ -102,7 +102,7 @@ class RunEnded:
 
     run: str
     results: Results
-    touched: Sequence[str]
+    experiments: Sequence[str]
     """The experiments that the run was about."""
     files: tuple[Path, ...]
     """Every results file and all findings of these."""
@@ -121,9 +121,9 @@ class Tracker:
         """Where what it is told goes, for people: an address or a folder; may be empty."""
         return ""
 
-    def open(self, opening: TrackerContext) -> Sequence[str]:
+    def open(self, context: TrackerContext) -> Sequence[str]:
         """Get ready; return what people should be warned of. Called first, once."""
-        del opening
+        del context
         return ()
 
     def attempt_started(self, event: AttemptStarted) -> int:
@@ -134,7 +134,7 @@ class Tracker:
     def metrics_logged(self, event: MetricsLogged) -> None:
         """Take in one row of metrics."""
 
-    def told(self, event: ProgressEvent) -> None:
+    def progress_reported(self, event: ProgressEvent) -> None:
         """Take in progress or evidence."""
 
     def attempt_ended(self, event: AttemptEnded) -> str | None:

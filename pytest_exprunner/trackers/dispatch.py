@@ -28,7 +28,7 @@ from pytest_exprunner.trackers.job import file_name
 from pytest_exprunner.trackers.ledger import Delivery, Ledger, name_of
 
 T = TypeVar("T")
-_TOLD = ("stage", "progress", "track", "evidence")
+_PROGRESS = ("stage", "progress", "track", "evidence")
 _PATIENCE = 3
 """After so many attempts in a row that a tracker failed on, it is left alone."""
 
@@ -52,9 +52,9 @@ class Dispatcher:
         self._runs: dict[tuple[str, str, int], str] = {}
         self._failed_in_a_row = 0
 
-    def open(self, opening: TrackerContext) -> bool:
+    def open(self, context: TrackerContext) -> bool:
         """Let the tracker get ready; tell whether it is."""
-        opened = self._call(lambda: list(self._tracker.open(opening)))
+        opened = self._call(lambda: list(self._tracker.open(context)))
         for warning in opened[0] if opened else ():
             self._warn(f"{self.name}: {text(warning)}")
         return bool(opened)
@@ -115,10 +115,10 @@ class Dispatcher:
         kind = event.get("event")
         if kind == "metrics":
             return self._metrics(key, event)
-        if kind in _TOLD:
+        if kind in _PROGRESS:
             data = {name: decode(value) for name, value in event.items() if name not in ("event", "time")}
-            told = ProgressEvent(key, _time(event), str(kind), data)
-            return bool(self._call(lambda: self._tracker.told(told)))
+            progress = ProgressEvent(key, _time(event), str(kind), data)
+            return bool(self._call(lambda: self._tracker.progress_reported(progress)))
         return True
 
     def _metrics(self, key: AttemptKey, event: Mapping[str, Any]) -> bool:

@@ -61,7 +61,7 @@ class Trackers:
                 self.notes.append(f"{name} could not be started: {error.strerror or error}")
 
     def finish(
-        self, touched: Sequence[str], patience: float, say: Callable[[str], None] = lambda _text: None
+        self, experiments: Sequence[str], patience: float, say: Callable[[str], None] = lambda _text: None
     ) -> None:
         """Say that the run is over, and wait for what is left to be told, ``patience`` seconds for all.
 
@@ -69,7 +69,7 @@ class Trackers:
         """
         deadline = time.monotonic() + patience
         for process in self._processes.values():
-            process.say_that_it_is_over(touched)
+            process.announce_end(experiments)
         try:
             self._wait(min(_UNNOTICED, patience))
             left = ", ".join(name for name, process in self._processes.items() if process.code is None)
@@ -144,9 +144,9 @@ class _Process:
         """How it ended; None while it is at work."""
         return self._popen.poll()
 
-    def say_that_it_is_over(self, touched: Sequence[str]) -> None:
+    def announce_end(self, experiments: Sequence[str]) -> None:
         """Tell it that nothing more is going to happen."""
-        self._tell(json.dumps({"touched": list(touched)}).encode() + b"\n")
+        self._tell(json.dumps({"experiments": list(experiments)}).encode() + b"\n")
 
     def _tell(self, line: bytes) -> None:
         assert self._popen.stdin is not None

@@ -29,7 +29,7 @@ class Synced:
     missed: int
 
 
-def opening_of(
+def tracker_context(
     plan: Plan, layout: Layout, name: str, root: Path, *, replaying: bool = False
 ) -> TrackerContext:
     """Return what a tracker is told first."""
@@ -74,7 +74,7 @@ def _sync(feed: Dispatcher, tracker: Tracker, root: Path, wanted: Collection[str
     plan, layout, name = feed.plan, feed.layout, feed.name
     ids = set(wanted)
     stored = [a for a in _stored(plan, layout) if not ids or {a.key.experiment, a.key.sub_experiment} & ids]
-    if not feed.open(opening_of(plan, layout, name, root, replaying=True)):
+    if not feed.open(tracker_context(plan, layout, name, root, replaying=True)):
         return Synced(0, 0, 0, len(stored))
     left = [a for a in stored if _is_left(feed, a, final=tracker.is_final)]
     for attempt in left:

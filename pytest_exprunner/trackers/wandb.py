@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_exprunner._util.paths import shown_path
 from pytest_exprunner._util.serialization import Plain
 from pytest_exprunner.model.attempt import AttemptKey, AttemptRecord, Status
 from pytest_exprunner.model.results import ExperimentState
@@ -49,16 +50,16 @@ class WandbTracker(Tracker):
         self._wandb: Any = None
         self._mode = "offline"
         self._address = ""
-        self._opening = TrackerContext("", {}, Path(), Path())
+        self._context = TrackerContext("", {}, Path(), Path())
         self._runs: dict[AttemptKey, Any] = {}
         self._evidence: dict[AttemptKey, set[str]] = {}
         self._known: dict[AttemptKey, int] = {}
 
     # --- the study ----------------------------------------------------------------------------
 
-    def open(self, opening: TrackerContext) -> Sequence[str]:
+    def open(self, context: TrackerContext) -> Sequence[str]:
         """Import wandb; decide whether its server is to be used, within some seconds."""
-        self._opening = opening
+        self._context = context
         asked = (os.environ.get("WANDB_MODE") or "online").lower()
         if asked == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() == "true":
             self._mode = "disabled"
@@ -80,7 +81,7 @@ class WandbTracker(Tracker):
         self._mode = "offline" if here or reason else "online"
         if not reason:
             return ()
-        later = "" if opening.stub else " and 'exprunner sync --tracker wandb' sends them later"
+        later = "" if context.stub else " and 'exprunner sync --tracker wandb' sends them later"
         return [f"{reason}; runs are kept in {self._shown_folder}{later}"]
 
     def close(self) -> None:
@@ -95,12 +96,12 @@ class WandbTracker(Tracker):
     @property
     def _folder(self) -> Path:
         named = os.environ.get("WANDB_DIR")
-        return Path(named) if named else self._opening.store
+        return Path(named) if named else self._context.store
 
     @property
-    def _shown_folder(self) -> Path:
-        folder, root = self._folder, self._opening.root
-        return folder.relative_to(root) if folder.is_relative_to(root) else folder
+    def _shown_folder(self) -> str:
+        folder, root = self._folder, self._context.root
+        return shown_path(folder, root)
 
     @property
     def place(self) -> str:
@@ -125,7 +126,7 @@ class WandbTracker(Tracker):
         return ""
 
     def _init(self, **more: Any) -> Any:
-        plan = self._opening.settings
+        plan = self._context.settings
         self._folder.mkdir(parents=True, exist_ok=True)
         settings = self._wandb.Settings(
             console="off",
@@ -137,7 +138,7 @@ class WandbTracker(Tracker):
             save_code=False,
             x_save_requirements=False,
             x_disable_meta=True,  # the command line may hold secrets
-            x_disable_stats=self._opening.replaying,
+            x_disable_stats=self._context.replaying,
         )
         return self._wandb.init(
             project=os.environ.get("WANDB_PROJECT") or plan.get("project") or self._project,
@@ -150,7 +151,7 @@ class WandbTracker(Tracker):
 
     @property
     def _project(self) -> str:
-        name = _NAME.sub("-", self._opening.project or self._opening.root.name).strip("-.")
+        name = _NAME.sub("-", self._context.project or self._context.root.name).strip("-.")
         return name.lower()[:120] or "experiments"
 
     # --- one attempt --------------------------------------------------------------------------
@@ -183,7 +184,7 @@ class WandbTracker(Tracker):
         return known
 
     def _tags(self, event: AttemptStarted) -> list[str]:
-        own = self._opening.settings.get("tags")
+        own = self._context.settings.get("tags")
         experiment = event.experiment
         tags = [
             *(own if isinstance(own, tuple) else ()),
@@ -215,7 +216,7 @@ class WandbTracker(Tracker):
             row[f"{prefix}/step"] = _number(event.step)
         run.log({**row, "_timestamp": event.time})
 
-    def told(self, event: ProgressEvent) -> None:
+    def progress_reported(self, event: ProgressEvent) -> None:
         """Mark a run whose numbers were not measured."""
         run = self._runs.get(event.key)
         if run is not None and event.kind == "evidence":
@@ -275,11 +276,11 @@ class WandbTracker(Tracker):
             name=f"results {event.run}",
             group="results",
             job_type="results",
-            tags=["results", *(["stub"] if self._opening.stub else [])],
-            config={"run": event.run, "experiments": list(event.touched)},
+            tags=["results", *(["stub"] if self._context.stub else [])],
+            config={"run": event.run, "experiments": list(event.experiments)},
         )
         run.summary.update(_results(event))
-        name = "stub-results-and-findings" if self._opening.stub else "results-and-findings"
+        name = "stub-results-and-findings" if self._context.stub else "results-and-findings"
         artifact = self._wandb.Artifact(name, type="results")
         for file in event.files:
             artifact.add_file(str(file), name="/".join(file.parts[-2:]))
@@ -361,7 +362,7 @@ def _summary(record: AttemptRecord, prefix: str, kinds: set[str]) -> dict[str, A
 
 def _results(event: RunEnded) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in event.touched:
+    for name in event.experiments:
         state = event.results.experiments[name]
         found |= _experiment(name, state)
     for name, gate in event.results.gates.items():
@@ -372,7 +373,7 @@ def _results(event: RunEnded) -> dict[str, Any]:
 def _experiment(name: str, state: ExperimentState) -> dict[str, Any]:
     found: dict[str, Any] = {
         f"{name}/status": str(state.status),
-        f"{name}/recommendation": state.says,
+        f"{name}/recommendation": state.recommendation_text,
         f"{name}/confidence": str(state.assessment.confidence),
     }
     for result in state.criteria.values():

@@ -1,8 +1,8 @@
 """The process of one tracker: it follows a run until it is told that the run is over.
 
-It is started with one line of JSON on its standard input, a `TrackerJob`. A second line, ``{"touched": […]}``,
-says that the run is over. Where the input ends without it, who leads the run is gone. What people should
-know is told in lines of JSON on its standard output; anything else that is printed goes into a log.
+It is started with one line of JSON on its standard input, a `TrackerJob`. A second line,
+``{"experiments": […]}``, says that the run is over. Where the input ends without it, the controller is gone.
+What people should know is written as lines of JSON to standard output; anything else goes into a log.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pytest_exprunner.trackers import registry
 from pytest_exprunner.trackers.base import RunEnded
 from pytest_exprunner.trackers.dispatch import Dispatcher
 from pytest_exprunner.trackers.job import TrackerJob
-from pytest_exprunner.trackers.sync import opening_of
+from pytest_exprunner.trackers.sync import tracker_context
 
 _BETWEEN_LOOKS = 0.2
 _ALONE = 6.0  # seconds to end by itself where the run that it follows is gone
-_MOST_WARNINGS = 20
+_MAX_WARNINGS = 20
 _LONGEST_WARNING = 1_000
 
 
@@ -42,7 +42,7 @@ class _Messages:
         self._said: set[str] = set()
 
     def warn(self, text: str) -> None:
-        if text not in self._said and len(self._said) < _MOST_WARNINGS:
+        if text not in self._said and len(self._said) < _MAX_WARNINGS:
             self._said.add(text)
             self.say({"warning": text[:_LONGEST_WARNING]})
 
@@ -69,15 +69,15 @@ def main() -> None:
         words.say({"delivered": 0, "missed": 0})
         return
     feed = Dispatcher(tracker, job.name, plan, layout, words.warn)
-    if not feed.open(opening_of(plan, layout, job.name, Path(job.root))):
+    if not feed.open(tracker_context(plan, layout, job.name, Path(job.root))):
         words.say({"delivered": 0, "missed": "everything"})
         return
     follower = Follower(layout, job.run)
-    touched = _follow(follower, feed, leader)
+    experiments = _follow(follower, feed, leader)
     feed.missed += len(follower.unfinished)
     follower.close()
-    if touched is not None and feed.delivered:
-        feed.run_ended(lambda: _outcome(job.run, plan, layout, touched))
+    if experiments is not None and feed.delivered:
+        feed.run_ended(lambda: _outcome(job.run, plan, layout, experiments))
     feed.close()
     words.say({"delivered": feed.delivered, "missed": feed.missed, "place": tracker.place})
 
@@ -112,7 +112,7 @@ def _follow(follower: Follower, feed: Dispatcher, leader: Leader) -> list[str] |
         for seen in follower.poll():
             feed.take(seen)
         if over:
-            return json.loads(line)["touched"] if line else None
+            return json.loads(line)["experiments"] if line else None
 
 
 def _line_of_input() -> bytes:
@@ -123,11 +123,11 @@ def _line_of_input() -> bytes:
     return line
 
 
-def _outcome(run: str, plan: Plan, layout: Layout, touched: list[str]) -> RunEnded:
+def _outcome(run: str, plan: Plan, layout: Layout, experiments: list[str]) -> RunEnded:
     results = Study(plan, layout).results()
-    own = [f for e in touched for f in (layout.results_of(e), layout.findings_of(e))]
+    own = [f for e in experiments for f in (layout.results_of(e), layout.findings_of(e))]
     there = tuple(file for file in [*own, layout.findings] if file.is_file())
-    return RunEnded(run, results, tuple(touched), there)
+    return RunEnded(run, results, tuple(experiments), there)
 
 
 if __name__ == "__main__":

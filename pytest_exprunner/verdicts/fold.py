@@ -86,7 +86,7 @@ def fold_experiment(
         for sub in experiment.sub_experiments
     }
     gone = dict.fromkeys((*attempts, *previous.currents, *previous.history))
-    departed = tuple(
+    unplanned = tuple(
         fold_sub(sub, experiment, attempts.get(sub, ()), (), previous) for sub in gone if sub not in subs
     )
     readings = [reading for sub in subs.values() for reading in _readings(sub)]
@@ -106,7 +106,7 @@ def fold_experiment(
         earlier=_earlier(previous, results),
         replaced_by=replaced_by,
         waivers=waivers,
-        departed=departed,
+        unplanned=unplanned,
         leads_to=plan.dependents.get(experiment.id, ()),
     )
     return _with_issues(state, [*problems, *issues_of(state)])
@@ -124,11 +124,11 @@ def _earlier(
         while told and (told[-1].verdict, told[-1].value) == now:
             told.pop()
         if told:
-            found[name] = tuple(told[-_MOST_EARLIER:])
+            found[name] = tuple(told[-_MAX_EARLIER:])
     return found
 
 
-_MOST_EARLIER = 20
+_MAX_EARLIER = 20
 
 
 def _readings(sub: SubState) -> Iterable[Reading]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from pytest_exprunner._util.serialization import as_float, special_name
 from pytest_exprunner.model.attempt import Verdict
@@ -54,10 +55,20 @@ def threshold_text(value: float | None) -> str:
     return f"{whole}.{decimals:0<2}"
 
 
+def tiers_of(criterion: Criterion) -> tuple[float, ...]:
+    """Return the thresholds that a criterion has."""
+    tiers = (criterion.target, criterion.acceptable, criterion.failure)
+    return tuple(tier for tier in tiers if tier is not None)
+
+
+def tiers_by_metric(criteria: Iterable[Criterion]) -> dict[str, tuple[float, ...]]:
+    """Return the thresholds of each judged metric: values are shown on the side of them that they are on."""
+    return {criterion.metric_name: tiers_of(criterion) for criterion in criteria}
+
+
 def value_text(criterion: Criterion, value: float | None) -> str:
     """Return a value of a criterion, with its unit."""
-    tiers = (criterion.target, criterion.acceptable, criterion.failure)
-    text = number_text(value, tuple(tier for tier in tiers if tier is not None))
+    text = number_text(value, tiers_of(criterion))
     return f"{text} {criterion.unit}" if criterion.unit and value is not None else text
 
 

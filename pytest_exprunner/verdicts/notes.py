@@ -24,7 +24,7 @@ def issues_of(state: ExperimentState) -> Iterable[str]:
                 artifacts = count(len(current.record.missing), "artifact")
                 paths = few(current.record.missing)
                 yield f"{current.label} lists {artifacts} that it never saved: {paths}."
-    for sub in state.departed:
+    for sub in state.unplanned:
         yield f"{sub.id} has results and is not in the plan; they are kept and not judged."
     yield from preregistration.moved(state.registered, state.plan, state.replaced_by)
     told: set[str] = set()

@@ -17,7 +17,7 @@ from pytest_exprunner.model.attempt import IntervalMethod
 LEVEL = 0.95
 _FOR_BOOTSTRAP = range(30, 1001)
 _RESAMPLES = 9999
-_MOST_SEEDS = 200
+_MAX_SEEDS = 200
 """More than so many seeds are not asked for: then it is the question that is open, not the answer."""
 
 
@@ -134,7 +134,7 @@ def seeds_to_settle(estimate: Estimate, threshold: float) -> int | None:
     distance = abs(estimate.mean - threshold)
     if not (estimate.straddles(threshold) and distance > 0 and math.isfinite(estimate.sd)):
         return None
-    for n in range(estimate.n + 1, _MOST_SEEDS + 1):
+    for n in range(estimate.n + 1, _MAX_SEEDS + 1):
         if quantile(n - 1) * estimate.sd / math.sqrt(n) < distance:
             return n - estimate.n
     return None

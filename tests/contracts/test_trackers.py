@@ -114,7 +114,7 @@ def test_everything_is_told_in_order(tracked: Study, arguments: tuple[str, ...])
     assert (calls[0]["project"], calls[0]["stub"], calls[0]["replaying"]) == ("Shapes", False, False)
     first = list(of(calls, "e_x1_1"))
     assert [c["call"] for c in first] == [
-        "attempt_started", *["metrics_logged"] * 5, "told", "attempt_ended",
+        "attempt_started", *["metrics_logged"] * 5, "progress_reported", "attempt_ended",
     ]  # fmt: skip
     rows = [c for c in first if c["call"] == "metrics_logged"]
     assert [(c["row"], c["step"], c["metrics"]["loss"]) for c in rows] == [
@@ -126,7 +126,7 @@ def test_everything_is_told_in_order(tracked: Study, arguments: tuple[str, ...])
     assert (first[-1]["names"], first[-1]["rows"]) == (["deep/model.bin"], 5)
     variants = [c for c in of(calls, "e_x1_2") if c["call"] == "attempt_started"]
     assert sorted(c["params"]["rate"] for c in variants) == [0.1, 0.2]
-    assert all("simulated" in str(c) for c in of(calls, "e_x1_2") if c["call"] == "told")
+    assert all("simulated" in str(c) for c in of(calls, "e_x1_2") if c["call"] == "progress_reported")
     assert not list((tracked.research / ".exprunner" / "runs").iterdir())
 
 
@@ -141,7 +141,15 @@ def test_stub_runs_say_so(tracked: Study) -> None:
 
 # --- what it can do to a run ------------------------------------------------------------------
 
-METHODS = ("open", "attempt_started", "metrics_logged", "told", "attempt_ended", "run_ended", "close")
+METHODS = (
+    "open",
+    "attempt_started",
+    "metrics_logged",
+    "progress_reported",
+    "attempt_ended",
+    "run_ended",
+    "close",
+)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +188,7 @@ def test_a_method_that_raises(tracked: Study, undisturbed: dict[str, Any], metho
     again = sync(tracked)
     assert (again.code, again.err) == (0, "")
     rows = [c for c in of(told(tracked), "e_x1_1") if c["call"] == "metrics_logged"]
-    assert len(rows) == (0 if method in ("run_ended", "close", "told") and not rows else 5)
+    assert len(rows) == (0 if method in ("run_ended", "close", "progress_reported") and not rows else 5)
     assert sync(tracked).out == f"{NAME}: told of 0 attempts, 4 known before\n"
 
 

@@ -126,7 +126,7 @@ def build_card(
         phase="" if plan.phase is None else str(plan.phase),
         description=detail.cut(plan.description or ""),
         status=str(state.status).replace("_", " "),
-        says=state.says,
+        says=state.recommendation_text,
         tone=tone(state),
         confidence=str(state.assessment.confidence),
         confidence_notes=state.assessment.confidence_notes,

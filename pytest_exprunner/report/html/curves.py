@@ -13,7 +13,7 @@ from pytest_exprunner._util.serialization import as_float, decode, number
 from pytest_exprunner.model.layout import EVENTS
 from pytest_exprunner.store.journal import read_events
 
-_MOST_VALUES = 4_000_000
+_MAX_VALUES = 4_000_000
 """Of one attempt; beyond that a report says that its curves are cut."""
 _LARGEST_STEP = 1e15
 """Beyond, floating-point numbers no longer tell one step from the next."""
@@ -68,7 +68,7 @@ def read_logged(folder: Path) -> dict[str, LoggedCurve] | None:
         return None
     found: dict[str, LoggedCurve] = {}
     values = _values(file)
-    for step, name, value in itertools.islice(values, _MOST_VALUES):
+    for step, name, value in itertools.islice(values, _MAX_VALUES):
         logged = found.setdefault(name, LoggedCurve())
         logged.steps.append(step)
         logged.values.append(value)

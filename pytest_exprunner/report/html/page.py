@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -18,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_exprunner import __version__
+from pytest_exprunner._util.text import show_control
 from pytest_exprunner.report.blocks import Bullets, Code, Heading, Link, Paragraph, Strong, Table
 from pytest_exprunner.report.html.curves import Curve, CurveLine
 from pytest_exprunner.report.html.model import Report
@@ -44,10 +44,6 @@ _BLOCKS = {
 }
 _OPEN_UP_TO = 30
 """A study of so few sub-experiments is shown with all of them opened."""
-# What steers terminals or turns text around has no place in a page either.
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
-)
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -107,13 +103,8 @@ def _is_a(kind: type) -> Callable[[object], bool]:
 def visible(value: Any) -> Any:
     """Show what text cannot show as itself: control characters, and those that turn text around."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _CONTROL.sub(_code_of, value)
+        return show_control(value)
     return value
-
-
-def _code_of(match: re.Match[str]) -> str:
-    number = ord(match[0])
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 def url(path: str) -> str:

@@ -21,7 +21,7 @@ _WIDE, _HIGH = 212.0, 52.0
 _GAP_X, _GAP_Y = 64.0, 16.0
 _MARGIN, _LANE = 12.0, 24.0
 _PAGE, _LEGIBLE = 900.0, 1660.0
-_MOST_DRAWN = 60
+_MAX_DRAWN = 60
 _SQUARE, _STEP = 20.0, 24.0
 _SQUARES_IN_A_ROW = 40
 
@@ -76,7 +76,7 @@ class Picture:
 
 def draw(plan: Plan) -> Picture:
     """Return the plan's picture."""
-    if len(plan.experiments) + len(plan.gates) > _MOST_DRAWN:
+    if len(plan.experiments) + len(plan.gates) > _MAX_DRAWN:
         return _grid(plan)
     relations = list(_relations(plan))
     columns = _columns(plan, relations)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pytest_exprunner._util.serialization import as_float
 from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.plan.criterion import Criterion
-from pytest_exprunner.verdicts.formatting import threshold_text
+from pytest_exprunner.verdicts.formatting import threshold_text, tiers_of
 
 WIDTH = 320.0
 _MARGIN = 12.0
@@ -19,7 +19,7 @@ _FAR = 3.0
 """So many times the span of the tiers beyond them, a value is drawn at the edge."""
 _STRIP_HEIGHT = 96.0
 _STRIP_MARGIN = 10.0
-_MOST_ATTEMPTS = 120
+_MAX_ATTEMPTS = 120
 _LARGEST = 1e300
 """Beyond, differences are no floats any more; such tiers and values are told in words alone."""
 
@@ -89,12 +89,12 @@ class Point:
 
 def has_axis(criterion: Criterion) -> bool:
     """Tell whether a criterion's tiers can be drawn."""
-    return all(map(_drawable, _tiers(criterion)))
+    return all(map(_drawable, tiers_of(criterion)))
 
 
 def bar(criterion: Criterion, result: CriterionResult) -> Bar:
     """Return where a criterion's value stands among its tiers."""
-    tiers = _tiers(criterion)
+    tiers = [as_float(tier) for tier in tiers_of(criterion)]
     if not has_axis(criterion):
         return Bar((), (), None, None, None, "")
     values = [v for v in (result.value, *(result.interval or ())) if v is not None and _drawable(v)]
@@ -114,8 +114,8 @@ def bar(criterion: Criterion, result: CriterionResult) -> Bar:
 
 def strip(criterion: Criterion, points: Sequence[Point]) -> Strip:
     """Return a criterion's value over attempts; of very many, the latest."""
-    shown = [p for p in points if _drawable(p.value)][-_MOST_ATTEMPTS:]
-    tiers = _tiers(criterion)
+    shown = [p for p in points if _drawable(p.value)][-_MAX_ATTEMPTS:]
+    tiers = [as_float(tier) for tier in tiers_of(criterion)]
     low, high = _domain(tiers, [p.value for p in shown])
     scale = _Scale(high, low, _STRIP_MARGIN, _STRIP_HEIGHT - _STRIP_MARGIN)
     step = (WIDTH - 4 * _MARGIN) / max(len(shown) - 1, 1)
@@ -143,11 +143,6 @@ class _Scale:
     def at(self, value: float) -> float:
         part = (value - self.first) / (self.last - self.first)
         return round(self.start + min(max(part, 0.0), 1.0) * (self.end - self.start), 1)
-
-
-def _tiers(criterion: Criterion) -> list[float]:
-    found = (criterion.target, criterion.acceptable, criterion.failure)
-    return [as_float(tier) for tier in found if tier is not None]
 
 
 def _drawable(value: float) -> bool:
@@ -185,5 +180,5 @@ def _zones(criterion: Criterion, scale: _Scale) -> Iterable[Zone]:
 
 
 def _ticks(criterion: Criterion, scale: _Scale) -> Iterable[Tick]:
-    for tier in dict.fromkeys(_tiers(criterion)):
+    for tier in dict.fromkeys(tiers_of(criterion)):
         yield Tick(scale.at(tier), threshold_text(tier), deciding=tier == as_float(criterion.deciding))

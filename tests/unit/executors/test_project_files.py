@@ -174,7 +174,7 @@ def test_results_beside_the_code(project: Path) -> None:
 
 def test_a_project_that_is_too_large(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused, with the files that make it so."""
-    monkeypatch.setattr(project_files, "_MOST_BYTES", 100)
+    monkeypatch.setattr(project_files, "_MAX_BYTES", 100)
     (project / "model.bin").write_bytes(b"x" * 200)
     with pytest.raises(ExecutorError, match=r"the largest model\.bin, .*keep them on a volume"):
         project_files.shipped(project, project / "research", ["x1"])

@@ -10,9 +10,10 @@ from builders import LOWER, TIERS, failed, fold_all, make_entry, make_plan, make
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_exprunner._util.text import ascii_only
 from pytest_exprunner.model.attempt import AttemptRecord
 from pytest_exprunner.model.results import Results
-from pytest_exprunner.report.terminal import Summary, ascii_only, heading, render, safe
+from pytest_exprunner.report.terminal import Summary, heading, render, safe
 from pytest_exprunner.verdicts.fold import fold
 
 P2 = "p2-hybrid-encoder"

@@ -135,7 +135,7 @@ def python_files(folder: Path) -> Iterator[Path]:
 
 def scan_file(plan: Plan, file: Path, relative_to: Path) -> ScannedFile:
     """Scan one file. Never raises on its content."""
-    shown = shown_path(file, relative_to)
+    shown = Path(shown_path(file, relative_to))
     try:
         source = file.read_bytes()
     except OSError as error:
@@ -204,7 +204,7 @@ def _why_none(function: _Function) -> str:
     return f"has no parameter named '{PARAMETER}'"
 
 
-def _as_handler(plan: Plan, function: _Function, shown: str) -> Handler | None:
+def _as_handler(plan: Plan, function: _Function, shown: Path) -> Handler | None:
     if not _takes_runner(function):
         return None
     sub = plan.match(function.name)
@@ -224,7 +224,7 @@ def _defines_tests(statements: Iterable[ast.stmt]) -> bool:
     return False
 
 
-def _suspects(plan: Plan, tree: ast.Module, functions: Sequence[_Function], shown: str) -> dict[str, str]:
+def _suspects(plan: Plan, tree: ast.Module, functions: Sequence[_Function], shown: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for function in functions:
         sub = plan.match(function.name)

@@ -41,7 +41,7 @@ class QuietExits:
         def told(status: int) -> NoReturn:
             if os.getpid() == here:  # a child that was forked ends as it likes
                 words = f"{self._who()} called os._exit({status}): the run ends here, unfinished. "
-                self._say(f"{words}'--exp-executor subprocess' keeps others from that.")
+                self._say(f"{words}'--exp-executor subprocess' protects the others.")
                 status = status or 1
             real(status)
             raise AssertionError
@@ -54,7 +54,7 @@ class QuietExits:
         def refused(*arguments: Any) -> Any:
             if os.getpid() == here:
                 raise RuntimeError(
-                    f"os.{name} would replace the process that leads the run; start another with "
+                    f"os.{name} would replace the process that controls the run; start another with "
                     "subprocess.run, or call the handler with --exp-executor subprocess"
                 )
             return real(*arguments)

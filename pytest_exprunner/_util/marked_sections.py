@@ -14,7 +14,7 @@ from dataclasses import dataclass
 _BEGIN = re.compile(r"^<!-- exprunner:begin ([0-9a-f]{16}) .*-->$", re.MULTILINE)
 _END = re.compile(r"^<!-- exprunner:end -->$", re.MULTILINE)
 
-NOTES = {"Notes": "Write here; what stands outside the generated part is never touched."}
+NOTES = {"Notes": "Write here; text outside the generated part is never changed."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def merge(existing: str | None, part: str, prose: Mapping[str, str] = NOTES) -> 
         return Merged(
             existing,
             problem=f"has {len(begins)} opening and {len(ends)} closing exprunner markers; expected one "
-            "of each, in order. It was left as it is: repair or delete the markers",
+            "of each, in order. It was left unchanged: repair or delete the markers",
         )
     old = existing[begins[0].end() + 1 : ends[0].start()]
     return Merged(

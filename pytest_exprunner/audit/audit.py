@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pytest_exprunner._util.git_history import Commit, FileVersion, History
 from pytest_exprunner._util.serialization import number
-from pytest_exprunner.audit.entry import AuditEntry, Kind
-from pytest_exprunner.audit.plan_lives import PlanLifetime, plan_lifetimes, results_of, study_file
+from pytest_exprunner.audit.entry import AuditEntry, AuditKind
+from pytest_exprunner.audit.plan_lifetimes import PlanLifetime, plan_lifetimes, results_of, study_file
 from pytest_exprunner.audit.records import touched_records, uncommitted_records
 from pytest_exprunner.audit.retired import retired_plans
 from pytest_exprunner.model.attempt import AttemptRecord, Status, Verdict
@@ -24,7 +24,7 @@ from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import results_file
 from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts import criteria
-from pytest_exprunner.verdicts import notes as noticing
+from pytest_exprunner.verdicts import notes as reader_notes
 from pytest_exprunner.verdicts.formatting import number_text
 from pytest_exprunner.verdicts.measurement import judged_metrics, judged_values
 from pytest_exprunner.verdicts.plan_diff import PlanChange, plan_changes
@@ -41,9 +41,9 @@ class Audit:
     notes: tuple[str, ...] = ()
 
     @property
-    def moved(self) -> tuple[AuditEntry, ...]:
+    def changed(self) -> tuple[AuditEntry, ...]:
         """What fails an audit."""
-        return tuple(entry for entry in self.entries if entry.kind == "moved")
+        return tuple(entry for entry in self.entries if entry.kind == AuditKind.CHANGED)
 
     def by_experiment(self) -> dict[str, list[tuple[str, str]]]:
         """Return kind and text of each entry."""
@@ -64,7 +64,7 @@ class _First:
     registered: dict[str, Registration] = field(default_factory=dict)
     """The criteria as the first attempt was judged by them, as digests."""
 
-    def verdict(self, experiment: str, change: PlanChange, new: Plan, time: datetime) -> Kind | None:
+    def verdict(self, experiment: str, change: PlanChange, new: Plan, time: datetime) -> AuditKind | None:
         """Tell what a change is that was committed, or saved, at some time; None where it moved nothing.
 
         What was edited, run and then committed has the later time of the commit. Where the first attempt
@@ -75,10 +75,10 @@ class _First:
         if first is None or first >= time:
             return None
         if change.criterion and self.registered.get(experiment, UNREGISTERED).known:
-            return None if self.had(experiment, change.criterion, new) else "moved"
+            return None if self.had(experiment, change.criterion, new) else AuditKind.CHANGED
         since = self.committed.get(experiment)
         sure = since is not None and since < time
-        return "moved" if sure and not change.is_open else "told"
+        return AuditKind.CHANGED if sure and not change.is_open else AuditKind.NOTE
 
     def had(self, experiment: str, criterion: str, plan: Plan) -> bool:
         """Tell whether the first attempt registered the very criterion that a plan has."""
@@ -114,8 +114,8 @@ def audit(study: Study, plan_path: Path, root: Path) -> Audit:
     history = History(root)
     below = history.inside(layout.experiments)
     if history.top is None or below is None:
-        what = "git tells nothing of the results (no repository there, or git refuses it or is missing)"
-        return Audit(tuple(found), (f"{what}, so only the attempt records were looked at",))
+        what = "git knows nothing about the results (no repository, or git is missing or refuses to read it)"
+        return Audit(tuple(found), (f"{what}, so only the attempt records were checked",))
     known, notes = plan_lifetimes(history, plan_path, below)
     life, earlier = known[-1], known[:-1]
     touched = _touched(history, life, below)
@@ -126,7 +126,7 @@ def audit(study: Study, plan_path: Path, root: Path) -> Audit:
     notes += unread if versions else [*unread, "git has no version of the plan"]
     found += _from_plan(versions, study.plan, first)
     if history.is_shallow:
-        notes.append("the repository is a shallow clone, so only its last commits were looked at")
+        notes.append("the repository is a shallow clone, so only its last commits were checked")
     else:
         found += _with_its_result(history, versions, touched, first, below)
     found += touched_records(history, touched, below)
@@ -176,7 +176,7 @@ def _first_results(whole: Results) -> _First:
 def _from_records(study: Study, state: ExperimentState) -> Iterator[AuditEntry]:
     attempts = [a for known in study.attempts(state.id).values() for a in known if a.is_registered]
     yield from _rejudged(state.id, sorted(attempts, key=lambda a: (a.started_at, a.key)))
-    yield from (AuditEntry(state.id, "moved", text) for text in noticing.moved(state))
+    yield from (AuditEntry(state.id, AuditKind.CHANGED, text) for text in reader_notes.changed_terms(state))
     judged = judged_metrics(state.plan)
     for sub in (*state.subs.values(), *state.unplanned):
         yield from _superseded(state, sub, judged)
@@ -191,8 +191,8 @@ def _rejudged(experiment: str, attempts: Sequence[AttemptRecord]) -> Iterator[Au
             if before is not None and before[0] != digest:
                 yield AuditEntry(
                     experiment,
-                    "moved",
-                    f"{name} was another criterion for {_attempt(before[1])} than for {_attempt(attempt)}",
+                    AuditKind.CHANGED,
+                    f"{name} had other terms for {_attempt(before[1])} than for {_attempt(attempt)}",
                 )
             last[name] = (digest, attempt)
 
@@ -214,7 +214,7 @@ def _superseded(state: ExperimentState, sub: SubState, judged: Collection[str]) 
             new = next((past for past in known if past.key.sequence == counts[slot]), None)
             yield AuditEntry(
                 state.id,
-                "told",
+                AuditKind.NOTE,
                 f"attempt {old.key.sequence} of {old.label} ({_said(old, judged)}) was superseded by attempt "
                 f"{counts[slot]} ({_said(new, judged) if new else 'without a value'})",
             )
@@ -237,7 +237,7 @@ def _from_plan(versions: Sequence[tuple[Commit, Plan]], now: Plan, first: _First
     for (_before, old), (commit, new) in itertools.pairwise(versions):
         yield from _late(plan_changes(old, new), new, first, commit.when, f"in {commit.text}")
     for _commit, last in versions[-1:]:
-        yield from _late(plan_changes(last, now), now, first, datetime.now(UTC), "and is not committed yet")
+        yield from _late(plan_changes(last, now), now, first, datetime.now(UTC), "(not committed yet)")
 
 
 def _late(
@@ -297,7 +297,7 @@ def _born_met(
                 where = "the same commit's plan claims success"
             if where:
                 # With nothing earlier to compare with, the first attempt's own word is all there is.
-                kind: Kind = "told" if first.had(name, criterion, new) else "moved"
+                kind: AuditKind = AuditKind.NOTE if first.had(name, criterion, new) else AuditKind.CHANGED
                 yield AuditEntry(name, kind, f"{criterion} first appears in {commit.text}, and {where}")
 
 

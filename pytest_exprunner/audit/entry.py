@@ -1,12 +1,18 @@
-"""One thing that an audit tells."""
+"""One thing that an audit reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
-Kind = Literal["moved", "told"]
-"""``moved``: what decides, or a record, is not what it was. ``told``: kept, signed or claimed."""
+
+class AuditKind(StrEnum):
+    """Whether an entry fails an audit."""
+
+    CHANGED = "changed"
+    """What decides, or a record, changed after there was a result."""
+    NOTE = "note"
+    """Disclosed only: kept, signed or claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,5 +20,5 @@ class AuditEntry:
     """One thing that a reader should know."""
 
     experiment: str
-    kind: Kind
+    kind: AuditKind
     text: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_exprunner._util.git_history import FileVersion, History
-from pytest_exprunner.audit.entry import AuditEntry
-from pytest_exprunner.audit.plan_lives import study_file
+from pytest_exprunner.audit.entry import AuditEntry, AuditKind
+from pytest_exprunner.audit.plan_lifetimes import study_file
 
 
 def touched_records(history: History, touched: Sequence[FileVersion], below: str) -> Iterator[AuditEntry]:
@@ -17,15 +17,17 @@ def touched_records(history: History, touched: Sequence[FileVersion], below: str
         if what is None or not what.attempt or file.how not in {"M", "D"}:
             continue
         if file.how == "M":
-            yield AuditEntry(what.experiment, "moved", f"{what.text} was changed in {file.commit.text}")
+            yield AuditEntry(
+                what.experiment, AuditKind.CHANGED, f"{what.text} was changed in {file.commit.text}"
+            )
             continue
         now = history.tree("HEAD", below) if now is None else now
         text = f"{what.text} was deleted in {file.commit.text}"
         back = next((f for f in touched[index + 1 :] if (f.path, f.after) == (file.path, file.before)), None)
         if back is not None and now.get(file.path) == file.before:
-            yield AuditEntry(what.experiment, "told", f"{text} and is back since {back.commit.text}")
+            yield AuditEntry(what.experiment, AuditKind.NOTE, f"{text} and restored in {back.commit.text}")
         else:
-            yield AuditEntry(what.experiment, "moved", text)
+            yield AuditEntry(what.experiment, AuditKind.CHANGED, text)
 
 
 def uncommitted_records(history: History, below: str) -> Iterator[AuditEntry]:
@@ -34,4 +36,6 @@ def uncommitted_records(history: History, below: str) -> Iterator[AuditEntry]:
     for how, path in history.uncommitted(below):
         what = study_file(path, below)
         if what is not None and what.attempt and how in words:
-            yield AuditEntry(what.experiment, "moved", f"{what.text} {words[how]} since the last commit")
+            yield AuditEntry(
+                what.experiment, AuditKind.CHANGED, f"{what.text} {words[how]} since the last commit"
+            )

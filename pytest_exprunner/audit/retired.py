@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pytest_exprunner._util.git_history import Commit, FileVersion, History
 from pytest_exprunner._util.serialization import text
 from pytest_exprunner._util.text import sentence_list
-from pytest_exprunner.audit.entry import AuditEntry
-from pytest_exprunner.audit.plan_lives import PlanLifetime, StudyFile, results_of
+from pytest_exprunner.audit.entry import AuditEntry, AuditKind
+from pytest_exprunner.audit.plan_lifetimes import PlanLifetime, StudyFile, results_of
 from pytest_exprunner.plan.models import Plan
 from pytest_exprunner.store import results_file
 from pytest_exprunner.verdicts.criteria import FROM_WORST
@@ -74,13 +74,15 @@ def _of_experiment(
     verdicts: str,
 ) -> Iterator[AuditEntry]:
     places = sorted({_folder(path) for file, _what in evidence for path in kept.get(file.after, ())[:1]})
-    where = f"the results are kept in {' and '.join(places)}" if places else "the results are kept nowhere"
+    where = (
+        f"the results are kept in {' and '.join(places)}" if places else "the results are not kept anywhere"
+    )
     what_was = f"it has results of an earlier plan, which was retired in {retired.text}"
-    yield AuditEntry(experiment, "told", f"{what_was}{verdicts}; {where}")
+    yield AuditEntry(experiment, AuditKind.NOTE, f"{what_was}{verdicts}; {where}")
     for file, what in evidence:
         if file.after not in kept:
-            lost = f"{what.text}, of the plan that was retired in {retired.short}, is kept nowhere"
-            yield AuditEntry(experiment, "moved", f"{lost}; {file.commit.text} has it")
+            lost = f"{what.text}, of the plan that was retired in {retired.short}, is not kept anywhere"
+            yield AuditEntry(experiment, AuditKind.CHANGED, f"{lost}; {file.commit.text} has it")
 
 
 def _folder(path: str) -> str:
@@ -106,4 +108,4 @@ def _differing(experiment: str, plans: Sequence[Plan], now: Plan, retired: Commi
         for change in plan_changes(old, now):
             if experiment in change.experiments and not change.is_open:
                 since = f"since the plan that was retired in {retired.short}"
-                yield AuditEntry(experiment, "told", f"{change.text} {since}")
+                yield AuditEntry(experiment, AuditKind.NOTE, f"{change.text} {since}")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pytest_exprunner._util import marked_sections
 from pytest_exprunner._util.errors import count, did_you_mean
@@ -36,8 +37,16 @@ from pytest_exprunner.verdicts import criteria as verdicts
 from pytest_exprunner.verdicts.formatting import explain, number_text, tiers_of
 from pytest_exprunner.verdicts.measurement import Reading
 
-Kind = Literal["wrong", "look"]
-"""``wrong``: what is written cannot be read, or contradicts itself. ``look``: only a person can tell."""
+
+class FindingKind(StrEnum):
+    """Whether a finding is an error."""
+
+    ERROR = "error"
+    """What is written cannot be read, or contradicts itself."""
+    REVIEW = "review"
+    """Only a person can judge it."""
+
+
 _ANY_EVIDENCE = tuple(kind for kind in EvidenceKind if kind is not EvidenceKind.STUB)
 
 
@@ -45,7 +54,7 @@ _ANY_EVIDENCE = tuple(kind for kind in EvidenceKind if kind is not EvidenceKind.
 class Finding:
     """Something that is not as it should be, or may not be."""
 
-    kind: Kind
+    kind: FindingKind
     place: str
     """The file, with a line where that is known."""
     text: str
@@ -55,7 +64,7 @@ def verify(study: Study, scan: Scan, root: Path) -> list[Finding]:
     """Return every doubt, by experiment in plan order, then those about sources."""
     found: list[Finding] = []
     for name in study.plan.experiments:
-        found += _Experiment(study, name, root).doubts()
+        found += _Experiment(study, name, root).findings()
     found += _sources(study, scan, root)
     return found
 
@@ -73,14 +82,14 @@ class _Experiment:
         self._stored = results_file.load(self._file)
         self._cut_short = bool(study.pending(name))
 
-    def doubts(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Finding]:
         """Everything about it."""
         for problem in self._unusable:
-            yield Finding("wrong", self._shown(self._layout.experiment(self._state.id)), problem)
+            yield Finding(FindingKind.ERROR, self._shown(self._layout.experiment(self._state.id)), problem)
         if self._stored.problem:
-            yield self._wrong(f"cannot be read: {self._stored.problem}")
+            yield self._error(f"cannot be read: {self._stored.problem}")
         elif not self._stored.exists and self._attempts:
-            yield self._wrong("is missing, and there are attempts; 'exprunner report' writes it")
+            yield self._error("is missing although there are attempts; 'exprunner report' writes it")
         elif self._stored.exists:
             yield from self._claims()
             yield from self._ids()
@@ -92,20 +101,20 @@ class _Experiment:
     def _shown(self, path: Path) -> str:
         return shown_path(path, self._root)
 
-    def _wrong(self, text: str) -> Finding:
-        return Finding("wrong", self._shown(self._file), text)
+    def _error(self, text: str) -> Finding:
+        return Finding(FindingKind.ERROR, self._shown(self._file), text)
 
-    def _look(self, text: str) -> Finding:
-        return Finding("look", self._shown(self._file), text)
+    def _review(self, text: str) -> Finding:
+        return Finding(FindingKind.REVIEW, self._shown(self._file), text)
 
     # --- what the results file says -----------------------------------------------------------
 
     def _claims(self) -> Iterator[Finding]:
         said = self._stored.value.get("experiment_id", self._state.id)
         if said != self._state.id:
-            yield self._wrong(f"says that it is about {shown(said, 60)}")
+            yield self._error(f"names another experiment: {shown(said, 60)}")
         if self._cut_short:
-            yield self._look("is of a run that was cut short; 'exprunner report' writes it anew")
+            yield self._review("comes from a run that was cut short; 'exprunner report' rewrites it")
         elif self._stored.ours:
             yield from self._ours()
         else:
@@ -117,9 +126,9 @@ class _Experiment:
         fresh = results_file.parse(results_file.dump(results_file.document(self._state))).value
         found = list(_differences(self._stored.value, fresh))
         for path, said, now in found[:_MAX]:
-            yield self._wrong(f"says {path} {said}; from the records it is {now}{self._because(path)}")
+            yield self._error(f"says {path} {said}; from the records it is {now}{self._because(path)}")
         if len(found) > _MAX:
-            yield self._wrong(f"differs in {len(found) - _MAX} more places")
+            yield self._error(f"differs in {len(found) - _MAX} more places")
 
     def _because(self, path: str) -> str:
         if path in {"status", "recommendation"}:
@@ -136,7 +145,7 @@ class _Experiment:
         for key, found in (("status", str(state.status)), ("recommendation", state.recommendation_text)):
             if key in value and value[key] != found:
                 why = state.assessment.notes.rstrip(".")
-                yield self._wrong(f"says {key} {shown(value[key], 60)}; by the plan it is {found!r}: {why}")
+                yield self._error(f"says {key} {shown(value[key], 60)}; by the plan it is {found!r}: {why}")
         assessment = value.get("assessment")
         if isinstance(assessment, dict):
             yield from self._assessment(assessment)
@@ -151,21 +160,21 @@ class _Experiment:
             believing = criterion.model_copy(update={"evidence": _ANY_EVIDENCE})
             result = verdicts.evaluate(believing, readings)
             if not result.met:
-                text = f"if its numbers are believed, {explain(criterion, result)}"
-                yield self._wrong(text) if claims else self._look(text)
+                text = f"taking its numbers at face value, {explain(criterion, result)}"
+                yield self._error(text) if claims else self._review(text)
 
     def _assessment(self, assessment: Mapping[str, Any]) -> Iterator[Finding]:
         gating = [self._state.criteria[c.name] for c in self._state.plan.gating]
         met = bool(gating) and all(result.met for result in gating)
         if assessment.get("success_criteria_met") is True and not met:
             number_met = sum(result.met for result in gating)
-            yield self._wrong(f"says that the success criteria are met; {number_met} of {len(gating)} are")
+            yield self._error(f"says that the success criteria are met; {number_met} of {len(gating)} are")
         for name, result in self._state.criteria.items():
             key = f"{name}_achieved"
             said = number(assessment.get(key))
             if said is not None and result.value is not None and not _same(said, result.value):
                 found = shown(result.value, 24)
-                yield self._wrong(f"says {key} {shown(said, 24)}; its sub-experiments say {found}")
+                yield self._error(f"says {key} {shown(said, 24)}; its sub-experiments say {found}")
 
     def _ids(self) -> Iterator[Finding]:
         inner = self._stored.value.get("results")
@@ -175,7 +184,7 @@ class _Experiment:
             if sub not in planned:
                 hint = did_you_mean(str(sub), planned)
                 text = f"has results of {shown(sub, 60)}, which the plan does not have{hint}"
-                yield self._look(text) if self._stored.ours else self._wrong(text)
+                yield self._review(text) if self._stored.ours else self._error(text)
 
     def _history(self) -> Iterator[Finding]:
         """Attempts that the file tells otherwise than their records do."""
@@ -188,7 +197,7 @@ class _Experiment:
                     if not _same_plain(value, actual):
                         told, kept = shown(value, 24), shown(actual, 24)
                         what = f"says that attempt {past.key.sequence} of {sub} returned {name} {told}"
-                        yield self._wrong(f"{what}; its record says {kept}")
+                        yield self._error(f"{what}; its record says {kept}")
 
     # --- artifacts ----------------------------------------------------------------------------
 
@@ -203,7 +212,9 @@ class _Experiment:
                 if copy.is_file() and not _is_intact(copy, artifact):
                     counts = (record.key.sub_experiment, record.key.sequence) in counted
                     which = "" if counts else ", which no longer counts"
-                    yield Finding("wrong", self._shown(copy), f"is not what the attempt saved{which}")
+                    yield Finding(
+                        FindingKind.ERROR, self._shown(copy), f"differs from what the attempt saved{which}"
+                    )
 
     def _own_copy(self, record: AttemptRecord, artifact: Artifact) -> Path:
         prefix = artifact_prefix(record.key.sub_experiment, record.key.variant, record.key.seed) + "/"
@@ -215,16 +226,16 @@ class _Experiment:
         for artifact in current.record.artifacts:
             file, name = folder / artifact.path, shown(artifact.path, 80)
             if not stays_inside(artifact.path):
-                yield self._wrong(f"lists the artifact {name}, which leads out of its folder")
+                yield self._error(f"lists the artifact {name}, which leads out of its folder")
             elif not file.is_file():
                 missing.append(name)
             elif not _is_intact(file, artifact):
-                text = f"is not what {current.label} saved: its content has changed"
-                yield Finding("wrong", self._shown(file), text)
+                text = f"has changed since {current.label} saved it"
+                yield Finding(FindingKind.ERROR, self._shown(file), text)
         if missing:
             what = count(len(missing), "artifact")
             verb = "is" if len(missing) == 1 else "are"
-            yield self._wrong(f"lists {what} of {current.label} that {verb} not there: {few(missing)}")
+            yield self._error(f"lists {what} of {current.label} that {verb} not there: {few(missing)}")
 
     def _generated(self) -> Iterator[Finding]:
         """The part of FINDINGS.md that this tool writes, where a person has changed it."""
@@ -234,8 +245,8 @@ class _Experiment:
         except OSError:
             return
         if marked_sections.is_edited(text):
-            what = "the generated part was edited; 'exprunner report' keeps a copy and writes it anew"
-            yield Finding("wrong", self._shown(file), what)
+            what = "the generated part was edited; 'exprunner report' keeps a copy and rewrites it"
+            yield Finding(FindingKind.ERROR, self._shown(file), what)
 
     # --- prose --------------------------------------------------------------------------------
 
@@ -253,14 +264,14 @@ class _Experiment:
                 if known[name] and not any(reads_as(said, value) for value in known[name]):
                     produced = few([number_text(value) for value in sorted(known[name])])
                     text = f"says {said} of {name}, which no attempt produced; there are {produced}"
-                    yield Finding("look", f"{self._shown(file)}:{line}", text)
+                    yield Finding(FindingKind.REVIEW, f"{self._shown(file)}:{line}", text)
         for record in self._attempts:
             for _line, name, said in numbers_near(record.finding, names):
                 value = number(record.metrics.get(name))
                 if value is not None and not any(
                     reads_as(said, each) for each in (as_float(value), *tiers_of(names[name]))
                 ):
-                    yield self._look(
+                    yield self._review(
                         f"the finding of attempt {record.key.sequence} of {record.key.label} says {said} of "
                         f"{name}; it returned {number_text(value)}"
                     )
@@ -326,7 +337,7 @@ def _is_intact(file: Path, artifact: Artifact) -> bool:
 def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Finding]:
     handlers = scan.planned()
     for problem in scan.problems():
-        yield Finding("look", "sources", f"{problem}; nothing in it was looked at")
+        yield Finding(FindingKind.REVIEW, "sources", f"{problem}; it was not checked")
     texts: dict[Path, str] = {}
     for file in scan.files:
         try:
@@ -340,7 +351,7 @@ def _sources(study: Study, scan: Scan, root: Path) -> Iterator[Finding]:
             names = [handler.name for handler in own.values() if root / handler.file == file]
             shown_as = shown_path(file, root)
             for tell in lint.lint(texts.get(file, ""), names, criteria):
-                yield Finding("look", f"{shown_as}:{tell.line}", tell.text)
+                yield Finding(FindingKind.REVIEW, f"{shown_as}:{tell.line}", tell.text)
         if own:
             yield from _unmentioned(experiment, texts.values())
 
@@ -350,5 +361,7 @@ def _unmentioned(experiment: Experiment, sources: Iterable[str]) -> Iterator[Fin
     for metric, meant in lint.unmentioned(sources, criteria).items():
         hint = f"; is it {meant!r} there?" if meant else ""
         yield Finding(
-            "look", experiment.id, f"no source under the handlers' folder mentions {metric!r}{hint}"
+            FindingKind.REVIEW,
+            experiment.id,
+            f"no source under the handlers' folder mentions {metric!r}{hint}",
         )

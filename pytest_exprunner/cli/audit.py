@@ -11,7 +11,8 @@ from pytest_exprunner._util.errors import count
 from pytest_exprunner.audit import audit as auditing
 from pytest_exprunner.audit import verify as verification
 from pytest_exprunner.audit.audit import Audit
-from pytest_exprunner.audit.verify import Finding
+from pytest_exprunner.audit.entry import AuditKind
+from pytest_exprunner.audit.verify import Finding, FindingKind
 from pytest_exprunner.cli.base import EXIT_FAILED, Opened, common, print_json, say
 from pytest_exprunner.report import terminal
 from pytest_exprunner.report.terminal import Line
@@ -22,17 +23,17 @@ _LONG = 1000
 @click.command()
 @common
 def audit(plan: str | None, results: str | None, *, as_json: bool) -> None:
-    """Tell what moved after there were results: thresholds, membership, records; exit 1 if anything did."""
+    """Show what changed after there were results: thresholds, membership, records; exit 1 if anything did."""
     opened = Opened(plan, results)
     study = opened.study()
     found = auditing.audit(study, opened.settings.plan_file, opened.settings.project_root)
     notes = [*found.notes, *study.problems, *study.edits]
     if as_json:
         entries = [asdict(entry) for entry in found.entries]
-        print_json("audit", {"ok": not found.moved, "entries": entries, "notes": notes})
+        print_json("audit", {"ok": not found.changed, "entries": entries, "notes": notes})
     else:
         say([*_audited(found), *(Line(terminal.safe(note), "warn") for note in notes)])
-    if found.moved:
+    if found.changed:
         raise SystemExit(EXIT_FAILED)
 
 
@@ -41,40 +42,42 @@ def _audited(found: Audit) -> Iterator[Line]:
         yield Line(terminal.safe(experiment), "bold")
         for entry in found.entries:
             if entry.experiment == experiment:
-                style: terminal.Style = "bad" if entry.kind == "moved" else ""
+                style: terminal.Style = "bad" if entry.kind is AuditKind.CHANGED else ""
                 yield Line(f"  {entry.kind}: {terminal.safe(entry.text, _LONG)}", style)
-    told = len(found.entries) - len(found.moved)
-    moved = f"{count(len(found.moved), 'thing')} moved after there was a result"
-    yield Line(f"{moved}; {told} more to know", _style(found.moved))
+    notes = len(found.entries) - len(found.changed)
+    changed = f"{count(len(found.changed), 'change')} after the first result"
+    yield Line(f"{changed}, {count(notes, 'note')}", _style(found.changed))
 
 
 @click.command()
 @common
-@click.option("--strict", is_flag=True, help="Exit 1 also for what only a person can judge.")
+@click.option("--strict", is_flag=True, help="Exit 1 also when something needs review.")
 def verify(plan: str | None, results: str | None, *, as_json: bool, strict: bool) -> None:
-    """Recompute verdicts from the records; check artifacts, ids, prose; exit 1 if something is wrong."""
+    """Recompute verdicts from the records; check artifacts, ids, prose; exit 1 if there is an error."""
     opened = Opened(plan, results)
     study = opened.study()
     found = verification.verify(study, opened.scan(), opened.root)
-    wrong = [doubt for doubt in found if doubt.kind == "wrong"]
+    errors = [finding for finding in found if finding.kind is FindingKind.ERROR]
     notes = [*study.problems, *study.edits]
     if as_json:
-        print_json("verify", {"ok": not wrong, "doubts": [asdict(d) for d in found], "notes": notes})
+        print_json(
+            "verify", {"ok": not errors, "doubts": [asdict(finding) for finding in found], "notes": notes}
+        )
     else:
-        say([*_verified(found, wrong), *(Line(terminal.safe(note), "warn") for note in notes)])
-    if wrong or (strict and found):
+        say([*_verified(found, errors), *(Line(terminal.safe(note), "warn") for note in notes)])
+    if errors or (strict and found):
         raise SystemExit(EXIT_FAILED)
 
 
-def _verified(found: Sequence[Finding], wrong: Sequence[Finding]) -> Iterator[Line]:
-    for place in dict.fromkeys(doubt.place for doubt in found):
+def _verified(found: Sequence[Finding], errors: Sequence[Finding]) -> Iterator[Line]:
+    for place in dict.fromkeys(finding.place for finding in found):
         yield Line(terminal.safe(place), "bold")
-        for doubt in found:
-            if doubt.place == place:
-                style: terminal.Style = "bad" if doubt.kind == "wrong" else "warn"
-                yield Line(f"  {doubt.kind}: {terminal.safe(doubt.text, _LONG)}", style)
-    rest = len(found) - len(wrong)
-    yield Line(f"{count(len(wrong), 'thing')} wrong, {rest} for a person to look at", _style(wrong))
+        for finding in found:
+            if finding.place == place:
+                style: terminal.Style = "bad" if finding.kind is FindingKind.ERROR else "warn"
+                yield Line(f"  {finding.kind}: {terminal.safe(finding.text, _LONG)}", style)
+    rest = len(found) - len(errors)
+    yield Line(f"{count(len(errors), 'error')}, {rest} to review", _style(errors))
 
 
 def _style(found: Sequence[object]) -> terminal.Style:

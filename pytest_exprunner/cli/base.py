@@ -26,6 +26,8 @@ from pytest_exprunner.report.terminal import Line, Style
 from pytest_exprunner.store.study import Study
 
 SCHEMA_VERSION = 1
+_NEWER_VERSIONS = {"audit": 2, "verify": 2}
+"""Kinds of output whose fields have changed since the first version."""
 _SHOWN_IDS = 12
 EXIT_FAILED = 1
 EXIT_PENDING = 3
@@ -122,7 +124,8 @@ def say(lines: list[Line]) -> None:
 
 def print_json(kind: str, value: Mapping[str, Any]) -> None:
     """Print one JSON object that says what it is."""
-    whole = {"schema": f"exprunner/{kind}", "schema_version": SCHEMA_VERSION, **value}
+    version = _NEWER_VERSIONS.get(kind, SCHEMA_VERSION)
+    whole = {"schema": f"exprunner/{kind}", "schema_version": version, **value}
     click.echo(json.dumps(named_floats(plain(whole)), indent=2, ensure_ascii=True))
 
 

@@ -103,7 +103,7 @@ def _chosen(
 
 def _missing(sub: SubState, known: Mapping[int, AttemptRecord], number: int) -> str:
     if any(past.key.sequence == number for past in sub.history):
-        return f"the record of attempt {number} of {sub.id} is not on disk; only results.yaml tells of it"
+        return f"the record of attempt {number} of {sub.id} is not on disk; only results.yaml mentions it"
     numbers = few([str(n) for n in sorted(known)], 10) or "none"
     return f"{sub.id} has no attempt {number}; known: {numbers}"
 

@@ -25,7 +25,7 @@ _IGNORE = ".gitignore"
 _NEXT = (
     ("pytest experiments/", "runs it"),
     ("exprunner show c1-centroids", "what was found"),
-    ("exprunner next", "what to do then"),
+    ("exprunner next", "what to do next"),
 )
 
 
@@ -59,7 +59,7 @@ def init(folder: Path, *, as_json: bool) -> None:
 def _told(written: list[str]) -> Iterator[Line]:
     width = max(map(len, written))
     for name in written:
-        what = _FILES[name][1] if name in _FILES else "what git need not keep"
+        what = _FILES[name][1] if name in _FILES else "what git ignores"
         yield Line(f"  {name:<{width}}  {what}")
 
 
@@ -71,10 +71,10 @@ def _refuse_to_overwrite(folder: Path) -> None:
     if blocked:
         raise ExprunnerError(f"{blocked[0]} is not a folder; nothing was written. Name another folder.")
     if existing:
-        verb = "is" if len(existing) == 1 else "are"
+        verb, them = ("exists", "it") if len(existing) == 1 else ("exist", "them")
         raise ExprunnerError(
-            f"{', '.join(existing)} {verb} there already; nothing was written. Move what is there away, "
-            "or name another folder: exprunner init FOLDER"
+            f"{', '.join(existing)} already {verb}; nothing was written. Move {them} away, or name "
+            "another folder: exprunner init FOLDER"
         )
 
 

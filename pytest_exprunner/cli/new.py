@@ -96,7 +96,7 @@ def _named(opened: Opened, ids: Sequence[str]) -> list[tuple[Experiment, SubExpe
         elif name in handlers:
             wrong.append(f"{name} has a handler: {handlers[name].name} at {handlers[name].place}")
         else:
-            wrong += [f"{suspect}; mend that instead" for suspect in found.suspects(name)]
+            wrong += [f"{suspect}; fix that instead" for suspect in found.suspects(name)]
     if wrong:
         raise ExprunnerError("\n".join([*wrong, "nothing was written"]))
     return [known[name] for name in dict.fromkeys(ids)]
@@ -113,7 +113,7 @@ def _without_handler(opened: Opened, experiment: str | None) -> list[tuple[Exper
         for owner, sub in plan.sub_experiments()
         if sub.id in missing and experiment in (None, owner.id)
     ]
-    wrong = [f"{missing[sub.id]}; mend that first" for _owner, sub in chosen if missing[sub.id]]
+    wrong = [f"{missing[sub.id]}; fix that first" for _owner, sub in chosen if missing[sub.id]]
     if wrong:
         raise ExprunnerError("\n".join([*wrong, "nothing was written"]))
     return chosen
@@ -148,7 +148,9 @@ def _appended(opened: Opened, file: Path, subs: Sequence[tuple[Experiment, SubEx
     for experiment, sub in subs:
         name = scaffold.function_name(opened.loaded.plan, sub)
         if name in defined:
-            raise ExprunnerError(f"{shown} defines {name} already, which is no handler; nothing was written")
+            raise ExprunnerError(
+                f"{shown} already defines {name}, which is not a handler; nothing was written"
+            )
         text += "\n\n" if text else ""
         text += scaffold.function_text(opened.loaded.plan, experiment, sub, annotated=annotated)
     return text.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in before else text

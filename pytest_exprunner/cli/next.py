@@ -84,7 +84,7 @@ def _away(layout: Layout, known: Known) -> Iterator[Advice]:
     for begun in PendingJobs(layout).pending():
         if begun.run != known.going_on:
             label = begun.job.key.label
-            why = f"{label} was begun on Modal by run {begun.run}, which is gone"
+            why = f"{label} was submitted to Modal by run {begun.run}, which has ended"
             yield Advice("resume", label, f"exprunner collect{known.options}", why)
 
 

@@ -66,7 +66,8 @@ def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: b
     say([Line(f"wrote {name} ({page.size / 1000:.0f} kB)", "good")])
     if page.reduced:
         text = (
-            "the study is large: texts are shortened and curves left out; --only ID shows an experiment whole"
+            "the study is large: texts are shortened and curves left out; --only ID shows one experiment "
+            "in full"
         )
         say([Line(text, "warn")])
     say([Line(terminal.safe(note), "warn") for note in notes])
@@ -85,13 +86,13 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
         written = _write_anew(opened)
     if not as_json:
         brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
-        say([Line(f"brought home: {brought}", "good" if collected.brought else "")])
+        say([Line(f"collected: {brought}", "good" if collected.brought else "")])
         if collected.going_on:
-            say([Line(f"still going on: {', '.join(collected.going_on)}")])
+            say([Line(f"still running: {', '.join(collected.going_on)}")])
         if gone:
-            say([Line(f"left nothing behind: {gone}; 'pytest --exp-resume' runs them again", "warn")])
+            say([Line(f"left no results: {gone}; 'pytest --exp-resume' runs them again", "warn")])
         for label in collected.failed:
-            say([Line(f"could not be brought home: {label}", "bad")])
+            say([Line(f"could not be collected: {label}", "bad")])
     told = {
         "brought": list(collected.brought),
         "going_on": list(collected.going_on),

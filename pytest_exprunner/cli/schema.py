@@ -33,7 +33,7 @@ def schema(kind: str, *, listed: bool, markdown: bool, as_json: bool) -> None:
         _say_kinds(_kinds(), as_json=as_json)
     elif markdown and kind != _PLAN:
         raise ExprunnerError(
-            f"--markdown tells the keys of the plan; for {kind!r} there is only the JSON Schema"
+            f"--markdown prints the keys of the plan; for {kind!r} there is only the JSON Schema"
         )
     elif markdown:
         click.echo(tables(json_schema()), nl=False)

@@ -94,7 +94,7 @@ def _told(folder: str, done: Installed) -> Iterator[Line]:
         yield Line(f"{place} is up to date: {count(len(done.unchanged), 'file')}", "good")
         return
     if done.unchanged or done.replaced:
-        yield Line(f"brought {place} up to date", "good")
+        yield Line(f"updated {place}", "good")
     else:
         yield Line(
             f"wrote the skill {skill_files.NAME} into {place}: {count(len(done.written), 'file')}", "good"

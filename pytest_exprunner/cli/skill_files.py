@@ -95,10 +95,11 @@ def _refuse_to_overwrite(
     changed = [name for name in wanted if digests[name] not in (None, wanted[name], known.get(name))]
     if changed:
         names = ", ".join(f"{shown}/{name}" for name in changed)
-        which, it = ("is not as", "it") if len(changed) == 1 else ("are not as", "them")
+        verb, it = ("has", "it") if len(changed) == 1 else ("have", "them")
         raise ExprunnerError(
-            f"{names} {which} exprunner wrote {it}; nothing was written. Keep what is yours under another "
-            f"name, and run this again; 'exprunner skill --show {changed[0]}' prints what would be written"
+            f"{names} {verb} changed since exprunner wrote {it}; nothing was written. Save your version "
+            f"under another name and run this again; 'exprunner skill --show {changed[0]}' prints what "
+            "would be written"
         )
 
 

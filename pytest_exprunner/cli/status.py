@@ -111,11 +111,11 @@ def _cut_short(study: Study, stored: Results) -> Iterator[str]:
     """Tell of a run that is at work, and of those that ended without having done what they selected."""
     going_on = current_run(study.layout) if is_led(study.layout) else ""
     if going_on:
-        yield f"run {going_on} is at work; 'exprunner watch' shows it"
+        yield f"run {going_on} is in progress; 'exprunner watch' shows it"
     for begun in PendingJobs(study.layout).pending():
         if begun.run != going_on:
             label = begun.job.key.label
-            yield f"{label} was begun on Modal ({begun.run}); 'exprunner collect' brings it home"
+            yield f"{label} was submitted to Modal ({begun.run}); 'exprunner collect' fetches it"
     subs = [sub for state in stored.experiments.values() for sub in state.subs.values()]
     for run in study.runs:
         # What has been done since, by that run or by a later one, is not left.
@@ -124,8 +124,8 @@ def _cut_short(study: Study, stored: Results) -> Iterator[str]:
         )
         if left and run != going_on:
             yield (
-                f"run {run} ended before it was done with {count(left, 'sub-experiment')}; "
-                "'pytest … --exp-resume' goes on"
+                f"run {run} ended with {count(left, 'sub-experiment')} unfinished; "
+                "'pytest … --exp-resume' continues"
             )
 
 

@@ -22,7 +22,7 @@ from pytest_exprunner.trackers.sync import Synced, used_before
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--tracker", metavar="NAMES", help="Who is told: wandb, or the place of a class.")
+@click.option("--tracker", metavar="NAMES", help="The tracker: wandb, or the import path of a class.")
 @common
 def sync(
     ids: tuple[str, ...], tracker: str | None, plan: str | None, results: str | None, *, as_json: bool
@@ -86,9 +86,9 @@ def _check_ids(ids: Iterable[str], plan: Plan) -> None:
 
 
 def _synced_text(name: str, synced: Synced) -> str:
-    text = f"{name}: told of {count(synced.told, 'attempt')}"
+    text = f"{name}: sent {count(synced.told, 'attempt')}"
     if synced.known:
-        text += f", {synced.known} known before"
+        text += f", {synced.known} already there"
     if synced.waiting:
-        text += f"; {synced.waiting} kept here, waiting for a server"
+        text += f"; {synced.waiting} kept locally, waiting for a server"
     return f"{text}, {synced.missed} missed" if synced.missed else text

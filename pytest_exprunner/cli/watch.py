@@ -30,7 +30,7 @@ _ANY_WIDTH = 10_000
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Show what is running now, and end.")
+@click.option("--once", is_flag=True, help="Show what is running now, then exit.")
 @common
 def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -> None:
     """Follow a run that goes on elsewhere, from its files alone."""
@@ -41,7 +41,7 @@ def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -
         if as_json:
             print_json("watch", {"run": None, "running": []})
         else:
-            say([Line("no run is going on")])
+            say([Line("no run is in progress")])
         return
     with contextlib.closing(Follower(layout, run, skip_ended=True)) as follower:
         _follow(layout, run, Watch(follower), once=once, as_json=as_json)
@@ -88,13 +88,13 @@ def _watch_until_over(layout: Layout, run: str, watching: Watch) -> Line:
             break
         time.sleep(_BETWEEN_LOOKS)
     if over:
-        return Line(f"run {run} is over: 'exprunner status' shows where the study stands", "bold")
+        return Line(f"run {run} has ended; 'exprunner status' shows the results", "bold")
     return _gone(run)
 
 
 def _gone(run: str) -> Line:
     """Say that the process that led a run is not there any more."""
-    return Line(f"run {run} is gone without an end: 'exprunner status' tells what is left", "bad")
+    return Line(f"run {run} disappeared before it ended; 'exprunner status' shows what is left", "bad")
 
 
 def _write(text: str) -> None:

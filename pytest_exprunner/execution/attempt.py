@@ -114,7 +114,7 @@ class Attempt:
         """
         if os.getpid() != self._process:
             with contextlib.suppress(Exception):
-                words = "a process that was forked here came back; it ends, and counts for nothing"
+                words = "a forked process returned from the handler; it was ended and does not count"
                 self._journal.log(f"{words}\n")
             os._exit(_STRAYED)
 
@@ -206,7 +206,9 @@ class Attempt:
 
     def _emit(self, event: Event) -> None:
         if self.record is not None:
-            raise ExprunnerError(f"this attempt of {self.key.label} has ended; its runner is of no use now")
+            raise ExprunnerError(
+                f"this attempt of {self.key.label} has ended; its runner can no longer be used"
+            )
         kind = event.kind
         if kind == "progress" and not self._progress_due(event):
             return

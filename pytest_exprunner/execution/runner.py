@@ -254,7 +254,7 @@ def _samples(name: object, values: object) -> list[float]:
     found = [number(int(item) if isinstance(item, bool) else item) for item in items]
     if None in found or items is not listed:
         odd = shown(items[found.index(None)], 40) if items is listed else f"is {shown(values, 60)},"
-        what = f"holds {odd}, which is no number" if items is listed else f"{odd} no list"
+        what = f"holds {odd}, which is not a number" if items is listed else f"{odd} no list"
         raise TypeError(f"log_samples: {shown(name, 40)} {what}; expected one number per sample")
     return [as_float(item) for item in found if item is not None]
 

@@ -189,8 +189,8 @@ class Needs(Mapping[str, Upstream]):
             if file.is_file():
                 if artifact.sha256 and atomic.digest(file) != artifact.sha256:
                     raise NeedsError(
-                        f"{file} is not what {current.label} saved in attempt {current.attempt}: its content "
-                        f"has changed since; run {current.sub_experiment} again"
+                        f"{file} has changed since {current.label} saved it in attempt {current.attempt}; "
+                        f"run {current.sub_experiment} again"
                     )
                 return file
         raise NeedsError(

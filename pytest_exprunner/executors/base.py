@@ -14,7 +14,7 @@ from pytest_exprunner.model.attempt import AttemptKey
 from pytest_exprunner.model.layout import attempt_name
 
 PROJECT = "{project}/"
-"""Stands for the project's folder, wherever that is at the far end."""
+"""Stands for the project's folder, wherever that is on the remote worker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,9 +78,7 @@ def install(
                 for piece in fetch(entry):
                     stream.write(piece)
             if atomic.digest(temporary) != entry.sha256:
-                raise ExecutorError(
-                    f"{entry.path} did not arrive as it was sent: its content has another hash"
-                )
+                raise ExecutorError(f"{entry.path} arrived damaged: its hash differs")
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)

@@ -68,7 +68,7 @@ def _refuse_odd_names(names: Collection[str]) -> None:
         except UnicodeEncodeError:
             raise ExecutorError(
                 f"a file is called {os.fsencode(name)!r}, which is not UTF-8; expected a name that "
-                "machines elsewhere can have: rename it, or have git ignore it"
+                "other machines can have: rename it, or have git ignore it"
             ) from None
 
 

@@ -93,7 +93,7 @@ class Warm:
         self._complaints.seek(0)
         text = self._complaints.read().decode("utf-8", "replace").strip()
         why = f":\n{text[-_LAST_WORDS:]}" if text else ""
-        return f"pytest ended at the far end ({ending}){why}"
+        return f"pytest ended on the remote worker ({ending}){why}"
 
     def interrupt(self) -> None:
         """Have what is under way note that it was stopped."""

@@ -73,7 +73,7 @@ def _of_handler(function: Function, gated: set[str]) -> Iterator[Tell]:
         if isinstance(node, ast.ExceptHandler) and _is_broad(node) and _substitutes(node):
             yield Tell(
                 node.lineno,
-                "a broad 'except' puts a value in the place of what failed; catch what is expected, or call "
+                "a broad 'except' replaces a failure by a value; catch the expected exception, or call "
                 "runner.fallback(why)",
             )
 
@@ -110,7 +110,7 @@ def _made_up_metrics(function: Function, gated: set[str]) -> Iterator[Tell]:
             continue
         values = assigned.get(value.id, [value]) if isinstance(value, ast.Name) else [value]
         if any(_is_number(each) for each in values):
-            yield Tell(value.lineno, f"the gated metric {name!r} is a number that stands in the code")
+            yield Tell(value.lineno, f"the gated metric {name!r} is a literal number in the code")
         if any(_draws(each) for each in values):
             yield Tell(value.lineno, f"the gated metric {name!r} comes from a random number")
 
@@ -186,7 +186,8 @@ def _other_thresholds(tree: ast.AST, criteria: Sequence[Criterion]) -> Iterator[
         for name, number in _compared(node, tiers):
             if number not in tiers[name]:
                 shown = ", ".join(f"{tier:g}" for tier in tiers[name])
-                text = f"{name!r} meets {number:g} here, which is no tier of it in the plan ({shown})"
+                text = f"{name!r} is compared with {number:g} here, which is not one of its tiers in the plan"
+                text += f" ({shown})"
                 yield Tell(node.lineno, text)  # type: ignore[attr-defined]
 
 

@@ -299,4 +299,4 @@ class SamplesDisagree(Reason):
     @property
     def text(self) -> str:
         """The sentence."""
-        return f"its samples have the mean {self.mean:.6g}, which is not its value"
+        return f"its samples have the mean {self.mean:.6g}, which differs from the returned value"

@@ -88,12 +88,12 @@ class Sources:
         old = self._stored(before.get(own, ""))
         if before.get(own) != now[own]:
             if old is None:
-                return f"{own} is not what it was, and what it was is not known here"
+                return f"{own} has changed, and its earlier version is not known here"
             if closure(old, function) != closure(text, function):
                 return f"{function} has changed, or what it uses in {own}"
             gone = self._reached(old, function, file) - self._reached(text, function, file)
             if gone:  # what is imported to act stands in no closure
-                return f"{self._shown(min(gone))} is not imported any more"
+                return f"{self._shown(min(gone))} is no longer imported"
         used = [file, *self._conftests(file), *self._imported(used_text(text, function), file)]
         for path in self._reach(used, skip=file):
             name = self._shown(path)

@@ -176,7 +176,7 @@ def _code(before: Mapping[str, Any], after: Mapping[str, Any], text: Text) -> It
         first = b"" if one is None else text(name, str(one))
         second = b"" if other is None else text(name, str(other))
         if first is None or second is None:
-            yield FileChange(name, how, "what it was is not kept", ())
+            yield FileChange(name, how, "the earlier version was not kept", ())
             continue
         alike = how == "changed" and normal(first) == normal(second)
         note = "comments, formatting or docstrings alone" if alike else ""
@@ -209,7 +209,7 @@ def _document(
     )
     if not found.any:
         same = f" {count(len(found.same), 'metric')} and all else are the same." if found.same else ""
-        yield Paragraph((Strong("Nothing that was recorded differs, but for times and ids."), same))
+        yield Paragraph((Strong("Nothing recorded differs except times and ids."), same))
         return
     if found.metrics:
         yield _metrics_table(found, plan)
@@ -227,7 +227,9 @@ def _document(
         )
     if not found.code:
         known = _part(before.inputs, "code") and _part(after.inputs, "code")
-        yield Paragraph(("The code is the same." if known else "Nothing tells what code each was made by.",))
+        yield Paragraph(
+            ("The code is the same." if known else "The code of these attempts was not recorded.",)
+        )
 
 
 def _when(record: AttemptRecord) -> str:

@@ -89,7 +89,7 @@ def _told_apart(state: ExperimentState) -> Iterator[Block]:
     yield from _list("What worked", what_worked(state))
     yield from _list("What did not", what_did_not(state))
     yield from _list("Unexpected", outliers(state))
-    yield from _list("For a person to look at", review_briefly(state))
+    yield from _list("To review", review_briefly(state))
 
 
 def what_worked(state: ExperimentState) -> Iterator[str]:
@@ -268,7 +268,7 @@ def next_steps(state: ExperimentState) -> list[str]:
         elif sub.status is Status.SKIPPED:
             steps.append(f"Run {sub.id}, which was skipped: {sub.reason}")
         elif sub.status is Status.BLOCKED:
-            steps.append(f"Settle what blocks {sub.id}: {sub.reason}")
+            steps.append(f"Resolve what blocks {sub.id}: {sub.reason}")
     open_ = [s.id for s in state.subs.values() if s.status in (Status.NOT_STARTED, Status.IN_PROGRESS)]
     if open_:
         steps.append(f"Run {sentence_list(open_)}.")
@@ -279,7 +279,7 @@ def next_steps(state: ExperimentState) -> list[str]:
             if r.verdict is Verdict.NOT_MEASURED
         ]
     if not steps and state.replaced_by is not None:
-        return [f"Go on with {state.replaced_by}, which replaced it."]
+        return [f"Continue with {state.replaced_by}, which replaced it."]
     return steps or [_default_step(state)]
 
 
@@ -288,14 +288,14 @@ def _default_step(state: ExperimentState) -> str:
     if says is not Recommendation.PROCEED:
         return _DEFAULT_STEPS[says]
     if state.leads_to:
-        return f"Go on to {sentence_list(state.leads_to)}."
-    return "Decide what to ask next; no other experiment waits for this one."
+        return f"Continue with {sentence_list(state.leads_to)}."
+    return "Decide what to ask next; no other experiment depends on this one."
 
 
 _DEFAULT_STEPS = {
     Recommendation.PIVOT: "Decide what replaces this approach; the plan names no step for a pivot.",
     Recommendation.INVESTIGATE: "Find out what is missing; the plan names no step for this.",
-    Recommendation.BLOCK: "Settle the blockers.",
+    Recommendation.BLOCK: "Resolve the blockers.",
 }
 
 

@@ -15,11 +15,11 @@ _WIDTH = 100
 _HEAD = """\
 # Common errors
 
-What one sees of failures that are known, why they happen, and what to do. A failed handler has the hint below
-its traceback, in `results.yaml` and in the findings. `exprunner hints` lists what is here, and
-`exprunner hints RULE` tells one of them in full, also where there is no network.
+How known failures look, why they happen, and what to do. The hint for a failed handler is shown below its
+traceback, in `results.yaml` and in the findings. `exprunner hints` lists every rule, and
+`exprunner hints RULE` shows one in full, also offline.
 
-A project adds hints of its own, which come first, with a hook in its `conftest.py`:
+A project can add its own hints, which come first, with a hook in its `conftest.py`:
 
 ```python
 from pytest_exprunner import Hint
@@ -44,9 +44,9 @@ def pytest_exprunner_diagnose(failure):
 _SHORT_HEAD = """\
 # Common errors
 
-The failures that pytest-exprunner knows: what one sees, why, and what to do. A failed attempt names the rule
-in its hints. `exprunner hints RULE --json` has the same with more of what one sees and a few lines of Python.
-Of an error that is not here there are no hints: read its traceback.
+The failures that pytest-exprunner knows: how they look, why they happen, and what to do. A failed attempt
+names the rule in its hints. `exprunner hints RULE --json` has more examples and a few lines of Python.
+An error that is not listed has no hint: read its traceback.
 """
 
 
@@ -95,7 +95,7 @@ def whole(rule: Rule) -> list[Line]:
     return [
         Line(f"{rule.id}: {rule.title}", "bold"),
         Line(""),
-        Line("What one sees:"),
+        Line("How it looks:"),
         *(Line(f"  {safe(example)}") for example in rule.examples),
         Line(""),
         *map(Line, _wrapped(hint.cause, "Why: ")),

@@ -41,7 +41,7 @@ class HistoryEntry:
     why: str = ""
     """Why it did not complete."""
     on_disk: bool = True
-    """Whether its record is there; otherwise only results.yaml tells of it."""
+    """Whether its record is there; otherwise only results.yaml mentions it."""
 
 
 def history_of(sub: SubState, plan: Experiment) -> tuple[HistoryEntry, ...]:

@@ -45,7 +45,7 @@ def _project(results: Results) -> Iterator[Block]:
         yield Heading(2, ("Hypothesis",))
         yield Paragraph((project.hypothesis.strip(),))
         if not results.stub:
-            yield Bullets(tuple((line,) for line in narrative.standing(list(results.experiments.values()))))
+            yield Bullets(tuple((line,) for line in narrative.outcomes(list(results.experiments.values()))))
     lines = () if results.stub else (line for s in results.experiments.values() for line in _found(s))
     found = list(itertools.islice(lines, _SHOWN_FINDINGS + 1))
     if found:
@@ -62,7 +62,7 @@ def _project(results: Results) -> Iterator[Block]:
             yield from _gate(gate)
     review = [line for state in results.experiments.values() for line in _review_lines(state)]
     if review and not results.stub:
-        yield Heading(2, ("For a person to look at",))
+        yield Heading(2, ("To review",))
         yield Bullets(tuple(review))
     yield Heading(2, ("Next steps",))
     yield Bullets(tuple(_project_steps(results)))

@@ -34,11 +34,11 @@ _IGNORED = """\
 _OF_EXPERIMENT = {
     "Interpretation": "What does it mean, for the hypothesis and beyond the numbers?",
     "Limits": "What was not tried, and what would change your mind?",
-    "Notes": "Anything else; what stands outside the generated part is never touched.",
+    "Notes": "Anything else; text outside the generated part is never changed.",
 }
 _OF_PROJECT = {
     "Interpretation": "What do the experiments say together?",
-    "Notes": "Anything else; what stands outside the generated part is never touched.",
+    "Notes": "Anything else; text outside the generated part is never changed.",
 }
 
 
@@ -164,7 +164,7 @@ class Publisher:
             if problem
             else "had been edited by hand or written by another tool"
         )
-        self._note(f"{self._shown(file)} {what}; it was kept as {kept.name} and written anew.")
+        self._note(f"{self._shown(file)} {what}; it was kept as {kept.name} and rewritten.")
 
     # --- FINDINGS.md --------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Publisher:
             kept = atomic.set_aside(file, "edited")
             self._note(
                 f"{self._shown(file)} had been edited between its markers; it was kept as "
-                f"{kept.name} and the generated part was written anew."
+                f"{kept.name} and the generated part was rewritten."
             )
         self._waiting[file] = data
 
@@ -241,7 +241,7 @@ class Publisher:
         if path.exists() and not evidence.holds(artifact.path, path):
             kept = atomic.set_aside(path, "edited")
             self._note(
-                f"{self._shown(path)} is not what an attempt here has saved; it was kept as {kept.name}."
+                f"{self._shown(path)} differs from what the attempts here saved; it was kept as {kept.name}."
             )
         atomic.link_or_copy(Path(source), path)
 

@@ -82,7 +82,7 @@ def _document(
     yield from _listed("Gates", lines)
     if not stub:
         review = [(Code(state.id), f": {redacted(item)}") for state in states for item in review_items(state)]
-        yield from _listed("For a person to look at", review)
+        yield from _listed("To review", review)
     for state in states:
         if state.plan.success_criteria and state.started and not stub:
             yield Heading(3, (Code(state.id), f" — {state.plan.name}" if state.plan.name else ""))

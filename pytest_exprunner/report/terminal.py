@@ -73,7 +73,7 @@ def _one_line(summary: Summary) -> Line:
     if summary.results.stub:
         said, more = "nothing measured", ""
     look = 0 if summary.results.stub else sum(len(review_items(state)) for state in states)
-    review = f" {count(look, 'thing')} for a person to look at." if look else ""
+    review = f" {count(look, 'item')} to review." if look else ""
     return Line(f"{heading(summary.results)}: {said}{more}.{review} {_counts(summary.counts)}", "bold")
 
 
@@ -115,7 +115,7 @@ def gates_to_show(summary: Summary) -> list[GateResult]:
 
 def _counts(counts: Mapping[str, int]) -> str:
     shown = "  ".join(f"{name}: {number}" for name, number in counts.items())
-    return f"{shown} (--exp-resume goes on)" if counts.get("Unfinished") else shown
+    return f"{shown} (--exp-resume continues)" if counts.get("Unfinished") else shown
 
 
 def _experiment(state: ExperimentState, summary: Summary, verbosity: int, width: int) -> Iterator[Line]:
@@ -159,7 +159,7 @@ def _remarks(state: ExperimentState, verbosity: int) -> Iterator[Line]:
     if verbosity > 0:
         yield Line(f"  confidence {state.assessment.confidence}: {safe(state.assessment.confidence_notes)}")
     if state.replaced_by is not None:
-        also = "; it now meets all its criteria, and still does not count as met" if proceeds else ""
+        also = "; it now meets all its criteria but still does not count as met" if proceeds else ""
         yield Line(f"  replaced by {state.replaced_by}: its misses are expected{also}")
     for issue in state.issues:
         yield Line(f"  note: {safe(issue)}", "warn")
@@ -206,7 +206,7 @@ def _row(
         return _cells(criterion, CriterionResult(result.name, Verdict.NOT_MEASURED), "stub"), ""
     words = verdict_words(criterion, result)
     if result.borderline:
-        words += " — human review"
+        words += " — needs review"
     elif result.verdict is Verdict.FAILURE:
         words += f" ({failure_text(criterion)})"
     elif not result.measured:

@@ -90,7 +90,7 @@ def _mixed(state: ExperimentState, known: Known) -> Iterator[Advice]:
         if sub.status is Status.COMPLETED and mixed_code(sub) and sub.id not in known.without_handler:
             asked = max(current.asked for current in sub.currents)
             more = f" --exp-seeds {asked}" if asked else ""
-            why = f"the attempts of {sub.id} that count were not made by the same code; run them all again"
+            why = f"the current attempts of {sub.id} come from different code; run them all again"
             yield Advice("seeds", sub.id, _marked(known, sub.id, more=more), why)
 
 
@@ -150,7 +150,7 @@ def _repair(sub: SubState, known: Known) -> Advice:
     failed = [current for current in sub.currents if current.status is Status.FAILED]
     which = failed[0].label if len(failed) == 1 else f"{count(len(failed), 'attempt')} of {sub.id}"
     broke = next((place for c in failed if c.record.error and (place := place_of(c.record.error))), "")
-    why = f"{which} failed: {sub.reason or 'nothing tells why'}; mend "
+    why = f"{which} failed: {sub.reason or 'the reason is unknown'}; fix "
     why += f"{broke or known.handlers[sub.id]}, then run it again"
     return Advice("repair", sub.id, _marked(known, sub.id), why)
 
@@ -182,7 +182,7 @@ def _unfinished(state: ExperimentState, known: Known) -> Iterator[Advice]:
     if left:
         names, verb = sentence_list([sub.id for sub in left]), "is" if len(left) == 1 else "are"
         reason = next((_open_reason(sub) for sub in left), "")
-        why = f"{names} {verb} unfinished{f': {reason}' if reason else ''}; what is done is not run again"
+        why = f"{names} {verb} unfinished{f': {reason}' if reason else ''}; finished work is reused"
         command = _marked(known, *(sub.id for sub in left), more=" --exp-resume")
         yield Advice("resume", state.id if len(left) > 1 else left[0].id, command, why)
 
@@ -251,13 +251,13 @@ def results_of(results: Results, sub_experiment: str) -> SubState:
 
 
 def _why_now(state: ExperimentState, able: Sequence[str]) -> str:
-    verb = "has" if len(able) == 1 else "have"
+    verb, them = ("has", "it") if len(able) == 1 else ("have", "them")
     skipped = [sub for sub in able if state.subs[sub].status is Status.SKIPPED]
     if skipped:
         reason = state.subs[skipped[0]].reason
         return f"{sentence_list(skipped)} was skipped{f': {reason}' if reason else ''}"
     ground = f"; {sentence_list(state.plan.dependencies)} said proceed" if state.plan.dependencies else ""
-    return f"{sentence_list(able)} {verb} not been run, and nothing is in the way{ground}"
+    return f"{sentence_list(able)} {verb} not been run, and nothing blocks {them}{ground}"
 
 
 def _borderline(state: ExperimentState, results: Results, known: Known) -> Iterator[Advice]:
@@ -285,15 +285,15 @@ def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, 
     estimate = estimate_of(result)
     if estimate is None or not result.over_seeds:
         command = _marked(known, *subs, more=f" --exp-seeds {_A_FEW_SEEDS}")
-        return Advice("seeds", sub, command, f"{where}, in one run; several seeds give it an interval")
+        return Advice("seeds", sub, command, f"{where}, from one run; several seeds would give an interval")
     more = seeds_to_settle(estimate, criterion.deciding)
     if more is None and result.n < _ENOUGH_SEEDS:
         command = _marked(known, *subs, more=f" --exp-seeds {_ENOUGH_SEEDS}")
         return Advice("seeds", sub, command, f"{where}; with {result.n} seeds the mean itself is uncertain")
     if more is None:
-        return Advice("decide", sub, None, f"{where}; more seeds would hardly settle it, a person has to")
+        return Advice("decide", sub, None, f"{where}; more seeds would hardly settle it; decide it yourself")
     command = _marked(known, *subs, more=f" --exp-seeds {result.n + more}")
-    at = f"about {count(more, 'more seed')} beside the {result.n} would settle it, at this spread"
+    at = f"about {count(more, 'more seed')} ({result.n} so far) would settle it at this spread"
     return Advice("seeds", sub, command, f"{where}; {at}")
 
 
@@ -319,10 +319,10 @@ def _unplanned(
     state: ExperimentState, says: Recommendation, notes: str, told: Collection[str]
 ) -> Iterator[str]:
     if says is Recommendation.BLOCK:
-        yield f"{state.id} is blocked by {sentence_list(state.plan.blockers)}: settle that first"
+        yield f"{state.id} is blocked by {sentence_list(state.plan.blockers)}: resolve that first"
     elif says is Recommendation.PIVOT:
         unmet = [miss_text(state.plan.success_criteria[r.name], r) for r in state.unmet()]
-        yield f"{state.id} says pivot ({', '.join(unmet)}); decide what replaces it, the plan names no step"
+        yield f"{state.id} says pivot ({', '.join(unmet)}); decide what replaces it (the plan names no step)"
     elif says is Recommendation.INVESTIGATE:
         missing = [r for r in state.criteria.values() if r.verdict is Verdict.NOT_MEASURED]
         for result in (r for r in missing if r.name not in told):

@@ -44,10 +44,12 @@ def resume(
         return Resumption(None, f"attempt {number} {'was ' if how == 'skipped' else ''}{how}{why}")
     failed = item_failed(record)
     if failed:
-        return Resumption(None, f"attempt {number} completed, and its item failed afterwards: {failed}")
+        return Resumption(None, f"attempt {number} completed, but its test failed afterwards: {failed}")
     left = next((p for p in unfinished if p.after >= number and not p.resumed), None)
     if left is not None:
-        return Resumption(None, f"run {left.run} was to run it again and has not finished")
+        return Resumption(None, f"run {left.run} selected it again and has not finished")
+    if not record.inputs:
+        return Resumption(None, f"attempt {number} did not record what it was made from")
     reason = _changed(record, inputs, upstream, code_change)
     if reason:
         return Resumption(None, f"since attempt {number} {reason}")
@@ -61,8 +63,6 @@ def _changed(
     code_change: Callable[[Mapping[str, str]], str],
 ) -> str:
     before = record.inputs
-    if not before:
-        return "nothing tells what it was made from"
     for name in ("params", "config"):
         if before.get(name) != inputs.get(name):
             return _WORDS[name]
@@ -71,14 +71,14 @@ def _changed(
         return f"the data changed: {few(data)}"
     used = _differences(record.upstream, upstream)
     if used:
-        return f"what it needs is another attempt: {few(used)}"
+        return f"what it needs has a newer attempt: {few(used)}"
     code = before.get("code")
     return code_change({str(k): str(v) for k, v in code.items()} if isinstance(code, dict) else {})
 
 
 _WORDS = {
     "params": "its parameters have changed",
-    "config": "what the plan says about it has changed",
+    "config": "its entry in the plan has changed",
 }
 
 
@@ -91,4 +91,4 @@ def files_missing(sub: str, missing: Sequence[str]) -> str:
     """Say that a sub-experiment cannot run without data files that are not there."""
     noun = "file" if len(missing) == 1 else "files"
     verb = "is" if len(missing) == 1 else "are"
-    return f"{sub} needs the data {noun} {few(list(missing))}, which {verb} not there"
+    return f"{sub} needs the data {noun} {few(list(missing))}, which {verb} missing"

@@ -540,7 +540,7 @@ class ExperimentSession:
     def _moved(self) -> list[Judgement]:
         """What moved, of the experiments that this run was about; one failure for each of them."""
         moved: dict[str, list[str]] = {}
-        for entry in self.audit().moved:
+        for entry in self.audit().changed:
             if entry.experiment in self._progress.touched:
                 moved.setdefault(entry.experiment, []).append(f"  {entry.text}")
         head = "something moved after there was a result (--exp-strict):"

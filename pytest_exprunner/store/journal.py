@@ -347,7 +347,7 @@ def item_failed(folder: Path) -> str:
         lines = (folder / ITEM_FAILED).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ""
-    return lines[0] if lines else "its item failed"
+    return lines[0] if lines else "its test failed"
 
 
 def last_lines(folder: Path, most: int) -> list[str]:

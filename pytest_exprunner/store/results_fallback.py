@@ -30,7 +30,7 @@ from pytest_exprunner.model.results import UNREGISTERED, CurrentAttempt, PastVer
 from pytest_exprunner.store.results_file import StoredResults, registered_terms
 from pytest_exprunner.verdicts.fold import ASKED_SEEDS, NOTHING, Fallback
 
-_EDITED = "read from a results file that was edited by hand or cut"
+_EDITED = "read from a results file that was edited by hand or truncated"
 _FOREIGN = "read from a results file of another tool"
 _MAX_ATTEMPTS = 10**9
 M = TypeVar("M", bound=BaseModel)

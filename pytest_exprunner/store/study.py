@@ -175,8 +175,9 @@ class Study:
                 self.problems.append(f"{self._shown(experiment)} cannot be used: {stored.problem}")
             elif stored.ours and not stored.intact:
                 self.edits.append(
-                    f"{self._shown(experiment)} was edited by hand or cut: the attempts count, and what only "
-                    "it says is imported; 'exprunner report' keeps a copy and writes it anew"
+                    f"{self._shown(experiment)} was edited by hand or truncated: the attempt records count, "
+                    "and what only this file has is treated as imported; 'exprunner report' keeps a copy "
+                    "and rewrites it"
                 )
             before = results_fallback.read_fallback(stored) if stored.value else NOTHING
             self._before[experiment] = before
@@ -184,8 +185,8 @@ class Study:
             if missing:
                 number, verb = count(missing, "attempt"), "is" if missing == 1 else "are"
                 self.edits.append(
-                    f"{self._shown(experiment)} tells of {number} that {verb} not on disk; "
-                    "it stands in for what is missing"
+                    f"{self._shown(experiment)} lists {number} that {verb} not on disk; "
+                    "it is used in place of what is missing"
                 )
         return self._before[experiment]
 

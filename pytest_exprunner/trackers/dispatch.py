@@ -151,7 +151,7 @@ class Dispatcher:
         try:
             self.ledger.add(key, Delivery(run, text(place[0]), self._tracker.is_final))
         except OSError as error:
-            self._warn(f"what {self.name} was told could not be noted: {error.strerror or error}")
+            self._warn(f"what {self.name} received could not be recorded: {error.strerror or error}")
         self.delivered += 1
 
     def _give_up(self, name: tuple[str, str, int]) -> None:

@@ -30,8 +30,8 @@ def place_of(name: str, root: Path) -> str:
     if name not in known:
         hint = did_you_mean(name, known)
         raise ExprunnerError(
-            f"unknown tracker {name!r}{hint}; known: {', '.join(sorted(known))}, or the place of a class "
-            "such as 'package.module:MyTracker'"
+            f"unknown tracker {name!r}{hint}; known: {', '.join(sorted(known))}, or the import path of a "
+            "class such as 'package.module:MyTracker'"
         )
     return known[name]
 
@@ -62,6 +62,6 @@ def load(place: str, root: Path) -> Tracker:
         raise ImportError(f"there is no {class_name} in {module_name}{hint}")
     if not (isinstance(found, type) and issubclass(found, Tracker)):
         raise ImportError(  # noqa: TRY004 - for whoever asked, it is a class that is not there
-            f"{place} is no tracker; expected a class derived from pytest_exprunner.Tracker"
+            f"{place} is not a tracker; expected a subclass of pytest_exprunner.Tracker"
         )
     return found()

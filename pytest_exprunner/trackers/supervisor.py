@@ -74,11 +74,11 @@ class Trackers:
             self._wait(min(_UNNOTICED, patience))
             left = ", ".join(name for name, process in self._processes.items() if process.code is None)
             if left and patience > _UNNOTICED:
-                say(f"waiting for {left}, {patience:g} s at most (Ctrl-C: no longer)")
+                say(f"waiting up to {patience:g} s for {left} (Ctrl-C stops waiting)")
             self._wait(deadline - time.monotonic())
-            why = f"was not done {patience:g} s after the run and was ended"
+            why = f"did not finish within {patience:g} s after the run and was stopped"
         except KeyboardInterrupt:
-            why = "was not waited for and was ended"
+            why = "was stopped because nobody waited for it"
         for name, process in self._processes.items():
             self._end(name, process, why)
         self._processes.clear()
@@ -97,21 +97,21 @@ class Trackers:
         self.notes += [f"{line['warning']}" for line in told if "warning" in line]
         last = next((line for line in told if "missed" in line), None)
         if code is None:
-            self.notes.append(f"{name} {why}; {sync} tells it the rest")
+            self.notes.append(f"{name} {why}; {sync} sends the rest")
         elif last is None:
             log = f"more in {file_name(name)}.log in {self._shown_folder}"
             self.notes.append(
-                f"{name} ended before it was done ({_ending(code)}; {log}); {sync} tells it the rest"
+                f"{name} ended before it was done ({_ending(code)}; {log}); {sync} sends the rest"
             )
         elif last["missed"] == "everything":
-            self.notes.append(f"{name} was told nothing; {sync} tells it what it missed")
+            self.notes.append(f"{name} received nothing; {sync} sends what it missed")
         elif last["missed"]:
             self.notes.append(
-                f"{name} missed {count(last['missed'], 'attempt')}; {sync} tells it what it missed"
+                f"{name} missed {count(last['missed'], 'attempt')}; {sync} sends what it missed"
             )
         if last is not None and last["delivered"]:
             place = f" ({last['place']})" if last.get("place") else ""
-            self.told.append(f"{name}: told of {count(last['delivered'], 'attempt')}{place}")
+            self.told.append(f"{name}: received {count(last['delivered'], 'attempt')}{place}")
 
     @property
     def _shown_folder(self) -> str:

@@ -65,7 +65,7 @@ def main() -> None:
         plan = loader.load(Path(job.plan_file)).plan
         tracker = registry.load(job.place, Path(job.root))
     except (ExprunnerError, ImportError) as error:
-        words.warn(f"{job.name} was told nothing: {error}")
+        words.warn(f"{job.name} received nothing: {error}")
         words.say({"delivered": 0, "missed": 0})
         return
     feed = Dispatcher(tracker, job.name, plan, layout, words.warn)

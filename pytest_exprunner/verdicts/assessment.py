@@ -55,7 +55,7 @@ def doubted(assessment: Assessment) -> Assessment:
     """Return an assessment that a reader should take with the notes beside it."""
     if assessment.has_notes:
         return assessment
-    notes = f"{assessment.confidence_notes.rstrip('.')}; there are notes to read."
+    notes = f"{assessment.confidence_notes.rstrip('.')}; see the notes."
     return replace(assessment, confidence=Confidence.LOW, confidence_notes=notes, has_notes=True)
 
 
@@ -111,7 +111,7 @@ def _warned(plan: Experiment, criteria: Mapping[str, CriterionResult], level: Le
     """Return what is not met and decides nothing, so that "all are met" is not read as more than it says."""
     warnings = [(c, criteria[c.name]) for c in plan.success_criteria.values() if c.severity == "warn"]
     missed = [_miss(c, r, level) for c, r in warnings if r.measured and not level.met_by(r.verdict)]
-    return f" Not met, a warning only: {sentence_list(missed)}." if missed else ""
+    return f" Not met (warning only): {sentence_list(missed)}." if missed else ""
 
 
 def _with_waivers(
@@ -126,7 +126,7 @@ def _with_waivers(
         how = _miss(criterion, result, level) if result.measured else f"{criterion.name} ({_words(result)})"
         parts.append(f"{how}, {waiver.text}")
     noun = "criterion" if len(gating) == 1 else "criteria"
-    return f"{met} of {len(gating)} success {noun} met. Not met, and waived: {'; '.join(parts)}."
+    return f"{met} of {len(gating)} success {noun} met. Not met but waived: {'; '.join(parts)}."
 
 
 def _words(result: CriterionResult) -> str:
@@ -155,7 +155,7 @@ def _words_for(results: list[CriterionResult]) -> str:
 def _open(results: list[CriterionResult]) -> str:
     words = {
         Verdict.NOT_MEASURED: "Not measured",
-        Verdict.INADMISSIBLE: "Measured, but inadmissible",
+        Verdict.INADMISSIBLE: "Measured but inadmissible",
     }
     parts = []
     for verdict, text in words.items():
@@ -193,7 +193,7 @@ def _confidence(
     reasons = [f"Measured {len(measured)} of {count(len(results), 'gating criterion', 'gating criteria')}"]
     doubts = []
     if len(measured) < len(results):
-        doubts.append("the picture is incomplete")
+        doubts.append("not everything was measured")
     borderline = [r.name for r in measured if r.borderline]
     if borderline:
         verb = "is" if len(borderline) == 1 else "are"
@@ -231,9 +231,9 @@ def _spread(measured: Sequence[CriterionResult]) -> Iterator[str]:
         yield f"{result.name}: {result.n} samples of one run, so the spread over seeds is unknown"
     for result in seeded:
         if not result.sd:
-            why = "either it does not depend on the seed, or the handler does not use it"
-            yield f"{result.name}: {result.n} seeds gave the very same value; {why}"
+            why = "either it does not depend on the seed, or the handler ignores the seed"
+            yield f"{result.name}: {result.n} seeds gave exactly the same value; {why}"
         elif result.n < _ENOUGH_SEEDS:
-            yield f"{result.name}: {result.n} seeds, which tell little about the spread"
+            yield f"{result.name}: {result.n} seeds, too few to estimate the spread"
         else:
             yield f"{result.name}: {result.n} seeds with a standard deviation of {number_text(result.sd)}"

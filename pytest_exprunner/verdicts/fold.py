@@ -27,7 +27,7 @@ from pytest_exprunner.verdicts import preregistration
 from pytest_exprunner.verdicts.assessment import assess, doubted, experiment_status
 from pytest_exprunner.verdicts.gates import decide, evaluate_gate
 from pytest_exprunner.verdicts.measurement import Reading
-from pytest_exprunner.verdicts.notes import issues_of
+from pytest_exprunner.verdicts.notes import notes_of
 
 Slot = tuple[str | None, int | None]
 
@@ -109,7 +109,7 @@ def fold_experiment(
         unplanned=unplanned,
         leads_to=plan.dependents.get(experiment.id, ()),
     )
-    return _with_issues(state, [*problems, *issues_of(state)])
+    return _with_issues(state, [*problems, *notes_of(state)])
 
 
 def _earlier(
@@ -162,7 +162,7 @@ def _with_stale_ground(
     if state.assessment.recommendation is not Recommendation.PROCEED:
         return state
     reasons = decide(plan, state.id, states).reasons
-    return _with_issues(state, [*state.issues, *(f"{r}. Its own result stands alone." for r in reasons)])
+    return _with_issues(state, [*state.issues, *(f"{r}. This result stands on its own." for r in reasons)])
 
 
 def fold_sub(

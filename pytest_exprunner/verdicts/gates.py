@@ -62,7 +62,7 @@ def _says(state: ExperimentState, level: Level) -> tuple[GateState, str]:
         return GateState.PENDING, f"{state.id} is blocked: {blocked_reason(state)}"
     line = f"{state.id} says {says}: {assessment.notes.rstrip('.')}"
     if state.issues:
-        line += f" ({count(len(state.issues), 'note')} to read in its findings)"
+        line += f" ({count(len(state.issues), 'note')} in its findings)"
     if says is Recommendation.PROCEED:
         with_waiver = waived(state.plan, state.criteria, state.waivers, level)
         return (GateState.PASSED_WITH_WAIVER if with_waiver else GateState.PASSED), line

@@ -13,16 +13,19 @@ from pytest_exprunner._util.text import few, sentence_list
 from pytest_exprunner.model.attempt import AttemptRecord, EvidenceKind, Recommendation, Status
 from pytest_exprunner.model.results import CurrentAttempt, ExperimentState
 from pytest_exprunner.plan.models import Plan
-from pytest_exprunner.verdicts.preregistration import moved
+from pytest_exprunner.verdicts.preregistration import changed_terms
 
 _ANSWERS = {
     ("claim", Recommendation.PROCEED): "The claim holds.",
-    ("claim", Recommendation.PIVOT): "The claim does not hold as it was stated.",
-    ("question", Recommendation.PROCEED): "The question is answered, and the answer is good enough to go on.",
+    ("claim", Recommendation.PIVOT): "The claim does not hold as stated.",
+    (
+        "question",
+        Recommendation.PROCEED,
+    ): "The question is answered, and the answer is good enough to proceed.",
     (
         "question",
         Recommendation.PIVOT,
-    ): "The question is answered, and the answer is not good enough to go on.",
+    ): "The question is answered, and the answer is not good enough to proceed.",
     ("pivot", Recommendation.PROCEED): "The new approach holds.",
     ("pivot", Recommendation.PIVOT): "The new approach does not hold either.",
     ("", Recommendation.PROCEED): "It holds.",
@@ -39,28 +42,28 @@ def answer(state: ExperimentState) -> str:
         return _of_a_replaced_one(state)
     says = state.assessment.recommendation
     if says is Recommendation.BLOCK:
-        return "There is no answer yet: something is in the way."
+        return "There is no answer yet: it is blocked."
     if says is Recommendation.INVESTIGATE:
         return "There is no answer yet."
     if says is Recommendation.PROCEED and state.waived:
-        return "It goes on because a person decided so; its criteria are not all met."
-    if says is Recommendation.PROCEED and any(moved(state.registered, state.plan, state.replaced_by)):
-        return "It holds by the plan as it is now; what decides has moved since the first attempt."
+        return "It proceeds on a waiver; not all of its criteria are met."
+    if says is Recommendation.PROCEED and any(changed_terms(state.registered, state.plan, state.replaced_by)):
+        return "It holds under the current plan, which has changed since the first attempt."
     if says is Recommendation.PIVOT and any(not state.criteria[c.name].measured for c in state.plan.gating):
-        return "Not everything was measured, and what was is not good enough."
+        return "Not everything was measured, and what was measured falls short."
     if says is Recommendation.PROCEED and state.registered.known:
         holds = _ANSWERS[state.plan.type or "", says]
-        return f"{holds} No criterion has moved since the first attempt."
+        return f"{holds} No criterion has changed since the first attempt."
     return _ANSWERS[state.plan.type or "", says]
 
 
 def _of_a_replaced_one(state: ExperimentState) -> str:
     says = state.assessment.recommendation
     if says is Recommendation.PROCEED:
-        return f"It meets its criteria, and cannot count as met: {state.replaced_by} has replaced it."
+        return f"It meets its criteria but cannot count as met: it was replaced by {state.replaced_by}."
     if says is Recommendation.PIVOT:
-        return f"{_ANSWERS[state.plan.type or '', says]} {state.replaced_by} has replaced it."
-    return f"There is no answer; {state.replaced_by} has replaced it."
+        return f"{_ANSWERS[state.plan.type or '', says]} It was replaced by {state.replaced_by}."
+    return f"There is no answer; it was replaced by {state.replaced_by}."
 
 
 def implications(state: ExperimentState, plan: Plan) -> Iterator[str]:
@@ -73,24 +76,24 @@ def implications(state: ExperimentState, plan: Plan) -> Iterator[str]:
     waiting = state.leads_to
     if waiting and state.replaced_by is None:
         names, verb = sentence_list(waiting), "depends" if len(waiting) == 1 else "depend"
-        may = "nothing here is in the way" if says is Recommendation.PROCEED else "not to be run yet"
+        may = "no longer blocked by it" if says is Recommendation.PROCEED else "blocked until it proceeds"
         yield f"{names} {verb} on this experiment: {may}."
     if state.replaced_by is not None:
-        yield f"{state.replaced_by} replaces it: a miss here is expected and decides nothing any more."
+        yield f"{state.replaced_by} replaces it, so a miss here is expected and no longer counts."
     for old in state.plan.replaces:
         holds = says is Recommendation.PROCEED
-        yield f"It replaces {old}{'' if holds else ', and does not stand in for it yet'}."
+        yield f"It replaces {old}{'' if holds else ', but does not proceed yet'}."
 
 
 def _for_gate(state: ExperimentState, says: Recommendation) -> str:
     if state.replaced_by is not None:
-        return "it cannot pass with this experiment in it, which was replaced."
+        return "it cannot pass while it lists this experiment, which was replaced."
     if says is Recommendation.PROCEED:
         waiver = " with a waiver" if state.waived else ""
-        return f"as far as this experiment decides, it passes{waiver}."
+        return f"this experiment passes it{waiver}."
     if says is Recommendation.PIVOT:
         return "this experiment fails it."
-    return "it stays pending as long as this experiment is open."
+    return "it stays pending until this experiment is decided."
 
 
 def caveats(state: ExperimentState) -> Iterator[str]:
@@ -106,7 +109,7 @@ def caveats(state: ExperimentState) -> Iterator[str]:
         str(c.record.provenance["host"]) for c in currents if c.record.provenance.get("host")
     )
     if len(machines) > 1:
-        yield f"The attempts that count were made on {count(len(machines), 'machine')}."
+        yield f"The current attempts ran on {count(len(machines), 'machine')}."
 
 
 def _which_counts(state: ExperimentState) -> str:
@@ -118,8 +121,8 @@ def _dirty(currents: list[CurrentAttempt]) -> Iterator[str]:
     found = [c.label for c in currents if c.record.provenance.get("dirty")]
     if found:
         yield (
-            f"{few(found, _SHOWN)} ran with changes that were not committed: the commit alone does not "
-            "give the code."
+            f"{few(found, _SHOWN)} ran with uncommitted changes, so the commit alone does not "
+            "identify the code."
         )
 
 
@@ -138,14 +141,14 @@ def _runs(history: Iterable[AttemptRecord]) -> int:
 
 _PLURAL = {
     "holds": "hold",
-    "goes on by a waiver": "go on by a waiver",
+    "proceeds on a waiver": "proceed on a waiver",
     "does not hold": "do not hold",
     "is open": "are open",
     "was replaced": "were replaced",
 }
 
 
-def standing(states: list[ExperimentState]) -> Iterator[str]:
+def outcomes(states: list[ExperimentState]) -> Iterator[str]:
     """Say which experiments hold, which do not and which are open; those that were replaced apart."""
     groups: dict[str, list[str]] = {words: [] for words in _PLURAL}
     for state in states:
@@ -161,5 +164,5 @@ def _stands(state: ExperimentState) -> str:
         return "was replaced"
     says = state.assessment.recommendation if state.started else None
     if says is Recommendation.PROCEED:
-        return "goes on by a waiver" if state.waived else "holds"
+        return "proceeds on a waiver" if state.waived else "holds"
     return "does not hold" if says is Recommendation.PIVOT else "is open"

@@ -16,7 +16,7 @@ from pytest_exprunner.verdicts.formatting import number_text
 from pytest_exprunner.verdicts.measurement import Reading, judged_metrics, judged_values
 
 
-def issues_of(state: ExperimentState) -> Iterable[str]:
+def notes_of(state: ExperimentState) -> Iterable[str]:
     """What a careful reader should know and no verdict says."""
     for sub in state.subs.values():
         for current in sub.currents:
@@ -25,8 +25,8 @@ def issues_of(state: ExperimentState) -> Iterable[str]:
                 paths = few(current.record.missing)
                 yield f"{current.label} lists {artifacts} that it never saved: {paths}."
     for sub in state.unplanned:
-        yield f"{sub.id} has results and is not in the plan; they are kept and not judged."
-    yield from preregistration.moved(state.registered, state.plan, state.replaced_by)
+        yield f"{sub.id} has results but is not in the plan; they are kept and not judged."
+    yield from preregistration.changed_terms(state.registered, state.plan, state.replaced_by)
     told: set[str] = set()
     for sub in state.subs.values():
         for name, text in (*_improved(state, sub), *_withdrawn(state, sub)):
@@ -39,9 +39,9 @@ def issues_of(state: ExperimentState) -> Iterable[str]:
         yield from _misspelt(state, sub)
 
 
-def moved(state: ExperimentState) -> Iterable[str]:
+def changed_terms(state: ExperimentState) -> Iterable[str]:
     """What decides and is not what it was: criteria, seeds that are not asked for, variants that missed."""
-    yield from preregistration.moved(state.registered, state.plan, state.replaced_by)
+    yield from preregistration.changed_terms(state.registered, state.plan, state.replaced_by)
     for sub in state.subs.values():
         yield from _dropped_seeds(state, sub)
         yield from (text for _name, text in _withdrawn(state, sub, variants_alone=True))
@@ -71,10 +71,8 @@ def _improved(state: ExperimentState, sub: SubState) -> Iterable[tuple[str, str]
                 yield name, text
             else:
                 where = f"{_attempts(bad)} of {current.label}"
-                yield (
-                    name,
-                    f"{name} was not met in {where}; attempt {current.attempt} meets it. All are kept.",
-                )
+                met = f"attempt {current.attempt} meets it. All attempts are kept."
+                yield name, f"{name} was not met in {where}; {met}"
 
 
 def _meets(criterion: Criterion, current: CurrentAttempt) -> bool:
@@ -112,7 +110,7 @@ def _improved_as_a_whole(state: ExperimentState, told: set[str]) -> Iterable[str
         if not (bad and result.met) or name in told:
             continue
         value = f" with {number_text(bad[-1].value)}" if bad[-1].value is not None else ""
-        yield f"{name} was not met in run {bad[-1].run}{value}; it is met now. All is kept."
+        yield f"{name} was not met in run {bad[-1].run}{value}; it is met now. All attempts are kept."
 
 
 def _dropped_seeds(state: ExperimentState, sub: SubState) -> Iterable[str]:
@@ -135,14 +133,14 @@ def _dropped_seeds(state: ExperimentState, sub: SubState) -> Iterable[str]:
         gone.setdefault(label(sub.id, past.key.variant), {})[past.key.seed] = how
     for name, seeds in gone.items():
         shown = few([f"{seed} ({how})" for seed, how in sorted(seeds.items())])
-        yield f"{name} was also run with seed {shown}, not in the plan any more; kept and not counted."
+        yield f"{name} was also run with seed {shown}, no longer in the plan; kept but not counted."
 
 
 def _mixed_code(sub: SubState) -> Iterable[str]:
     """Attempts that are judged together and were made by different code."""
     for variant, versions in mixed_code(sub).items():
         groups = "; ".join(_seeds(group) for group in versions)
-        yield f"The attempts of {label(sub.id, variant)} that count were not made by the same code: {groups}."
+        yield f"The current attempts of {label(sub.id, variant)} come from different code: {groups}."
 
 
 def mixed_code(sub: SubState) -> dict[str | None, list[list[CurrentAttempt]]]:

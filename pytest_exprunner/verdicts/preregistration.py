@@ -55,7 +55,7 @@ def combined(found: Registration, stored: Registration) -> Registration:
     )
 
 
-def moved(registered: Registration, experiment: Experiment, replaced_by: str | None) -> Iterator[str]:
+def changed_terms(registered: Registration, experiment: Experiment, replaced_by: str | None) -> Iterator[str]:
     """Say what is not what the first attempt was judged by."""
     for name, old in registered.criteria.items():
         criterion = experiment.success_criteria.get(name)
@@ -68,12 +68,12 @@ def moved(registered: Registration, experiment: Experiment, replaced_by: str | N
             yield f"The criterion {name} was added after the first attempt."
     before = registered.terms.replaced_by
     if before is not None and before != (replaced_by or ""):
-        now = f"is replaced by {replaced_by}" if replaced_by else "is not replaced"
-        yield f"It {now} in the plan now, and was not so when its first attempt ran."
+        now = f"now replaced by {replaced_by}" if replaced_by else "no longer replaced"
+        yield f"In the plan it is {now}; that changed after its first attempt."
     together = registered.terms.together
     if together is not None and together != bool(experiment.together):
-        asks = "asks" if experiment.together else "does not ask"
+        asks = "now requires" if experiment.together else "no longer requires"
         yield (
-            f"The plan {asks} that one attempt meets every criterion (together); that was not so when the "
-            "first attempt ran."
+            f"The plan {asks} one attempt to meet every criterion (together); that changed after the first "
+            "attempt."
         )

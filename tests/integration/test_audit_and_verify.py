@@ -25,7 +25,7 @@ def repository(study: Study) -> Repository:
 
 def test_nothing_moved(repository: Repository) -> None:
     """A plan, its results and their commits are no reason for a word."""
-    assert audited(repository.study) == ["0 things moved after there was a result; 0 more to know"]
+    assert audited(repository.study) == ["0 changes after the first result, 0 notes"]
     assert repository.study.pytest("experiments", "--exp-resume", "--exp-strict").code == 1  # it misses
     assert "something moved" not in repository.study.pytest("experiments", "--exp-strict").out
 
@@ -36,7 +36,7 @@ def test_a_plan_that_was_edited_before_its_first_run(study: Study) -> None:
     made.edit(("target: 0.9", "target: 0.8"))
     assert study.pytest().code == 0
     made.commit("Results")
-    assert audited(study) == ["0 things moved after there was a result; 0 more to know"]
+    assert audited(study) == ["0 changes after the first result, 0 notes"]
 
 
 def test_everything_in_one_commit(study: Study) -> None:
@@ -48,12 +48,12 @@ def test_everything_in_one_commit(study: Study) -> None:
     assert study.exprunner("audit").code == 0
     assert audited(study) == [
         "x1-first",
-        "  told: accuracy first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
+        "  note: accuracy first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
         "declares it met",
         "x2-second",
-        "  told: loss first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
+        "  note: loss first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
         "declares it met",
-        "0 things moved after there was a result; 2 more to know",
+        "0 changes after the first result, 2 notes",
     ]
 
 
@@ -69,10 +69,10 @@ def test_honest_growth(repository: Repository) -> None:
     found = study.exprunner("audit")
     assert found.code == 0, found.out
     assert "moved:" not in found.out
-    assert "told: x2-second.sub_experiments.e_x2_1.seeds – → 0, 1" in found.out
+    assert "note: x2-second.sub_experiments.e_x2_1.seeds – → 0, 1" in found.out
     assert "gate_1" not in found.out
     repository.edit(("seeds: [0, 1]", "seeds: [0, 2]"))
-    assert "moved: x2-second.sub_experiments.e_x2_1.seeds 0, 1 → 0, 2" in study.exprunner("audit").out
+    assert "changed: x2-second.sub_experiments.e_x2_1.seeds 0, 1 → 0, 2" in study.exprunner("audit").out
 
 
 def test_clones(repository: Repository) -> None:
@@ -106,7 +106,7 @@ def test_a_merge(repository: Repository) -> None:
     repository.git("merge", "-q", "--no-ff", "--no-commit", "other")
     record.write_text(record.read_text().replace("0.85", "0.95"))
     repository.commit("Merge with an edit")
-    assert "moved: the record of attempt 1 of e_x1_1 was changed in COMMIT" in "\n".join(audited(study))
+    assert "changed: the record of attempt 1 of e_x1_1 was changed in COMMIT" in "\n".join(audited(study))
 
 
 def test_a_plan_that_was_renamed(repository: Repository) -> None:
@@ -117,7 +117,7 @@ def test_a_plan_that_was_renamed(repository: Repository) -> None:
     file.write_text(file.read_text().replace("[x1-first, x2-second]", "[x1-first]"))
     repository.commit("Rename")
     out = study.exprunner("audit", "--plan", "research/plan.yaml").out
-    assert "moved: gates.gate_1.experiments x1-first, x2-second → x1-first" in out
+    assert "changed: gates.gate_1.experiments x1-first, x2-second → x1-first" in out
 
 
 def test_a_record_that_is_not_what_was_committed(repository: Repository) -> None:
@@ -127,11 +127,11 @@ def test_a_record_that_is_not_what_was_committed(repository: Repository) -> None
     record.write_text(record.read_text().replace("0.85", "0.95"))
     (study.research / "experiments/x1-first/results.yaml").unlink()
     assert study.exprunner("report").code == 0
-    assert "moved: the record of attempt 1 of e_x1_1 has been changed since the last commit" in "\n".join(
+    assert "changed: the record of attempt 1 of e_x1_1 has been changed since the last commit" in "\n".join(
         audited(study)
     )
     shutil.rmtree(study.research / "experiments/x1-first")
-    assert "moved: the record of attempt 1 of e_x1_1 is gone since the last commit" in "\n".join(
+    assert "changed: the record of attempt 1 of e_x1_1 is gone since the last commit" in "\n".join(
         audited(study)
     )
 
@@ -148,8 +148,8 @@ def test_odd_names(study: Study) -> None:
     made.edit(("[x1-first, x2-second]", "[x1-first]"))
     made.commit("Relax \x01 it")
     found = inner.exprunner("audit").out
-    assert "moved: the record of attempt 1 of e_x1_1 was changed in" in found
-    assert "moved: gates.gate_1.experiments x1-first, x2-second → x1-first in" in found
+    assert "changed: the record of attempt 1 of e_x1_1 was changed in" in found
+    assert "changed: gates.gate_1.experiments x1-first, x2-second → x1-first in" in found
     assert "not committed" not in found
 
 
@@ -169,7 +169,7 @@ def test_a_run_that_was_cut_short(repository: Repository) -> None:
     study.pytest()
     found = study.exprunner("verify")
     assert found.code == 0, found.out
-    assert "look: is of a run that was cut short; 'exprunner report' writes it anew" in found.out
+    assert "review: comes from a run that was cut short; 'exprunner report' rewrites it" in found.out
 
 
 def test_a_bar_that_was_lowered(repository: Repository) -> None:
@@ -185,20 +185,20 @@ def test_a_bar_that_was_lowered(repository: Repository) -> None:
     assert "something moved after there was a result (--exp-strict):" in strict.out
     assert audited(study) == [
         "x1-first",
-        "  moved: accuracy was another criterion for attempt 1 of e_x1_1 (DAY) than for attempt 2 of e_x1_1 (DAY)",
-        "  moved: The criterion accuracy has changed since it was first used.",
-        "  told: attempt 1 of e_x1_1 (accuracy 0.850 missed) was superseded by attempt 3 (accuracy 0.850 target)",
-        "  told: attempt 2 of e_x1_1 (accuracy 0.850 target) was superseded by attempt 3 (accuracy 0.850 target)",
-        "  moved: x1-first.success_criteria.accuracy.target 0.90 → 0.80 in COMMIT (DAY, A. Person: Relax), after "
+        "  changed: accuracy had other terms for attempt 1 of e_x1_1 (DAY) than for attempt 2 of e_x1_1 (DAY)",
+        "  changed: The criterion accuracy has changed since it was first used.",
+        "  note: attempt 1 of e_x1_1 (accuracy 0.850 missed) was superseded by attempt 3 (accuracy 0.850 target)",
+        "  note: attempt 2 of e_x1_1 (accuracy 0.850 target) was superseded by attempt 3 (accuracy 0.850 target)",
+        "  changed: x1-first.success_criteria.accuracy.target 0.90 → 0.80 in COMMIT (DAY, A. Person: Relax), after "
         "its first result (DAY)",
-        "  moved: gates.gate_1.experiments x1-first, x2-second → x1-first in COMMIT (DAY, A. Person: Relax), after "
+        "  changed: gates.gate_1.experiments x1-first, x2-second → x1-first in COMMIT (DAY, A. Person: Relax), after "
         "its first result (DAY)",
         "x2-second",
-        "  told: attempt 1 of e_x2_1 (loss 0.050 target) was superseded by attempt 3 (loss 0.050 target)",
-        "  told: attempt 2 of e_x2_1 (loss 0.050 target) was superseded by attempt 3 (loss 0.050 target)",
-        "  moved: gates.gate_1.experiments x1-first, x2-second → x1-first in COMMIT (DAY, A. Person: Relax), after "
+        "  note: attempt 1 of e_x2_1 (loss 0.050 target) was superseded by attempt 3 (loss 0.050 target)",
+        "  note: attempt 2 of e_x2_1 (loss 0.050 target) was superseded by attempt 3 (loss 0.050 target)",
+        "  changed: gates.gate_1.experiments x1-first, x2-second → x1-first in COMMIT (DAY, A. Person: Relax), after "
         "its first result (DAY)",
-        "5 things moved after there was a result; 4 more to know",
+        "5 changes after the first result, 4 notes",
     ]
 
 
@@ -242,9 +242,9 @@ def test_signed_and_claimed(repository: Repository) -> None:
     found = study.exprunner("audit")
     assert found.code == 0
     assert (
-        "told: waivers.x1-first.accuracy – → waived by A. Person on 2026-01-22 because demo in" in found.out
+        "note: waivers.x1-first.accuracy – → waived by A. Person on 2026-01-22 because demo in" in found.out
     )
-    assert "told: x2-second.status – → completed in" in found.out
+    assert "note: x2-second.status – → completed in" in found.out
 
 
 def test_a_criterion_that_is_born_met(repository: Repository) -> None:
@@ -255,9 +255,9 @@ def test_a_criterion_that_is_born_met(repository: Repository) -> None:
     study.pytest()
     repository.commit("A criterion that fits")
     text = "\n".join(audited(study))
-    assert "moved: The criterion gain was added after the first attempt." in text
+    assert "changed: The criterion gain was added after the first attempt." in text
     assert (
-        "moved: gain first appears in COMMIT (DAY, A. Person: A criterion that fits), and the same commit's "
+        "changed: gain first appears in COMMIT (DAY, A. Person: A criterion that fits), and the same commit's "
         "results.yaml declares it met" in text
     )
 
@@ -269,11 +269,11 @@ def test_a_record_that_was_edited(repository: Repository) -> None:
     record.write_text(record.read_text().replace("0.85", "0.95"))
     found = study.exprunner("verify")
     assert found.code == 1
-    assert "wrong: says that attempt 1 of e_x1_1 returned accuracy 0.85; its record says 0.95" in found.out
+    assert "error: says that attempt 1 of e_x1_1 returned accuracy 0.85; its record says 0.95" in found.out
     assert study.exprunner("report").code == 0
     repository.commit("Tidy up")
     assert (
-        "moved: the record of attempt 1 of e_x1_1 was changed in COMMIT (DAY, A. Person: Tidy up)"
+        "changed: the record of attempt 1 of e_x1_1 was changed in COMMIT (DAY, A. Person: Tidy up)"
         in "\n".join(audited(study))
     )
     record.unlink()
@@ -303,17 +303,17 @@ def test_results_that_were_edited(repository: Repository) -> None:
     shown = [line.strip() for line in found.out.splitlines()]
     assert shown == [
         "research/experiments/x1-first/results.yaml",
-        "wrong: says recommendation 'proceed'; from the records it is 'pivot': Not met: accuracy 0.850 (needs ≥ 0.90)",
-        "wrong: says assessment.success_criteria_met True; from the records it is False",
-        "wrong: says assessment.accuracy_achieved 0.95; from the records it is 0.85",
-        "wrong: says assessment.confidence 'high'; from the records it is 'medium'",
-        "wrong: says results.experiments.e_x1_1.finding 'Best ever.'; from the records it is 'Better than before.'",
-        "wrong: says criteria.accuracy.verdict 'target'; from the records it is 'missed': accuracy of 0.850 is below the "
+        "error: says recommendation 'proceed'; from the records it is 'pivot': Not met: accuracy 0.850 (needs ≥ 0.90)",
+        "error: says assessment.success_criteria_met True; from the records it is False",
+        "error: says assessment.accuracy_achieved 0.95; from the records it is 0.85",
+        "error: says assessment.confidence 'high'; from the records it is 'medium'",
+        "error: says results.experiments.e_x1_1.finding 'Best ever.'; from the records it is 'Better than before.'",
+        "error: says criteria.accuracy.verdict 'target'; from the records it is 'missed': accuracy of 0.850 is below the "
         "0.90 target by 0.050.",
-        "wrong: says criteria.accuracy.value 0.95; from the records it is 0.85",
-        "7 things wrong, 0 for a person to look at",
-        "research/experiments/x1-first/results.yaml was edited by hand or cut: the attempts count, and what only it "
-        "says is imported; 'exprunner report' keeps a copy and writes it anew",
+        "error: says criteria.accuracy.value 0.95; from the records it is 0.85",
+        "7 errors, 0 to review",
+        "research/experiments/x1-first/results.yaml was edited by hand or truncated: the attempts count, and what only it "
+        "says is imported; 'exprunner report' keeps a copy and rewrites it",
     ]
     told = json.loads(study.exprunner("verify", "--json").out)
     assert told["ok"] is False
@@ -333,11 +333,11 @@ def test_a_criterion_with_an_odd_name(study: Study) -> None:
     found = study.exprunner("verify")
     assert found.code == 1
     assert (
-        "wrong: says criteria.verdict.verdict 'missed'; from the records it is 'target': verdict of"
+        "error: says criteria.verdict.verdict 'missed'; from the records it is 'target': verdict of"
         in found.out
     )
     assert (
-        "wrong: says criteria.a.verdict.verdict 'missed'; from the records it is 'target': a.verdict"
+        "error: says criteria.a.verdict.verdict 'missed'; from the records it is 'target': a.verdict"
         in found.out
     )
     file.write_text(
@@ -364,8 +364,8 @@ def test_artifacts_that_changed(study: Study) -> None:
     (folder / "artifacts/e_x1_1/b.txt").unlink()
     (folder / "attempts/e_x1_1/0001/artifacts/a.txt").write_text("other")
     out = study.exprunner("verify").out
-    assert "artifacts/e_x1_1/a.txt\n  wrong: is not what e_x1_1 saved: its content has changed" in out
-    assert "0001/artifacts/a.txt\n  wrong: is not what the attempt saved, which no longer counts" in out
+    assert "artifacts/e_x1_1/a.txt\n  error: has changed since e_x1_1 saved it" in out
+    assert "0001/artifacts/a.txt\n  error: differs from what the attempt saved, which no longer counts" in out
     assert "wrong: lists 1 artifact of e_x1_1 that is not there: 'artifacts/e_x1_1/b.txt'" in out
 
 
@@ -378,7 +378,7 @@ def test_prose_that_nobody_measured(repository: Repository) -> None:
     )
     out = study.exprunner("verify")
     assert out.code == 0
-    assert "look: says 97.5% of accuracy, which no attempt produced; there are 0.850 and 0.900" in out.out
+    assert "review: says 97.5% of accuracy, which no attempt produced; there are 0.850 and 0.900" in out.out
     assert out.out.count("look:") == 1
     assert study.exprunner("verify", "--strict").code == 1
 
@@ -407,17 +407,17 @@ def test_results_of_another_tool(study: Study) -> None:
     assert out.code == 1
     shown = [line.strip() for line in out.out.splitlines() if "wrong:" in line]
     assert shown == [
-        "wrong: says recommendation 'proceed'; by the plan it is 'investigate': Not measured: cka; Measured, but "
+        "error: says recommendation 'proceed'; by the plan it is 'investigate': Not measured: cka; Measured, but "
         "inadmissible: r2 (0 of 2 with a value that counts)",
-        "wrong: says that the success criteria are met; 0 of 2 are",
-        "wrong: if its numbers are believed, cka was not measured: e_x1_1 returned 'max_cka'; expected 'cka'.",
-        "wrong: if its numbers are believed, r2 of 0.400 is below the 0.50 target by 0.100.",
-        "wrong: has results of 'ex1_1', which the plan does not have (did you mean 'e_x1_1'?)",
+        "error: says that the success criteria are met; 0 of 2 are",
+        "error: taking its numbers at face value, cka was not measured: e_x1_1 returned 'max_cka'; expected 'cka'.",
+        "error: taking its numbers at face value, r2 of 0.400 is below the 0.50 target by 0.100.",
+        "error: has results of 'ex1_1', which the plan does not have (did you mean 'e_x1_1'?)",
         "wrong: lists the artifact '../../b', which leads out of its folder",
         "wrong: lists 1 artifact of e_x1_1 that is not there: 'artifacts/a.png'",
         shown[-1],
     ]
-    assert shown[-1].startswith("wrong: cannot be read: line ")
+    assert shown[-1].startswith("error: cannot be read: line ")
 
 
 def test_no_repository(study: Study) -> None:
@@ -427,7 +427,7 @@ def test_no_repository(study: Study) -> None:
     assert study.pytest().code == 0
     found = study.exprunner("audit", env={"GIT_CEILING_DIRECTORIES": str(study.root.parent)})
     assert found.code == 0
-    assert "so only the attempt records were looked at" in found.out
+    assert "so only the attempt records were checked" in found.out
     assert os.environ.get("GIT_DIR") is None
 
 
@@ -458,6 +458,6 @@ def test_criteria_with_odd_names_that_are_added_later(repository: Repository) ->
     ]
     run = study.exprunner("audit", "--json")
     assert run.code == 1
-    moved = [entry["text"] for entry in json.loads(run.out)["entries"] if entry["kind"] == "moved"]
+    moved = [entry["text"] for entry in json.loads(run.out)["entries"] if entry["kind"] == "changed"]
     for name in ODD_NAMES:
         assert f"The criterion {name} was added after the first attempt." in moved

@@ -108,7 +108,7 @@ def test_the_summary_of_a_step(study: Study, arguments: tuple[str, ...]) -> None
     assert "- `x1-first`: accuracy of 0.600 is below the 0.80 acceptable threshold by 0.200.\n" in text
     assert "- `e_x2_1` blocked: x2-next needs x1-first to proceed" in text
     assert "- `g1`: **pending** — x1-first says investigate" in text
-    assert "### For a person to look at\n\n- `x3-near`: f2 of 0.805 is above the 0.80 threshold" in text
+    assert "### To review\n\n- `x3-near`: f2 of 0.805 is above the 0.80 threshold" in text
     assert "| `accuracy` | 0.600 | ≥ 0.90 | ≥ 0.80 | ≤ 0.50 | **missed** | `e_x1_1` attempt 1 |" in text
     assert text.endswith("Findings: `research/FINDINGS.md`\n")
 
@@ -208,7 +208,7 @@ def test_annotations(study: Study, arguments: tuple[str, ...]) -> None:
         f"::error {place},line=1,title=x1-first%3A accuracy is not met::"
         "accuracy of 0.600 is below the 0.80 acceptable threshold by 0.200.",
         f"::warning {place},line=12,title=x3-near%3A f2 is borderline::f2 of 0.805 is above the 0.80 "
-        "threshold, short of the 0.90 target; it barely passes 0.80, so a person should look.",
+        "threshold, short of the 0.90 target; it barely passes 0.80 and needs review.",
     ]
 
 

@@ -114,7 +114,7 @@ def test_the_schema_command_prints_the_tables(study: Study) -> None:
     assert study.exprunner("schema", "--markdown").out == plan_keys.tables(json_schema())
     refused = study.exprunner("schema", "gates", "--markdown")
     assert refused.code == 4
-    assert "--markdown tells the keys of the plan; for 'gates' there is only the JSON Schema" in refused.err
+    assert "--markdown prints the keys of the plan; for 'gates' there is only the JSON Schema" in refused.err
 
 
 def test_the_problems_that_the_page_quotes(study: Study) -> None:

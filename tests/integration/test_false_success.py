@@ -87,7 +87,7 @@ def test_a_withdrawn_variant_is_remembered(study: Study) -> None:
     assert study.pytest().code == 0
     note = "e_x1_1[0.1] did not meet accuracy in attempt 2 and is no longer part of the study."
     assert study.results()["issues"] == [note]
-    assert f"  moved: {note}\n" in study.exprunner("audit").out
+    assert f"  changed: {note}\n" in study.exprunner("audit").out
     assert study.pytest("experiments/", "--exp-strict").code == 1
 
 
@@ -155,7 +155,7 @@ def test_a_lost_attempt_does_not_improve_the_result(study: Study) -> None:
     shutil.rmtree(study.attempt(sequence=2))
     run = study.exprunner("gates")
     assert run.code == 3, run.text
-    assert "tells of 1 attempt that is not on disk" in run.out
+    assert "lists 1 attempt that is not on disk" in run.out
     assert study.exprunner("report").code == 0
     assert study.results()["results"]["experiments"]["e_x1_1"]["status"] == "failed"
 

@@ -248,7 +248,7 @@ def test_the_command(study: Study, tmp_path: Path) -> None:
         == """\
 cuda-tensor-to-numpy: A tensor on a GPU is turned into a NumPy array
 
-What one sees:
+How it looks:
   TypeError: can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.
 
 Why: The tensor is in the memory of a GPU, and NumPy reads the memory of the host.

@@ -34,11 +34,11 @@ def test_a_study_that_runs(study: Study) -> None:
         "  research/experiments/c1-centroids.md   a page of yours about the first experiment\n"
         "  research/experiments/q1-few-points.md  a page of yours about the second\n"
         "  experiments/centroids.py               the handlers: functions that measure\n"
-        "  .gitignore                             what git need not keep\n"
+        "  .gitignore                             what git ignores\n"
         "next:\n"
         "  pytest experiments/          runs it\n"
         "  exprunner show c1-centroids  what was found\n"
-        "  exprunner next               what to do then\n"
+        "  exprunner next               what to do next\n"
     )
     assert study.files() == WRITTEN
     assert study.exprunner("check").out == (
@@ -50,7 +50,7 @@ def test_a_study_that_runs(study: Study) -> None:
     assert run.counts(passed=6)
     assert study.exprunner("gates").code == 0
     verify = study.exprunner("verify", "--strict")
-    assert (verify.code, verify.out) == (0, "0 things wrong, 0 for a person to look at\n")
+    assert (verify.code, verify.out) == (0, "0 errors, 0 to review\n")
     assert study.exprunner("audit").code == 0
     assert "Status **completed**, recommendation **proceed** (confidence: high)" in study.findings(
         "c1-centroids"
@@ -220,12 +220,12 @@ def test_it_is_added_to_a_file_that_exists(study: Study) -> None:
         (
             "def e_x1_1(run): ...\n",
             ["e_x1_1"],
-            "experiments/x1_first.py:1: e_x1_1 has no parameter named 'runner'; mend that instead\n",
+            "experiments/x1_first.py:1: e_x1_1 has no parameter named 'runner'; fix that instead\n",
         ),
         (
             "def e_x1_1(\n",
             ["--all"],
-            "experiments/x1_first.py:1: cannot be parsed: '(' was never closed; mend that first\n",
+            "experiments/x1_first.py:1: cannot be parsed: '(' was never closed; fix that first\n",
         ),
         ("def broken(\n", ["e_x1_1"], "experiments/x1_first.py cannot be added to: '(' was never closed"),
         (

@@ -55,7 +55,7 @@ def returns(accuracy: object, name: str = "e_x1_1") -> str:
             "proceed",
             (
                 "accuracy of 0.830 is above the 0.80 threshold, short of the 0.90 target; "
-                "it barely passes 0.80, so a person should look."
+                "it barely passes 0.80 and needs review."
             ),
         ),
         (
@@ -886,7 +886,7 @@ def test_stopping_at_the_first_failure(study: Study, argument: str) -> None:
     run = study.pytest("experiments/", argument)
     assert run.code in {1, 2}, run.text
     assert (
-        "Completed: 1  Failed: 0  Skipped: 0  Blocked: 0  No handler: 0  Unfinished: 1 (--exp-resume goes on)\n"
+        "Completed: 1  Failed: 0  Skipped: 0  Blocked: 0  No handler: 0  Unfinished: 1 (--exp-resume continues)\n"
         in run.out
     )
     results = study.results()
@@ -1023,7 +1023,7 @@ def test_a_forked_process_that_comes_back(study: Study, way: str, executor: str)
     assert study.record()["metrics"] == {"accuracy": 0.1, "code": 70}
     assert (study.root / "ran").read_text() == "once "
     log = (study.attempt() / "log.txt").read_text()
-    assert "a process that was forked here came back; it ends, and counts for nothing" in log
+    assert "a forked process returned from the handler; it was ended and does not count" in log
 
 
 def test_a_handler_that_replaces_the_process(study: Study) -> None:
@@ -1033,7 +1033,7 @@ def test_a_handler_that_replaces_the_process(study: Study) -> None:
     run = study.pytest()
     assert run.code == 1
     assert (
-        "RuntimeError: os.execv would replace the process that leads the run; start another with "
+        "RuntimeError: os.execv would replace the process that controls the run; start another with "
         "subprocess.run, or call the handler with --exp-executor subprocess\n"
     ) in run.out
     assert "x1-first  failed → investigate" in run.out

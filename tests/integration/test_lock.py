@@ -58,7 +58,7 @@ def test_a_second_run_is_refused(slow: Study, arguments: tuple[str, ...]) -> Non
     assert second.code == 4
     assert second.err.strip() == (
         f"ERROR: run {holder['run']} (pid {first.pid} on {holder['host']}, since {holder['since']}) is writing "
-        "to research; wait for it (--exp-lock-timeout SECONDS waits as long), stop it, or write elsewhere "
+        "to research; wait for it (--exp-lock-timeout SECONDS), stop it, or write elsewhere "
         "with --exp-results DIR"
     )
     report = slow.exprunner("report")

@@ -342,7 +342,7 @@ def test_what_ends_after_its_client_was_killed(study: Study, server: ModalServer
     if how == "collect":
         done = study.exprunner("collect", env=server.environment())
         assert done.code == 0, done.text
-        assert "brought home: e_x1_1" in done.text
+        assert "collected: e_x1_1" in done.text
         assert "accuracy" in (study.research / "FINDINGS.md").read_text()
     resumed = run(study, server, "--exp-resume")
     assert resumed.code == 0, resumed.text
@@ -390,7 +390,7 @@ def test_a_token_that_expires(study: Study, server: ModalServer) -> None:
     server.accept()
     while busy_with(server):
         time.sleep(0.1)
-    assert "brought home: e_x1_1" in study.exprunner("collect", env=server.environment()).text
+    assert "collected: e_x1_1" in study.exprunner("collect", env=server.environment()).text
     assert logged(study) == list(range(60))
 
 
@@ -402,7 +402,7 @@ def test_a_quota(study: Study, server: ModalServer) -> None:
     refused = run(study, server)
     assert refused.code == 1
     assert (
-        "e_x1_1 failed before its attempt started, or in it: Modal refuses: GPU quota exceeded"
+        "e_x1_1 failed before its attempt started, or in it: Modal refused: GPU quota exceeded"
         in refused.text
     )
     assert not list((study.root / ATTEMPT).iterdir())
@@ -439,7 +439,7 @@ def test_a_file_that_cannot_be_imported_there(study: Study, server: ModalServer)
     )
     failed = run(study, server)
     assert failed.code == 1
-    assert "could not be collected at the far end" in failed.text
+    assert "could not be collected on the remote worker" in failed.text
     assert "No module named 'no_such_library'" in failed.text
 
 
@@ -524,10 +524,10 @@ def test_a_detached_run(study: Study, server: ModalServer) -> None:
     assert "e_x1_1 was begun on Modal" in study.exprunner("status").text
     deadline = time.monotonic() + 120
     early = study.exprunner("collect", env=server.environment())
-    while "brought home: nothing" in early.text and time.monotonic() < deadline:
+    while "collected: nothing" in early.text and time.monotonic() < deadline:
         early = study.exprunner("collect", env=server.environment())
-    assert "brought home: e_x1_2" in early.text
-    assert "still going on: e_x1_1" in early.text
+    assert "collected: e_x1_2" in early.text
+    assert "still running: e_x1_1" in early.text
     resumed = run(study, server, "--exp-resume")
     assert resumed.code == 1
     assert "blocked: attempt 1 was begun on Modal" in resumed.text
@@ -535,7 +535,7 @@ def test_a_detached_run(study: Study, server: ModalServer) -> None:
     while busy_with(server) and time.monotonic() < deadline:
         time.sleep(0.1)
     late = study.exprunner("collect", env=server.environment())
-    assert "brought home: e_x1_1" in late.text
+    assert "collected: e_x1_1" in late.text
     assert logged(study) == list(range(600))
     assert "begun on Modal" not in study.exprunner("status").text
     assert study.results()["criteria"]["accuracy"]["verdict"] == "target"
@@ -580,13 +580,13 @@ def test_one_of_two_cannot_be_brought_home(study: Study, server: ModalServer) ->
         assert time.monotonic() < deadline
         tried.append(study.exprunner("collect", env=server.environment()))
     assert tried[-1].code == 1
-    assert "could not be brought home: e_x1_1 (" in tried[-1].text
-    assert any("brought home: e_x1_2" in each.text for each in tried)
+    assert "could not be collected: e_x1_1 (" in tried[-1].text
+    assert any("collected: e_x1_2" in each.text for each in tried)
     assert json.loads(first.read_text()) == job
     in_the_way.rmdir()
     again = study.exprunner("collect", env=server.environment())
     assert again.code == 0
-    assert "brought home: e_x1_1" in again.text
+    assert "collected: e_x1_1" in again.text
 
 
 def test_what_cannot_be_begun(study: Study, server: ModalServer) -> None:
@@ -647,7 +647,7 @@ def test_what_it_may_cost(study: Study) -> None:
         "run e_x1_3: it has never run [Modal: no GPU, 2 cores, at most 24 h]",
         "3 to run, 0 to skip, 0 blocked; nothing was run (--exp-explain)",
         (
-            "on Modal: at most 26 GPU-hours (A10G 24, H100 2), if Modal repeats nothing; each without a time "
+            "on Modal: at most 26 GPU-hours (A10G 24, H100 2), if Modal retries nothing; each without a time "
             "limit counts as 24 h (1 sub-experiment)"
         ),
     ]

@@ -57,18 +57,18 @@ def test_an_experiment(first: Study) -> None:
     assert body == (
         "First\n=====\n\n"
         "Answer\n------\n\n"
-        "It holds. No criterion has moved since the first attempt. Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
+        "It holds. No criterion has changed since the first attempt. Status completed, recommendation proceed (confidence: medium). The success criterion is met.\n\n"
         "Key metrics\n-----------\n\n"
         "Criterion  Value  Target  Acceptable  Failure  Verdict  Measured in\n"
         "accuracy   0.950  ≥ 0.90  ≥ 0.80      ≤ 0.50   target   e_x1_1 attempt 1\n\n"
         "What worked\n-----------\n\n"
         "- accuracy of 0.950 is above the 0.90 target.\n\n"
         "Implications\n------------\n\n"
-        "- gate_1: as far as this experiment decides, it passes.\n\n"
+        "- gate_1: this experiment passes it.\n\n"
         "Confidence\n----------\n\n"
         "Medium. Measured 1 of 1 gating criterion; one run each (n = 1), so the spread over seeds is unknown.\n\n"
         "Next steps\n----------\n\n"
-        "- Decide what to ask next; no other experiment waits for this one.\n\n"
+        "- Decide what to ask next; no other experiment depends on this one.\n\n"
         "Sub-experiments\n---------------\n\n"
         "e_x1_1 — Accuracy\n\n"
         "Objective: Measure it.\n\n"
@@ -237,7 +237,7 @@ def test_no_difference(first: Study) -> None:
     first.pytest()
     run = first.exprunner("diff", "e_x1_1")
     assert run.out.endswith(
-        "\n\nNothing that was recorded differs, but for times and ids. 3 metrics and all else are the same.\n"
+        "\n\nNothing recorded differs except times and ids. 3 metrics and all else are the same.\n"
     )
 
 
@@ -250,7 +250,7 @@ def test_comments_and_lost_texts(first: Study) -> None:
     for kept in (first.research / ".exprunner" / "sources").iterdir():
         kept.unlink()
     run = first.exprunner("diff", "e_x1_1")
-    assert run.out.endswith("\n\nCode: experiments/handlers.py changed (what it was is not kept)\n")
+    assert run.out.endswith("\n\nCode: experiments/handlers.py changed (the earlier version was not kept)\n")
 
 
 def test_parameters_and_seeds(study: Study) -> None:
@@ -297,7 +297,7 @@ def test_a_hostile_record_reads_no_other_file(first: Study) -> None:
     run = first.exprunner("diff", "e_x1_1", "1", "2")
     assert run.code == 0, run.text
     assert "hunter2" not in run.text
-    assert "what it was is not kept" in run.out
+    assert "the earlier version was not kept" in run.out
 
 
 # --- next ---------------------------------------------------------------------------------------
@@ -312,11 +312,11 @@ def test_from_nothing_to_done(study: Study) -> None:
     )
     study.handlers(MET.replace("0.95", "1 / 0"))
     assert study.exprunner("next").out.startswith(
-        "1. run: e_x1_1\n   e_x1_1 has not been run, and nothing is in the way\n   $ pytest experiments/ -m x1-first\n"
+        "1. run: e_x1_1\n   e_x1_1 has not been run, and nothing blocks it\n   $ pytest experiments/ -m x1-first\n"
     )
     assert study.pytest("experiments/", "-m", "x1-first").code == 1
     assert study.exprunner("next").out.startswith(
-        "1. repair: e_x1_1\n   e_x1_1 failed: ZeroDivisionError: division by zero; mend experiments/handlers.py:3, "
+        "1. repair: e_x1_1\n   e_x1_1 failed: ZeroDivisionError: division by zero; fix experiments/handlers.py:3, "
         "then run it again\n   $ pytest experiments/ -m e_x1_1\n"
     )
     again(study, "1 / 0", "0.1")
@@ -346,7 +346,7 @@ def test_data_that_is_not_there(study: Study) -> None:
     study.plan(GATED.replace("Measure it.", "Measure it., data: [data/x.npz]"))
     study.handlers(MET)
     assert study.exprunner("next").out.startswith(
-        "1. blocked: e_x1_1\n   e_x1_1 needs the data file data/x.npz, which is not there\n"
+        "1. blocked: e_x1_1\n   e_x1_1 needs the data file data/x.npz, which is missing\n"
     )
 
 

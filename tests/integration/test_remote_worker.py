@@ -100,7 +100,7 @@ def test_the_same_job_again(there: RemoteWorker, tmp_path: Path) -> None:
 def test_an_item_that_is_not_there(there: RemoteWorker) -> None:
     """It is said; the next job is made all the same."""
     missing = there.run(job("e_x1_9", 1), ignored)
-    assert "e_x1_9 could not be collected at the far end" in missing.problem
+    assert "e_x1_9 could not be collected on the remote worker" in missing.problem
     assert not there.run(job("e_x1_1", 1, "0.1"), ignored).problem
 
 
@@ -108,7 +108,7 @@ def test_a_pytest_that_is_killed_beside_what_it_has_started(there: RemoteWorker)
     """It is noticed at once, also where something holds its pipe open; the next job gets another pytest."""
     before = {process.pid for process in psutil.process_iter()}
     killed = there.run(job("e_x1_2", 1), ignored)
-    assert killed.problem == "pytest ended at the far end (SIGKILL)"
+    assert killed.problem == "pytest ended on the remote worker (SIGKILL)"
     assert not there.run(job("e_x1_1", 1, "0.1"), ignored).problem
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -105,7 +105,7 @@ def test_a_clone_has_a_page_too(study: Study) -> None:
     assert (run.code, run.out.splitlines()[0][:14]) == (0, "wrote r.html (")
     page = Page(study.root / "r.html")
     assert "accuracy of 0.950 is above the 0.90 target." in page.text
-    assert "tells of 1 attempt that is not on disk; it stands in for what is missing" in page.text
+    assert "lists 1 attempt that is not on disk; it is used in place of what is missing" in page.text
 
 
 def test_an_interrupted_run_has_a_page_that_says_so(study: Study) -> None:
@@ -225,7 +225,7 @@ def test_what_is_not_what_was_recorded_is_not_shown(study: Study) -> None:
         file.write_text("a,b\n1,9\n", encoding="utf-8")
     assert study.exprunner("report", "--html", "r.html").code == 0
     page = Page(study.root / "r.html")
-    assert "table.csv (8 bytes): not what was recorded: it has been changed since" in page.text
+    assert "table.csv (8 bytes): changed since it was recorded" in page.text
     assert not [row for row in page.text.split() if row == "9"]
 
 

@@ -201,7 +201,7 @@ def test_missing_data(done: Study) -> None:
     (done.root / "data" / "shapes.txt").unlink()
     for run in (resume(done), done.pytest()):
         assert run.code == 1
-        assert "blocked: e_x1_3 needs the data file data/shapes.txt, which is not there" in run.out
+        assert "blocked: e_x1_3 needs the data file data/shapes.txt, which is missing" in run.out
 
 
 def test_what_failed(done: Study) -> None:
@@ -362,7 +362,7 @@ def test_explaining_a_first_run(study: Study) -> None:
     assert lines[:5] == [
         "run e_x1_1: it has never run",
         "run e_x1_2: it needs e_x1_1, to be run before",
-        "block e_x1_3: e_x1_3 needs the data file data/shapes.txt, which is not there",
+        "block e_x1_3: e_x1_3 needs the data file data/shapes.txt, which is missing",
         "run e_x2_1: it has never run, if x1-first proceeds",
         "3 to run, 0 to skip, 1 blocked; nothing was run (--exp-explain)",
     ]
@@ -419,7 +419,7 @@ def test_an_item_that_failed_after_its_attempt(study: Study, broken: str, argume
     )
     assert study.pytest("experiments", *arguments).code == 1
     explained = resume(study, "--exp-explain")
-    assert "run e_x1_1: attempt 1 completed, and its item failed afterwards: " in explained.out
+    assert "run e_x1_1: attempt 1 completed, but its test failed afterwards: " in explained.out
     assert resume(study, *arguments).code == 1
 
 

@@ -1,4 +1,4 @@
-"""Records that come back, and plans that are retired with their results and written anew."""
+"""Records that come back, and plans that are retired with their results and rewritten."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ def test_a_record_that_is_back(repository: Repository) -> None:
     assert study.exprunner("audit").code == 0
     assert audited(study) == [
         "x1-first",
-        "  told: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Tidy up) and is back since "
+        "  note: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Tidy up) and restored in "
         "COMMIT (DAY, A. Person: Restore)",
-        "0 things moved after there was a result; 1 more to know",
+        "0 changes after the first result, 1 note",
     ]
     repository.git("rm", "-q", RECORD)
     repository.commit("Tidy up again")
     text = said(study)
     assert (
-        "moved: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Tidy up)\n" in text
+        "changed: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Tidy up)\n" in text
     )
     assert (
-        "moved: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Tidy up again)"
+        "changed: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Tidy up again)"
         in text
     )
 
@@ -87,7 +87,7 @@ def test_a_record_that_is_not_back(repository: Repository, how: str) -> None:
         study.write(RECORD, text.replace("0.85", "0.95"))
         repository.commit("Another")
     assert study.exprunner("audit").code == 1
-    assert "moved: the record of attempt 1 of e_x1_1 was deleted in COMMIT" in said(study)
+    assert "changed: the record of attempt 1 of e_x1_1 was deleted in COMMIT" in said(study)
 
 
 def test_a_plan_that_was_registered_anew(repository: Repository) -> None:
@@ -108,21 +108,21 @@ def test_a_plan_that_was_registered_anew(repository: Repository) -> None:
     assert study.exprunner("audit").code == 0
     assert audited(study) == [
         "x1-first",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
+        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
         "by its last results file, the verdicts were missed (accuracy); the results are "
         "kept in research/archive/first/experiments/x1-first",
-        "  told: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
+        "  note: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
         "x2-second",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
+        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
         "by its last results file, the verdicts were target (loss); the results are "
         "kept in research/archive/first/experiments/x2-second",
-        "0 things moved after there was a result; 3 more to know",
+        "0 changes after the first result, 3 notes",
     ]
     assert study.exprunner("verify").code == 0
     # What moves in the new study moves, as in any.
     repository.edit(("target: 0.8", "target: 0.7"))
     repository.commit("Relax")
-    assert "moved: x1-first.success_criteria.accuracy.target 0.80 → 0.70 in COMMIT" in said(study)
+    assert "changed: x1-first.success_criteria.accuracy.target 0.80 → 0.70 in COMMIT" in said(study)
     for depth in ("1", "4"):
         shallow = Study(study.root / f"shallow-{depth}")
         origin = f"file://{study.root}"
@@ -142,17 +142,17 @@ def test_records_that_were_lost_on_the_way(repository: Repository) -> None:
     assert found.code == 1
     assert audited(study) == [
         "x1-first",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
-        "by its last results file, the verdicts were missed (accuracy); the results are kept nowhere",
-        "  moved: the record of attempt 1 of e_x1_1, of the plan that was retired in COMMIT, is kept nowhere; COMMIT "
+        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
+        "by its last results file, the verdicts were missed (accuracy); the results are not kept anywhere",
+        "  changed: the record of attempt 1 of e_x1_1, of the plan that was retired in COMMIT, is not kept anywhere; COMMIT "
         "(DAY, A. Person: Results) has it",
-        "  told: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
+        "  note: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
         "x2-second",
-        "  told: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
-        "by its last results file, the verdicts were target (loss); the results are kept nowhere",
-        "  moved: the record of attempt 1 of e_x2_1, of the plan that was retired in COMMIT, is kept nowhere; COMMIT "
+        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
+        "by its last results file, the verdicts were target (loss); the results are not kept anywhere",
+        "  changed: the record of attempt 1 of e_x2_1, of the plan that was retired in COMMIT, is not kept anywhere; COMMIT "
         "(DAY, A. Person: Results) has it",
-        "2 things moved after there was a result; 3 more to know",
+        "2 changes after the first result, 3 notes",
     ]
     strict = study.pytest("experiments", "--exp-strict")
     assert strict.code == 1
@@ -168,7 +168,7 @@ def test_a_record_that_was_edited_on_the_way(repository: Repository) -> None:
     retire(repository)
     anew(repository)
     assert (
-        "moved: the record of attempt 1 of e_x1_1, of the plan that was retired in COMMIT, is kept nowhere; "
+        "changed: the record of attempt 1 of e_x1_1, of the plan that was retired in COMMIT, is not kept anywhere; "
         "COMMIT (DAY, A. Person: Results) has it" in said(study)
     )
     study.write(f"{ARCHIVE}/edited/record.json", first)
@@ -198,7 +198,7 @@ def test_records_that_stayed(repository: Repository) -> None:
     repository.commit("Take the plan away")
     anew(repository)
     text = said(study)
-    assert "moved: x1-first.success_criteria.accuracy.target 0.90 → 0.80 in COMMIT" in text
+    assert "changed: x1-first.success_criteria.accuracy.target 0.90 → 0.80 in COMMIT" in text
     assert (
         "COMMIT (DAY, A. Person: Take the plan away) took the plan away, and results of it stayed in "
         "research/experiments or came back: with the plan of then it counts as one study" in text
@@ -214,7 +214,7 @@ def test_records_that_came_back(repository: Repository) -> None:
     study.write(RECORD.replace("0001", "0007"), kept.read_text())
     repository.commit("Put it back")
     text = said(study)
-    assert "moved: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Retire)" in text
+    assert "changed: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Retire)" in text
     assert "counts as one study" in text
 
 
@@ -226,7 +226,7 @@ def test_archived_and_written_anew_at_once(repository: Repository) -> None:
     study.plan(LOWER)
     repository.commit("Archive and begin")
     text = said(study)
-    assert "moved: the record of attempt 1 of e_x1_1 was deleted in COMMIT" in text
+    assert "changed: the record of attempt 1 of e_x1_1 was deleted in COMMIT" in text
     assert "earlier plan" not in text
 
 
@@ -236,7 +236,7 @@ def test_a_bar_that_was_lowered_before(repository: Repository) -> None:
     repository.commit("Relax")
     retire(repository)
     anew(repository)
-    assert "told: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan" in said(
+    assert "note: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan" in said(
         repository.study
     )
 
@@ -246,8 +246,8 @@ def test_an_experiment_with_another_name(repository: Repository) -> None:
     retire(repository)
     anew(repository, LOWER.replace("x1-first", "x1-again"))
     text = said(repository.study)
-    assert "\nx1-first\n  told: it has results of an earlier plan" in text
-    assert "told: x1-first in the plan → not in the plan since the plan that was retired in COMMIT" in text
+    assert "\nx1-first\n  note: it has results of an earlier plan" in text
+    assert "note: x1-first in the plan → not in the plan since the plan that was retired in COMMIT" in text
     assert NOTHING_MOVED in text
 
 
@@ -294,7 +294,7 @@ def test_a_plan_retired_on_a_branch(repository: Repository) -> None:
     anew(repository)
     repository.git("checkout", "-q", "-")
     repository.git("merge", "-q", "--no-ff", "other", "-m", "Merge")
-    assert "moved: the record of attempt 1 of e_x1_1 was" in said(study)
+    assert "changed: the record of attempt 1 of e_x1_1 was" in said(study)
 
 
 def test_results_without_records(study: Study) -> None:
@@ -309,7 +309,7 @@ def test_results_without_records(study: Study) -> None:
     made.commit("Clean up")
     anew(made)
     assert (
-        "moved: the results file of x1-first, of the plan that was retired in COMMIT, is kept nowhere; COMMIT "
+        "changed: the results file of x1-first, of the plan that was retired in COMMIT, is not kept anywhere; COMMIT "
         "(DAY, A. Person: Results) has it" in said(study)
     )
 
@@ -321,4 +321,4 @@ def test_a_plan_without_results_that_was_written_anew(study: Study) -> None:
     made.commit("Think again")
     study.handlers(HANDLERS)
     anew(made)
-    assert audited(study) == ["0 things moved after there was a result; 0 more to know"]
+    assert audited(study) == ["0 changes after the first result, 0 notes"]

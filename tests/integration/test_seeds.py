@@ -80,11 +80,11 @@ def test_seeds_that_straddle_the_tier(study: Study) -> None:
     seeded(study, 0.66, 0.72, 0.78)
     run = study.pytest("experiments", "-v")
     assert run.code == 0, run.text
-    assert row(run, "accuracy") == "accuracy 0.720 ± 0.15 ≥ 0.70 – target, borderline — human review"
+    assert row(run, "accuracy") == "accuracy 0.720 ± 0.15 ≥ 0.70 – target, borderline — needs review"
     assert (
         "accuracy of 0.720 (mean of 3 seeds, 95 % interval 0.571 to 0.869, t over seeds) is above the 0.70 "
-        "target; its interval includes 0.70, so this is not settled and a person should look; about 35 more "
-        "seeds would settle it, at this spread." in run.text
+        "target; its interval includes 0.70 so it is not settled and needs review; about 35 more "
+        "seeds would settle it at this spread." in run.text
     )
     assert "(confidence: low)" in run.out
     assert (
@@ -141,7 +141,7 @@ def test_a_seed_that_was_dropped_from_the_plan(study: Study) -> None:
     assert "accuracy" in row(run, "accuracy")
     assert study.results()["criteria"]["accuracy"]["verdict"] == "target"
     assert (
-        "e_x1_1 was also run with seed 2 (accuracy 0.100), not in the plan any more; kept and not counted."
+        "e_x1_1 was also run with seed 2 (accuracy 0.100), no longer in the plan; kept but not counted."
         in study.results()["issues"]
     )
     assert study.results()["assessment"]["confidence"] == "low"
@@ -153,7 +153,7 @@ def test_seeds_that_change_nothing(study: Study) -> None:
     assert study.pytest().code == 0
     assert study.results()["assessment"]["confidence"] == "medium"
     assert study.results()["assessment"]["confidence_notes"].endswith(
-        "accuracy: 3 seeds gave the very same value; either it does not depend on the seed, or the handler does "
+        "accuracy: 3 seeds gave exactly the same value; either it does not depend on the seed, or the handler does "
         "not use it."
     )
 
@@ -200,12 +200,10 @@ def test_a_seed_that_was_tried_again(study: Study, again: str) -> None:
     assert results["criteria"]["accuracy"]["verdict"] == "target"
     [note, *others] = [issue for issue in results["issues"] if "accuracy" in issue or "code" in issue]
     if "seed2" in again:
-        assert note == (
-            "The attempts of e_x1_1 that count were not made by the same code: seeds 0 and 1; seed 2."
-        )
+        assert note == ("The attempts of e_x1_1 come from different code: seeds 0 and 1; seed 2.")
         [note] = others
     assert note.startswith("accuracy was not met in run ")
-    assert note.endswith(" with 0.637; it is met now. All is kept.")
+    assert note.endswith(" with 0.637; it is met now. All attempts are kept.")
     assert results["assessment"]["confidence"] == "low"
     assert study.exprunner("report").code == 0
     assert study.results()["issues"] == results["issues"]
@@ -261,7 +259,7 @@ def test_a_crashed_seed_that_was_dropped(study: Study) -> None:
     study.plan(PLAN.format(target=0.7).replace("[0, 1, 2]", "[0, 1]"))
     study.pytest("experiments", "--exp-resume")
     assert (
-        "e_x1_1 was also run with seed 2 (failed), not in the plan any more; kept and not counted."
+        "e_x1_1 was also run with seed 2 (failed), no longer in the plan; kept but not counted."
         in (study.results()["issues"])
     )
 
@@ -341,7 +339,7 @@ def test_samples_of_something_else(study: Study) -> None:
     )
     run = study.pytest("experiments", "-v")
     assert run.code == 0
-    assert "No interval: its samples have the mean 0.2, which is not its value." in run.text
+    assert "No interval: its samples have the mean 0.2, which differs from the returned value." in run.text
     assert study.results()["criteria"]["accuracy"]["interval"] is None
 
 
@@ -575,7 +573,7 @@ def test_a_waiver(study: Study) -> None:
     assert results["criteria"]["latency"]["waived"] == text
     assert results["assessment"]["success_criteria_met"] is False
     assert (
-        "1 of 2 success criteria met. Not met, and waived: latency 0.500 (needs ≤ 0.20), waived by"
+        "1 of 2 success criteria met. Not met but waived: latency 0.500 (needs ≤ 0.20), waived by"
         in (results["recommendation_notes"])
     )
     gates = study.exprunner("gates")
@@ -604,7 +602,7 @@ def test_asked_seeds_beside_a_repaired_handler(study: Study) -> None:
     study.handlers(bad.replace("0.2", "0.9"))
     assert study.pytest().code == 1
     assert study.results()["assessment"]["confidence"] == "low"
-    note = "The attempts of e_x1_1 that count were not made by the same code: no seed; seeds 0, 1 and 2."
+    note = "The attempts of e_x1_1 come from different code: no seed; seeds 0, 1 and 2."
     assert note in study.results()["issues"]
     told = study.exprunner("next").out
     assert "1. seeds: e_x1_1\n" in told

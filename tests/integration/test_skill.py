@@ -37,7 +37,7 @@ FILES = [
     "references/wandb-guide.md",
 ]
 CHANGED = (
-    f"{FOLDER}/SKILL.md is not as exprunner wrote it; nothing was written. Keep what is yours under another "
+    f"{FOLDER}/SKILL.md has changed since exprunner wrote it; nothing was written. Keep what is yours under another "
     "name, and run this again; 'exprunner skill --show SKILL.md' prints what would be written\n"
 )
 

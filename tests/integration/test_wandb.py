@@ -180,7 +180,7 @@ def test_every_point_is_there(tracked: Study, arguments: tuple[str, ...]) -> Non
     assert whole.artifacts["results-and-findings"][2] == [
         "research/FINDINGS.md", "x1-first/FINDINGS.md", "x1-first/results.yaml",
     ]  # fmt: skip
-    assert said(done) == ["trackers: wandb", "wandb: told of 4 attempts (research/.exprunner/tracking)"]
+    assert said(done) == ["trackers: wandb", "wandb: sent 4 attempts (research/.exprunner/tracking)"]
 
 
 def said(done: Run) -> list[str]:
@@ -206,7 +206,7 @@ def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) ->
     lost = logs(tracked)["e_x1_3 #1"]
     assert [row["e_x1_3/row"] for row in lost.rows()] == list(range(50))
     assert (lost.summary["status"], lost.exit_code) == ("failed", 1)
-    known = "wandb: told of 0 attempts, 4 known before; 4 kept here, waiting for a server\n"
+    known = "wandb: sent 0 attempts, 4 already there; 4 kept locally, waiting for a server\n"
     assert sync(tracked).out == known
 
 
@@ -220,7 +220,7 @@ def test_everything_is_killed(tracked: Study) -> None:
         time.sleep(0.02)
     kill_tree(process.pid)
     process.wait(10)
-    assert sync(tracked).out == "wandb: told of 1 attempt; 1 kept here, waiting for a server\n"
+    assert sync(tracked).out == "wandb: sent 1 attempt; 1 kept locally, waiting for a server\n"
     assert [row["e_x1_3/row"] for row in logs(tracked)["e_x1_3 #1"].rows()] == list(range(50))
     assert logs(tracked)["e_x1_3 #1"].summary["status"] == "in_progress"
     assert len(list(folder.glob("superseded-offline-run-*"))) == 1
@@ -265,7 +265,7 @@ def test_disabled(tracked: Study) -> None:
     assert said(done) == ["trackers: wandb"]
     assert logs(tracked) == {}
     later = sync(tracked)  # it was not told of them then
-    assert (later.code, later.out) == (3, "wandb: told of 4 attempts; 4 kept here, waiting for a server\n")
+    assert (later.code, later.out) == (3, "wandb: sent 4 attempts; 4 kept locally, waiting for a server\n")
 
 
 def test_not_installed(tracked: Study) -> None:
@@ -276,7 +276,7 @@ def test_not_installed(tracked: Study) -> None:
     assert (
         "wandb failed: ImportError: wandb is not installed here (no wandb here): "
         "python -m pip install 'pytest-exprunner[wandb]' (more in wandb.log in research/.exprunner/tracking)\n"
-        "wandb was told nothing; 'exprunner sync --tracker wandb' tells it what it missed\n"
+        "wandb received nothing; 'exprunner sync --tracker wandb' sends what it missed\n"
     ) in done.out
 
 
@@ -287,7 +287,7 @@ def kept_here(study: Study, done: Run, reason: str) -> None:
     later = "and 'exprunner sync --tracker wandb' sends them later"
     assert said(done)[1:] == [
         f"wandb: {reason}; runs are kept in {folder} {later}",
-        f"wandb: told of 4 attempts ({folder})",
+        f"wandb: sent 4 attempts ({folder})",
     ]
     assert len(logs(study)["e_x1_3 #1"].rows()) == 50
 
@@ -326,7 +326,7 @@ def test_a_folder_that_cannot_be_written(tracked: Study) -> None:
     done = run(tracked, WANDB_DIR=str(tracked.root / "taken"))
     assert done.code == 0
     assert done.out.count("wandb failed:") == 1
-    assert "'exprunner sync --tracker wandb' tells it what it missed" in done.out
+    assert "'exprunner sync --tracker wandb' sends what it missed" in done.out
     assert tracked.results()["recommendation"] == "proceed"
 
 
@@ -349,12 +349,12 @@ def test_online(tracked: Study) -> None:
     with serving() as server:
         done = run(tracked, **online(server))
         assert done.code == 0, done.text
-        assert said(done) == ["trackers: wandb", f"wandb: told of 4 attempts ({server.url}/e/p)"]
+        assert said(done) == ["trackers: wandb", f"wandb: sent 4 attempts ({server.url}/e/p)"]
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
-        assert sync(tracked, **online(server)).out == "wandb: told of 0 attempts, 4 known before\n"
+        assert sync(tracked, **online(server)).out == "wandb: sent 0 attempts, 4 already there\n"
         assert server.sent_twice == []
         (tracked.research / ".exprunner" / "tracking" / "wandb.jsonl").unlink()
-        assert sync(tracked, **online(server)).out == "wandb: told of 4 attempts\n"
+        assert sync(tracked, **online(server)).out == "wandb: sent 4 attempts\n"
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
         assert len(rows_of(server, "e_x1_1")) == 6
 
@@ -363,9 +363,9 @@ def test_offline_first(tracked: Study) -> None:
     """What was kept while there was no server is sent once there is one."""
     assert run(tracked).code == 0
     with serving() as server:
-        assert sync(tracked, **online(server)).out == "wandb: told of 4 attempts\n"
+        assert sync(tracked, **online(server)).out == "wandb: sent 4 attempts\n"
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
-        assert sync(tracked, **online(server)).out == "wandb: told of 0 attempts, 4 known before\n"
+        assert sync(tracked, **online(server)).out == "wandb: sent 0 attempts, 4 already there\n"
 
 
 @pytest.mark.slow
@@ -381,7 +381,7 @@ def test_a_server_that_goes_away(tracked: Study) -> None:
         kill_tree(process.pid)
         process.wait(10)
         arrived = len(rows_of(server, "e_x1_3"))
-        assert sync(tracked, **online(server)).out == "wandb: told of 1 attempt\n"
+        assert sync(tracked, **online(server)).out == "wandb: sent 1 attempt\n"
         assert 0 < arrived <= 50
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
         assert server.sent_twice == []

@@ -223,8 +223,8 @@ def test_watch(slow: Study, running: subprocess.Popen[bytes]) -> None:
     assert [re.sub(r"\d+:\d\d", "m:ss", line) for line in sorted(lines[3:5])] == [
         "e_x1_1 #1 completed in m:ss", "e_x1_2 #1 completed in m:ss",
     ]  # fmt: skip
-    assert re.fullmatch(r"run \S+ is over: 'exprunner status' shows where the study stands", lines[5])
-    assert slow.exprunner("watch").out == "no run is going on\n"
+    assert re.fullmatch(r"run \S+ has ended; 'exprunner status' shows the results", lines[5])
+    assert slow.exprunner("watch").out == "no run is in progress\n"
     assert json.loads(slow.exprunner("watch", "--json").out)["run"] is None
 
 
@@ -252,7 +252,7 @@ def test_watch_of_a_run_that_is_killed(slow: Study, running: subprocess.Popen[by
     running.wait(10)
     out, _err = watch.communicate(timeout=60)
     assert watch.returncode == 1
-    gone = r"run \S+ is gone without an end: 'exprunner status' tells what is left\n$"
+    gone = r"run \S+ disappeared before it ended; 'exprunner status' shows what is left\n$"
     assert re.search(gone, out)
     once = slow.exprunner("watch", "--once")
     assert once.code == 1

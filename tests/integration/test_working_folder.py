@@ -82,4 +82,4 @@ def test_quiet_runs_point_out_what_a_person_should_look_at(study: Study) -> None
     study.handlers("def e_x1_1(runner):\n    return {'metrics': {'accuracy': 0.81}}\n")
     run = study.pytest("experiments/", "-q")
     assert run.code == 0
-    assert "x1-first proceed. 1 thing for a person to look at. Completed: 1" in run.out
+    assert "x1-first proceed. 1 item to review. Completed: 1" in run.out

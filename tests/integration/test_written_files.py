@@ -171,7 +171,7 @@ def test_an_edited_key_of_ours_is_set_aside(study: Study) -> None:
     name = kept[0].rsplit("/", 1)[1]
     assert (
         f"{FOLDER}/results.yaml had been edited by hand or written by another tool; it was kept as "
-        f"{name} and written anew." in run.out
+        f"{name} and rewritten." in run.out
     )
     assert study.results()["recommendation"] == "pivot"
 
@@ -208,7 +208,7 @@ def test_damaged_markers(study: Study) -> None:
     assert file.read_text(encoding="utf-8") == damaged
     assert (
         f"{FOLDER}/FINDINGS.md has 1 opening and 0 closing exprunner markers; expected one of each, in "
-        "order. It was left as it is: repair or delete the markers." in run.out
+        "order. It was left unchanged: repair or delete the markers." in run.out
     )
 
 
@@ -363,7 +363,7 @@ def test_a_better_attempt_does_not_hide_a_worse_one(study: Study) -> None:
         (1, {"accuracy": "missed"}, {"accuracy": 0.55}),
         (2, {"accuracy": "target"}, {"accuracy": 0.95}),
     ]
-    issue = "accuracy was not met in attempt 1 of e_x1_1; attempt 2 meets it. All are kept."
+    issue = "accuracy was not met in attempt 1 of e_x1_1; attempt 2 meets it. All attempts are kept."
     assert results["issues"] == [issue]
     assert issue in run.out
     assert issue in study.findings()
@@ -437,7 +437,7 @@ def test_a_published_artifact_that_was_edited(study: Study) -> None:
     assert len(kept) == 1
     name = kept[0].rsplit("/", 1)[1]
     assert (
-        f"{FOLDER}/artifacts/e_x1_1/a.txt is not what an attempt here has saved; it was kept as {name}."
+        f"{FOLDER}/artifacts/e_x1_1/a.txt differs from what the attempts here saved; it was kept as {name}."
         in run.out
     )
 
@@ -553,7 +553,7 @@ def test_a_clone_in_which_a_published_artifact_was_edited(study: Study) -> None:
     published = study.root / FOLDER / "artifacts/e_x1_1/a.txt"
     published.write_text("doctored")
     run = study.pytest()
-    assert "a.txt is not what an attempt here has saved; it was kept as a.edited-1.txt" in run.out
+    assert "a.txt differs from what the attempts here saved; it was kept as a.edited-1.txt" in run.out
     assert published.read_text() == "measured"
     assert not (study.root / FOLDER / "attempts/e_x1_1/0001/artifacts").exists()
 

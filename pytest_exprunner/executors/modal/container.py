@@ -34,7 +34,7 @@ def attempt(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pi
     try:
         return _made(setup, job, volume, pieces)
     except Exception as error:  # noqa: BLE001 - what leads out of here is then Modal's own
-        problem = f"at the far end: {type(error).__name__}: {error}"
+        problem = f"on the remote worker: {type(error).__name__}: {error}"
         return Answer(problem=problem).dump(), {}
 
 

@@ -218,7 +218,7 @@ class ModalExecutor:
                 time.sleep(_PAUSE)
                 continue
             except AuthError as error:
-                raise StillAwayError(f"Modal does not answer any more: {error}") from error
+                raise StillAwayError(f"Modal no longer answers: {error}") from error
             except (Exception, InputCancellation) as error:  # noqa: BLE001 - told apart there
                 return self._ended_otherwise(job, error)
             if answer is not None:

@@ -119,6 +119,6 @@ def stage(root: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
     except OSError as error:
         staged.cleanup()
         raise ExecutorError(
-            f"the project's files could not be copied, to be sent: {os_reason(error)}"
+            f"the project's files could not be prepared for upload: {os_reason(error)}"
         ) from error
     return staged

@@ -55,7 +55,7 @@ def bound(asked_for: Iterable[Mapping[str, Any]]) -> str:
     if not hours:
         return "no GPU is asked for"
     by_type = ", ".join(f"{kind} {value:.3g}" for kind, value in sorted(hours.items()))
-    words = f"at most {sum(hours.values()):.3g} GPU-hours ({by_type}), if Modal repeats nothing"
+    words = f"at most {sum(hours.values()):.3g} GPU-hours ({by_type}), if Modal retries nothing"
     if unlimited:
         words += f"; each without a time limit counts as 24 h ({count(unlimited, 'sub-experiment')})"
     return words

@@ -74,10 +74,10 @@ def in_words() -> Iterator[None]:
         yield
     except AuthError as error:
         raise ExecutorError(
-            f"Modal does not know who this is ({error}); run 'modal setup' once, or set MODAL_TOKEN_ID and "
-            "MODAL_TOKEN_SECRET"
+            f"Modal does not recognise these credentials ({error}); run 'modal setup' once, or set "
+            "MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
         ) from error
     except UNREACHABLE as error:
         raise ExecutorError(f"Modal cannot be reached: {error or type(error).__name__}") from error
     except Error as error:
-        raise ExecutorError(f"Modal refuses: {error}") from error
+        raise ExecutorError(f"Modal refused: {error}") from error

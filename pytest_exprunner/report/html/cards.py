@@ -146,7 +146,7 @@ def build_card(
         more_attempts=max(_repeated(state) - detail.attempts, 0),
         prose=tuple(findings.claims(state)),
         steps=() if detail.rows or results.stub else tuple(findings.next_steps(state)),
-        audit=tuple((kind, detail.cut(text)) for kind, text in audit if kind == "moved" or not detail.rows),
+        audit=tuple((kind, detail.cut(text)) for kind, text in audit if kind == "changed" or not detail.rows),
         provenance=() if detail.rows else tuple(_provenance(state, detail)),
         links=tuple(_links(layout, plan.id)),
         folder=os.path.relpath(folder, layout.base).replace(os.sep, "/"),
@@ -157,7 +157,7 @@ def _told_apart(
     state: ExperimentState, results: Results, detail: Detail
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     lists = {
-        "For a person to look at": findings.review_briefly(state),
+        "To review": findings.review_briefly(state),
         "Unexpected": outliers(state),
         "Implications": () if detail.rows else narrative.implications(state, results.plan),
         "Caveats": () if detail.rows else narrative.caveats(state),
@@ -241,7 +241,7 @@ def _provenance(state: ExperimentState, detail: Detail) -> Iterator[tuple[str, s
     if detail.machine and isinstance(origin.get("packages"), Mapping):
         yield "packages", _in_words(origin["packages"])
     seconds = sum(c.record.duration_s or 0.0 for sub in state.subs.values() for c in sub.currents)
-    yield "time of the attempts that count", f"{number_text(seconds)} s"
+    yield "time of the current attempts", f"{number_text(seconds)} s"
 
 
 def _in_words(value: Plain) -> str:

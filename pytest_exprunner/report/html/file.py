@@ -43,7 +43,7 @@ def check(file: Path) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK) or (file.exists() and not file.is_file()):
         raise ExprunnerError(f"the report {file} cannot be written; expected a file that this user can write")
     if file.is_file() and _GENERATED not in file.read_bytes()[:_START]:
-        raise ExprunnerError(f"{file} is there and is no report; it was not touched: name another file")
+        raise ExprunnerError(f"{file} exists and is not a report; it was left unchanged: name another file")
 
 
 def write(study: Study, file: Path, beside: ReportContext) -> WrittenReport:

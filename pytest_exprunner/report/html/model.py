@@ -79,10 +79,10 @@ def build(study: Study, results: Results, beside: ReportContext, detail: Detail 
         for item in ([] if results.stub else experiment.review_items(state))
     ]
     moved = [
-        (name, f"moved after there was a result: {text}")
+        (name, f"changed after there was a result: {text}")
         for name, entries in beside.audit.items()
         for kind, text in entries
-        if kind == "moved" and (not beside.only or name in beside.only)
+        if kind == "changed" and (not beside.only or name in beside.only)
     ]
     review += moved
     steps = [] if results.stub else advise(results, beside.known)

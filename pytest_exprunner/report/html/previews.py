@@ -25,7 +25,7 @@ IMAGE_TYPES = {
     ".svg": "image/svg+xml",
 }
 _LOOKED_AT = frozenset({*IMAGE_TYPES, ".csv", ".tsv", ".json"})
-_CHANGED = "not what was recorded: it has been changed since"
+_CHANGED = "changed since it was recorded"
 _LARGEST_IMAGE = 2_000_000
 _LARGEST_TABLE = 1_000_000
 _LARGEST = {**dict.fromkeys(IMAGE_TYPES, _LARGEST_IMAGE), ".json": _LARGEST_TABLE}

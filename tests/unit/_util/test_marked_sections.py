@@ -33,7 +33,7 @@ def test_a_new_file() -> None:
         r"<!-- exprunner:begin [0-9a-f]{16} generated from the plan and the attempts; write outside -->\n"
         r"# Findings\n\nIt holds\.\n"
         r"<!-- exprunner:end -->\n"
-        r"\n## Notes\n\n_Write here; what stands outside the generated part is never touched\._\n",
+        r"\n## Notes\n\n_Write here; text outside the generated part is never changed\._\n",
         text,
     )
     assert merge(None, PART) == Merged(text, edited=False, problem="")
@@ -52,7 +52,7 @@ def test_a_fresh_part_takes_the_place_of_the_old_one() -> None:
     assert found.text.startswith("Before.\n\n<!-- exprunner:begin ")
     assert "# Other\n<!-- exprunner:end -->\n" in found.text
     assert "# Findings" not in found.text
-    assert found.text.endswith("never touched._\n\nMine.\n")
+    assert found.text.endswith("never changed._\n\nMine.\n")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_damaged_markers(text: str, begins: int, ends: int) -> None:
     assert found.text == text
     assert found.problem == (
         f"has {begins} opening and {ends} closing exprunner markers; expected one of each, in order. "
-        "It was left as it is: repair or delete the markers"
+        "It was left unchanged: repair or delete the markers"
     )
 
 

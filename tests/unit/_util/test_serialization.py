@@ -114,7 +114,7 @@ def test_torch_tensors_are_numbers(make: Callable[[], object]) -> None:
 
 
 def test_torch_integers_and_bools() -> None:
-    """An integer tensor is an int; a bool tensor is a bool, which is no number."""
+    """An integer tensor is an int; a bool tensor is a bool, which is not a number."""
     assert number(torch.tensor(3)) == 3
     assert type(number(torch.tensor(3))) is int
     assert number(torch.tensor(True)) is None

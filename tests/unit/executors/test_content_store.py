@@ -62,7 +62,7 @@ def test_what_arrives_otherwise_is_refused(tmp_path: Path) -> None:
     def other(_entry: FileContent) -> Iterator[bytes]:
         yield b"other"
 
-    with pytest.raises(ExecutorError, match=r"a\.txt did not arrive as it was sent"):
+    with pytest.raises(ExecutorError, match=r"a\.txt arrived damaged"):
         install([FileContent("a.txt", "0" * 64, 5)], tmp_path, other)
     assert listed(tmp_path) == [entry]
 

@@ -201,7 +201,7 @@ def test_a_module_that_is_imported_to_act(project: Project) -> None:
     project.edit("experiments/acting.py", "= 1", "= 2")
     assert project.change() == "experiments/acting.py has changed"
     project.edit("experiments/handlers.py", "import acting\n", "")
-    assert project.change() == "experiments/acting.py is not imported any more"
+    assert project.change() == "experiments/acting.py is no longer imported"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,9 @@ def test_texts_that_are_not_known(project: Project) -> None:
     project.edit("experiments/helpers.py", "def fit", "# a comment\ndef fit")
     assert project.change() == "experiments/helpers.py has changed"
     project.edit("experiments/handlers.py", "# slow", "# fast")
-    assert project.change() == "experiments/handlers.py is not what it was, and what it was is not known here"
+    assert (
+        project.change() == "experiments/handlers.py has changed, and its earlier version is not known here"
+    )
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def _rendered(folder: Path, name: str) -> str:
     results = fold_all(plan, [record])
     study = Study(plan, Layout(folder))
     known = Known({SUB: "handlers.py:1"})
-    report = model.build(study, results, ReportContext(known, {X1: [("moved", name)]}))
+    report = model.build(study, results, ReportContext(known, {X1: [("changed", name)]}))
     return html.render(report, "../")
 
 

@@ -72,7 +72,7 @@ def test_the_example() -> None:
         "p2-hybrid-encoder — P2: Hybrid Encoder  in progress → investigate (confidence: low)",
         "  criterion    value  target  acceptable  verdict",
         "  spatial_iou  0.837  ≥ 0.70  ≥ 0.60      target",
-        "  lpips        0.341  ≤ 0.25  ≤ 0.35      acceptable, borderline — human review",
+        "  lpips        0.341  ≤ 0.25  ≤ 0.35      acceptable, borderline — needs review",
         "  mAP          0.182  ≥ 0.50  ≥ 0.40      failure (≤ 0.20)",
         "  latency      –      ≤ 0.15  ≤ 0.25      not measured (planned in e_p2_6, no handler)",
         "  e_p2_6 is not started. 3 of 4 gating criteria measured.",
@@ -94,7 +94,7 @@ def test_a_study_that_is_complete() -> None:
 def test_quiet() -> None:
     """One line with ``-q``."""
     assert lines(summary(example()), -1) == [
-        "research plan: Foresight: p2-hybrid-encoder investigate. 1 thing for a person to look at. "
+        "research plan: Foresight: p2-hybrid-encoder investigate. 1 item to review. "
         "Completed: 1  Failed: 0  Skipped: 0  Blocked: 0  No handler: 1"
     ]
 
@@ -104,7 +104,7 @@ def test_verbose() -> None:
     found = lines(summary(example()), 1)
     assert (
         "  lpips of 0.341 is below the 0.35 threshold, short of the 0.25 target; "
-        "it barely passes 0.35, so a person should look." in found
+        "it barely passes 0.35 and needs review." in found
     )
 
 

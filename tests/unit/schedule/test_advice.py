@@ -70,9 +70,7 @@ def test_a_handler_to_write() -> None:
 def test_something_to_run() -> None:
     """A whole experiment is run by its id, what is left of one by the ids of its sub-experiments."""
     assert advice() == [
-        Advice(
-            "run", SUB, f"pytest experiments/ -m {X1}", "e_x1_1 has not been run, and nothing is in the way"
-        )
+        Advice("run", SUB, f"pytest experiments/ -m {X1}", "e_x1_1 has not been run, and nothing blocks it")
     ]
     plan = make_plan({X1: make_entry(subs=(SUB, "e_2", "e_3"))})
     first = make_record({"accuracy": 0.9})
@@ -81,7 +79,7 @@ def test_something_to_run() -> None:
             "run",
             X1,
             "pytest experiments/ -m 'e_2 or e_3'",
-            "e_2 and e_3 have not been run, and nothing is in the way",
+            "e_2 and e_3 have not been run, and nothing blocks them",
         )
     ]
 
@@ -93,7 +91,7 @@ def test_a_failure() -> None:
             "repair",
             SUB,
             RUN,
-            "e_x1_1 failed: ValueError: no data; mend experiments/handlers.py:1, then run it again",
+            "e_x1_1 failed: ValueError: no data; fix experiments/handlers.py:1, then run it again",
         )
     ]
 
@@ -108,7 +106,7 @@ def test_an_interrupted_run() -> None:
             "resume",
             SUB,
             f"pytest experiments/ --exp-resume -m {SUB}",
-            "e_x1_1 is unfinished: run run-9 selected it and has not finished it; what is done is not run again",
+            "e_x1_1 is unfinished: run run-9 selected it and has not finished it; finished work is reused",
         )
     ]
     assert advise(results, known(going_on="run-9")) == [
@@ -120,9 +118,9 @@ def test_what_is_in_the_way() -> None:
     """A dependency that does not proceed blocks, with the reason; so does data that is not there."""
     blocked = advice(plan=DEPENDENT)[1]
     assert blocked == Advice("blocked", "x2", None, "x2 needs x1-first to proceed; it has not started")
-    lacking = known(lacking={SUB: "e_x1_1 needs the data file a.npz, which is not there"})
+    lacking = known(lacking={SUB: "e_x1_1 needs the data file a.npz, which is missing"})
     assert advice(beside=lacking) == [
-        Advice("blocked", SUB, None, "e_x1_1 needs the data file a.npz, which is not there")
+        Advice("blocked", SUB, None, "e_x1_1 needs the data file a.npz, which is missing")
     ]
 
 
@@ -153,7 +151,7 @@ def test_more_seeds() -> None:
         "seeds",
         SUB,
         f"pytest experiments/ --exp-seeds 5 -m {SUB}",
-        "accuracy is borderline: 0.605 against ≥ 0.60, in one run; several seeds give it an interval",
+        "accuracy is borderline: 0.605 against ≥ 0.60, from one run; several seeds would give an interval",
     )
 
 
@@ -167,7 +165,7 @@ def test_seeds_that_would_not_help() -> None:
     assert action.why.endswith("; with 3 seeds the mean itself is uncertain")
     [action] = advice(*seeded(*([0.4, 0.8] * 5), 0.6001))
     assert (action.kind, action.command) == ("decide", None)
-    assert action.why.endswith("more seeds would hardly settle it, a person has to")
+    assert action.why.endswith("more seeds would hardly settle it; decide it yourself")
 
 
 def test_what_the_plan_says_next() -> None:
@@ -183,7 +181,7 @@ def test_what_the_plan_says_next() -> None:
     ]
     [action] = advice(make_record({"accuracy": 0.1}))
     assert action.why == (
-        "x1-first says pivot (accuracy 0.100 < 0.60); decide what replaces it, the plan names no step"
+        "x1-first says pivot (accuracy 0.100 < 0.60); decide what replaces it (the plan names no step)"
     )
 
 
@@ -199,7 +197,7 @@ def test_blockers() -> None:
     plan = make_plan({X1: make_entry(blockers=["no machine"])})
     assert [(a.kind, a.command, a.why) for a in advice(plan=plan)] == [
         ("blocked", None, "x1-first is blocked by: no machine"),
-        ("decide", None, "x1-first is blocked by no machine: settle that first"),
+        ("decide", None, "x1-first is blocked by no machine: resolve that first"),
     ]
 
 

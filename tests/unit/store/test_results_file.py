@@ -143,7 +143,7 @@ def test_the_document() -> None:
         "accuracy_achieved": 0.8,
         "confidence": "low",
         "confidence_notes": "Measured 1 of 1 gating criterion; "
-        "one run each (n = 1), so the spread over seeds is unknown; there are notes to read.",
+        "one run each (n = 1), so the spread over seeds is unknown; see the notes.",
     }
     entry = document["results"]["experiments"][SUB]
     assert entry["metrics"] == {"accuracy": 0.8}

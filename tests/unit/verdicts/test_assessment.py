@@ -110,7 +110,7 @@ def test_what_is_open_means_investigate() -> None:
     """Criteria that are not measured or not admissible are named."""
     assert said(MET, ABSENT_B, REFUSED_C) == (
         Recommendation.INVESTIGATE,
-        "Not measured: b; Measured, but inadmissible: c (1 of 3 with a value that counts).",
+        "Not measured: b; Measured but inadmissible: c (1 of 3 with a value that counts).",
     )
 
 
@@ -216,7 +216,7 @@ def test_blockers_block() -> None:
         (
             [make_result(Verdict.TARGET, 0.8, borderline=True), ABSENT_B], DONE, Confidence.LOW,
             "Measured 1 of 2 gating criteria; one run each (n = 1), so the spread over seeds is unknown; "
-            "the picture is incomplete; accuracy is borderline.",
+            "not everything was measured; accuracy is borderline.",
         ),
         (
             [make_result(Verdict.TARGET, 0.8, evidence=(EvidenceKind.SIMULATED,))],

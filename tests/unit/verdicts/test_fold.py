@@ -342,7 +342,7 @@ def test_a_sub_experiment_that_left_the_plan() -> None:
     """Attempts of a sub-experiment that is no longer planned are kept, told, and not judged."""
     records = [make_record({"accuracy": 0.8}), make_record({"accuracy": 0.1}, sub="e_x1_9")]
     state = fold_one(records)
-    assert state.issues == ("e_x1_9 has results and is not in the plan; they are kept and not judged.",)
+    assert state.issues == ("e_x1_9 has results but is not in the plan; they are kept and not judged.",)
     assert state.assessment.recommendation is Recommendation.PROCEED
 
 
@@ -354,7 +354,7 @@ def test_a_miss_that_was_run_again() -> None:
         make_record({"accuracy": 0.8}, sequence=3, verdicts={"accuracy": "target"}),
     ]
     assert fold_one(records).issues == (
-        "accuracy was not met in attempts 1 and 2 of e_x1_1; attempt 3 meets it. All are kept.",
+        "accuracy was not met in attempts 1 and 2 of e_x1_1; attempt 3 meets it. All attempts are kept.",
     )
     assert fold_one(records[:2]).issues == ()
 

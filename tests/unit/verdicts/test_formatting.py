@@ -44,17 +44,17 @@ def said(value: object, name: str = "spatial_iou", **terms: Any) -> str:
         (
             0.61,
             "spatial_iou of 0.610 is above the 0.60 threshold, short of the 0.70 target; "
-            "it barely passes 0.60, so a person should look.",
+            "it barely passes 0.60 and needs review.",
         ),
         (
             0.60,
             "spatial_iou of 0.600 is exactly at the 0.60 threshold, short of the 0.70 target; "
-            "it barely passes 0.60, so a person should look.",
+            "it barely passes 0.60 and needs review.",
         ),
         (
             0.59,
             "spatial_iou of 0.590 is below the 0.60 acceptable threshold by 0.010; "
-            "it narrowly misses 0.60, so a person should look.",
+            "it narrowly misses 0.60 and needs review.",
         ),
         (0.55, "spatial_iou of 0.550 is below the 0.60 acceptable threshold by 0.050."),
         (

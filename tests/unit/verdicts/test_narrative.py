@@ -9,7 +9,7 @@ from builders import SUB, X1, fold_one, make_entry, make_plan, make_record
 
 from pytest_exprunner.model.attempt import Evidence, EvidenceKind
 from pytest_exprunner.model.results import ExperimentState
-from pytest_exprunner.verdicts.narrative import answer, caveats, implications, standing
+from pytest_exprunner.verdicts.narrative import answer, caveats, implications, outcomes
 
 _GOOD, _BAD = 0.75, 0.1
 
@@ -24,9 +24,9 @@ def _state(value: float | None, plan_more: dict[str, Any] | None = None, **more:
     ("kind", "value", "said"),
     [
         ("claim", _GOOD, "The claim holds."),
-        ("claim", _BAD, "The claim does not hold as it was stated."),
-        ("question", _GOOD, "The question is answered, and the answer is good enough to go on."),
-        ("question", _BAD, "The question is answered, and the answer is not good enough to go on."),
+        ("claim", _BAD, "The claim does not hold as stated."),
+        ("question", _GOOD, "The question is answered, and the answer is good enough to proceed."),
+        ("question", _BAD, "The question is answered, and the answer is not good enough to proceed."),
         ("pivot", _GOOD, "The new approach holds."),
         ("pivot", _BAD, "The new approach does not hold either."),
         (None, _GOOD, "It holds."),
@@ -44,14 +44,14 @@ def test_what_moved_is_no_answer_of_then() -> None:
     """A bar that was lowered after the first attempt is told before the success."""
     records = [make_record({"accuracy": _GOOD}, registered={"accuracy": "another digest"})]
     said = answer(fold_one(records, plan=make_plan({X1: make_entry(type="claim")})))
-    assert said == "It holds by the plan as it is now; what decides has moved since the first attempt."
+    assert said == "It holds under the current plan, which has changed since the first attempt."
 
 
 def test_what_is_measured_in_part_is_said_to_be() -> None:
     """One criterion is not met, another was never measured."""
     entry = make_entry({"accuracy": {"target": 0.7}, "f1": {"target": 0.7}}, type="question")
     state = fold_one([make_record({"accuracy": _BAD})], plan=make_plan({X1: entry}))
-    assert answer(state) == "Not everything was measured, and what was is not good enough."
+    assert answer(state) == "Not everything was measured, and what was measured falls short."
 
 
 def test_a_waived_miss_is_no_success() -> None:
@@ -64,15 +64,15 @@ def test_a_waived_miss_is_no_success() -> None:
         "reason": "x",
     }
     state = _state(_BAD, waivers=[waiver])
-    assert answer(state) == "It goes on because a person decided so; its criteria are not all met."
+    assert answer(state) == "It proceeds on a waiver; not all of its criteria are met."
 
 
 @pytest.mark.parametrize(
     ("value", "for_gate", "for_later"),
     [
-        (_GOOD, "as far as this experiment decides, it passes.", "nothing here is in the way."),
-        (_BAD, "this experiment fails it.", "not to be run yet."),
-        (float("nan"), "it stays pending as long as this experiment is open.", "not to be run yet."),
+        (_GOOD, "this experiment passes it.", "no longer blocked by it."),
+        (_BAD, "this experiment fails it.", "blocked until it proceeds."),
+        (float("nan"), "it stays pending until this experiment is decided.", "blocked until it proceeds."),
     ],
 )
 def test_what_follows_is_told_for_gates_and_dependents(value: float, for_gate: str, for_later: str) -> None:
@@ -93,16 +93,16 @@ def test_what_replaces_and_what_was_replaced_say_so() -> None:
     plan = make_plan({X1: make_entry(), "x2": make_entry(subs=["e_2"], replaces=[X1])})
     old = fold_one([make_record({"accuracy": _BAD})], plan=plan)
     assert list(implications(old, plan)) == [
-        "x2 replaces it: a miss here is expected and decides nothing any more."
+        "x2 replaces it, so a miss here is expected and no longer counts."
     ]
 
 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (_GOOD, "It meets its criteria, and cannot count as met: x2 has replaced it."),
-        (_BAD, "The claim does not hold as it was stated. x2 has replaced it."),
-        (float("nan"), "There is no answer; x2 has replaced it."),
+        (_GOOD, "It meets its criteria but cannot count as met: it was replaced by x2."),
+        (_BAD, "The claim does not hold as stated. It was replaced by x2."),
+        (float("nan"), "There is no answer; it was replaced by x2."),
     ],
 )
 def test_the_answer_of_what_was_replaced(value: float, said: str) -> None:
@@ -126,7 +126,7 @@ def test_caveats_name_what_limits_a_result() -> None:
     admitting = {"accuracy": {"target": 0.7, "evidence": ["real", "simulated"]}}
     said = list(caveats(fold_one(records, plan=make_plan({X1: make_entry(admitting)}))))
     assert said == [
-        f"{SUB} ran with changes that were not committed: the commit alone does not give the code.",
+        f"{SUB} ran with uncommitted changes, so the commit alone does not identify the code.",
         f"The numbers of {SUB} are simulated: no robot here.",
         f"{SUB} was run more than once: the latest run counts, whatever it found.",
     ]
@@ -136,7 +136,7 @@ def test_caveats_name_what_limits_a_result() -> None:
 def test_the_study_is_counted_by_where_its_experiments_stand() -> None:
     """What was replaced is told apart from what holds."""
     states = [_state(_GOOD), _state(_BAD), _state(None)]
-    assert list(standing(states)) == [
+    assert list(outcomes(states)) == [
         "1 experiment holds: x1-first.",
         "1 experiment does not hold: x1-first.",
         "1 experiment is open: x1-first.",

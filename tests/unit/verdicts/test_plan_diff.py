@@ -67,8 +67,8 @@ def test_what_matters_to_whom() -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("return {'metrics': {'iou': 0.81}}", "the gated metric 'iou' is a number that stands in the code"),
-        ("iou = -1\n    return {'metrics': {'iou': iou}}", "is a number that stands in the code"),
+        ("return {'metrics': {'iou': 0.81}}", "the gated metric 'iou' is a literal number in the code"),
+        ("iou = -1\n    return {'metrics': {'iou': iou}}", "is a literal number in the code"),
         ("return {'metrics': {'iou': random.random()}}", "the gated metric 'iou' comes from a random number"),
         ("iou = 0.8 + rng.normal()\n    return {'metrics': {'iou': float(iou)}}", ""),
         (
@@ -79,24 +79,24 @@ def test_what_matters_to_whom() -> None:
         ("return {'metrics': {'iou': dummy.iou}}", "'dummy' sounds made up"),
         (
             "try:\n        x = f()\n    except Exception:\n        x = 0.5\n    return x",
-            "a broad 'except' puts a value",
+            "a broad 'except' replaces a failure",
         ),
         (
             "try:\n        x = f()\n    except:\n        return {'metrics': {'iou': 0.5}}",
-            "a broad 'except' puts",
+            "a broad 'except' replaces",
         ),
         (
             "try:\n        x = f()\n    except (OSError, Exception):\n        x = 0\n",
-            "a broad 'except' puts a value",
+            "a broad 'except' replaces a failure",
         ),
         (
             "if iou > 0.65:\n        pass",
-            "'iou' meets 0.65 here, which is no tier of it in the plan (0.7, 0.6, 0.5)",
+            "'iou' is compared with 0.65 here, which is not one of its tiers in the plan (0.7, 0.6, 0.5)",
         ),
-        ("if 0.65 <= metrics['iou']:\n        pass", "'iou' meets 0.65 here"),
-        ("IOU_THRESHOLD = 0.65", "'iou' meets 0.65 here"),
-        ("return {'metrics': dict(iou=0.81)}", "is a number that stands in the code"),
-        ("m = {}\n    m['iou'] = 0.81\n    return {'metrics': m}", "is a number that stands in the code"),
+        ("if 0.65 <= metrics['iou']:\n        pass", "'iou' is compared with 0.65 here"),
+        ("IOU_THRESHOLD = 0.65", "'iou' is compared with 0.65 here"),
+        ("return {'metrics': dict(iou=0.81)}", "is a literal number in the code"),
+        ("m = {}\n    m['iou'] = 0.81\n    return {'metrics': m}", "is a literal number in the code"),
     ],
 )
 def test_what_stands_out(body: str, said: str) -> None:

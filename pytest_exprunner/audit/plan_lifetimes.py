@@ -68,7 +68,7 @@ class PlanLifetime:
             try:
                 found.append((version.commit, loader.parse(source, name)[0]))
             except PlanError:
-                notes.append(f"the plan of {version.commit.text} cannot be read; it was passed over")
+                notes.append(f"the plan of {version.commit.text} cannot be read; it was skipped")
         return found, notes
 
 

@@ -143,7 +143,7 @@ def test_more_seeds() -> None:
         "seeds",
         SUB,
         f"pytest experiments/ --exp-seeds 18 -m {SUB}",
-        "accuracy is borderline: 0.620 against ≥ 0.60; about 15 more seeds beside the 3 would settle it, "
+        "accuracy is borderline: 0.620 against ≥ 0.60; about 15 more seeds (3 so far) would settle it "
         "at this spread",
     )
     [action] = advice(make_record({"accuracy": 0.605}))

@@ -135,7 +135,7 @@ class History:
         for _name in names:
             head, _, output = output.partition(b"\n")
             fields = head.rsplit(b" ", 2)
-            is_there = fields[-1].isdigit() and len(fields) == len(("id", "type", "size"))
+            is_there = fields[-1].isdigit() and len(fields) == 3  # id, type, size
             size = int(fields[-1]) if is_there else 0
             found.append(output[:size])
             output = output[size + 1 :] if is_there else output

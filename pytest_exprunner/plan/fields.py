@@ -105,7 +105,7 @@ def _seeds(value: object) -> object:
 
 
 def _bounds(value: object) -> object:
-    if not isinstance(value, list) or len(value) != len(("lowest", "highest")):
+    if not isinstance(value, list) or len(value) != 2:
         raise refuse("bounds", f"{quoted(value)} is no pair of bounds; expected [lowest, highest]")
     low, high = value
     if type(low) in {int, float} and type(high) in {int, float} and low >= high:

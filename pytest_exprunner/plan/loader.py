@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from pytest_exprunner._util import yaml as yaml_nodes
-from pytest_exprunner._util.errors import PlanError, Problem, closest, quoted
+from pytest_exprunner._util.errors import PlanError, Problem, closest, did_you_mean, quoted
 from pytest_exprunner.plan import keys, references
 from pytest_exprunner.plan.base import KEY_ALIAS, Model
 from pytest_exprunner.plan.compute import Container, Modal, Resources
@@ -276,8 +276,7 @@ def _literal_words(value: object, expected: str, path: yaml_nodes.Path) -> tuple
     noun = {"evidence": "kind of evidence"}.get(name := _last_name(path), name)
     article = "an" if noun[:1] in "aeiou" else "a"
     choices = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
-    meant = closest(value, known) if isinstance(value, str) else None
-    hint = f" (did you mean {meant!r}?)" if meant is not None else ""
+    hint = did_you_mean(value, known) if isinstance(value, str) else ""
     return f"{quoted(value)} is not {article} {noun}", f"; expected {choices}{hint}"
 
 

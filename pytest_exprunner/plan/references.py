@@ -6,12 +6,12 @@ beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import graphlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_exprunner._util.errors import printable, quoted
 from pytest_exprunner._util.yaml import Path
-from pytest_exprunner.plan import graph
 from pytest_exprunner.plan.criterion import split_source
 from pytest_exprunner.plan.problems import Report
 
@@ -212,10 +212,23 @@ def _sub_waits(experiments: Table, waits: Mapping[str, dict[str, Path]]) -> dict
     return found if needed else {}
 
 
+def cycle(edges: Mapping[str, Iterable[str]]) -> Sequence[str]:
+    """Return the ids along one cycle, the first repeated at the end; empty where there is none.
+
+    Each id depends on the one after it.
+    """
+    try:
+        graphlib.TopologicalSorter({n: list(d) for n, d in edges.items()}).prepare()
+    except graphlib.CycleError as error:
+        path: list[str] = error.args[1]
+        return path[::-1]
+    return ()
+
+
 def _report_cycles(edges: Mapping[str, dict[str, Path]], expected: str, report: Report) -> bool:
     """Report cycles that share no step, each where its first step is written; tell whether any was."""
     for found in range(_MAX_CYCLES):
-        loop = list(graph.cycle(edges))
+        loop = list(cycle(edges))
         if not loop:
             return found > 0
         steps = loop[:-1]

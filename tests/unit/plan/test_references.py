@@ -1,4 +1,4 @@
-"""Cycles of a graph of text ids."""
+"""Cycles among the references of a plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_exprunner.plan.graph import cycle
+from pytest_exprunner.plan.references import cycle
 
 Edges = dict[str, list[str]]
 

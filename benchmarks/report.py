@@ -62,7 +62,7 @@ def write_page(root: Path) -> tuple[Path, float]:
 
 def opened(page: Path) -> tuple[float, float]:
     """Return the milliseconds until a page was loaded, and the longest frame while it scrolled."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - heavy
+    from playwright.sync_api import sync_playwright  # heavy
 
     with sync_playwright() as playwright:
         browser: Any = playwright.chromium.launch(

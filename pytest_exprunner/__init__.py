@@ -16,15 +16,15 @@ __all__ = ["ExperimentRunner", "Failure", "Hint", "Tracker", "__version__"]
 def __getattr__(name: str) -> object:
     # pytest imports this package at every start, also where there is no plan: stay light.
     if name == "ExperimentRunner":
-        from pytest_exprunner.execution.runner import ExperimentRunner  # noqa: PLC0415
+        from pytest_exprunner.execution.runner import ExperimentRunner
 
         return ExperimentRunner
     if name == "Tracker":
-        from pytest_exprunner.trackers.base import Tracker  # noqa: PLC0415
+        from pytest_exprunner.trackers.base import Tracker
 
         return Tracker
     if name in {"Failure", "Hint"}:
-        from pytest_exprunner.model import attempt  # noqa: PLC0415
+        from pytest_exprunner.model import attempt
 
         return getattr(attempt, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

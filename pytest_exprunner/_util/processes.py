@@ -54,7 +54,7 @@ def end_children(patience: float, interrupted: Collection[int] = (), spared: Col
     they were at. All that are left then are asked to end, and killed where they do not; but for those in
     ``spared`` and what they have started.
     """
-    import psutil  # noqa: PLC0415 - only where a run was stopped
+    import psutil  # only where a run was stopped
 
     with contextlib.suppress(psutil.Error):
         left = _without(psutil.Process().children(recursive=True), spared)
@@ -69,7 +69,7 @@ def end_children(patience: float, interrupted: Collection[int] = (), spared: Col
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process is there and has not ended."""
-    import psutil  # noqa: PLC0415 - only where another process is looked at
+    import psutil  # only where another process is looked at
 
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -80,7 +80,7 @@ def is_alive(pid: int) -> bool:
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends, however that happens; on Linux only."""
     if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415 - only where processes are forked
+        import ctypes  # only where processes are forked
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -90,7 +90,7 @@ def die_with_parent(parent: int) -> None:
 
 def end_tree(pid: int) -> None:
     """End a process and all that it has started, at once."""
-    import psutil  # noqa: PLC0415 - only where a process hangs
+    import psutil  # only where a process hangs
 
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)

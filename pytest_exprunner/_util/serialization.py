@@ -26,7 +26,7 @@ _INT64 = range(-(2**63), 2**63)
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def unbox(value: object) -> object:
+def unbox(value: Any) -> Any:
     """Return the python scalar inside a NumPy scalar, a 0-d array or a one-element tensor.
 
     Works on any device and with gradients attached; anything else comes back unchanged.
@@ -34,19 +34,19 @@ def unbox(value: object) -> object:
     return value if type(value) in (float, int, str, bool) else _item(value, one_is_enough=True)
 
 
-def _item(value: object, *, one_is_enough: bool) -> object:
+def _item(value: Any, *, one_is_enough: bool) -> Any:
     """Return what ``item()`` gives; an array of one element has one only if that ``is_enough``."""
     try:
-        shape = tuple(value.shape)  # type: ignore[attr-defined]
+        shape = tuple(value.shape)
         if isinstance(value, type) or math.prod(shape) != 1 or (shape and not one_is_enough):
             return value
-        inner = value.item()  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001 - a user's class may raise anything
+        inner = value.item()
+    except Exception:
         return value
     return value if type(inner) is type(value) else inner
 
 
-def number(value: object) -> float | int | None:
+def number(value: Any) -> float | int | None:
     """Return ``value`` as a number, or None: a bool, a text and a complex number are none."""
     value = unbox(value)
     if type(value) is float or type(value) is int:
@@ -56,10 +56,10 @@ def number(value: object) -> float | int | None:
     try:
         if isinstance(value, int):
             return int(value)
-        found = value.__float__()  # type: ignore[attr-defined]
+        found = value.__float__()
     except OverflowError:
         return math.inf
-    except Exception:  # noqa: BLE001 - a user's class may raise anything
+    except Exception:
         return None
     return found if isinstance(found, float) else None
 
@@ -76,7 +76,7 @@ def text(value: object) -> str:
     """Return text that any UTF-8 file can hold: lone surrogates are written as escapes."""
     try:
         result = value if type(value) is str else str(value)
-    except Exception as error:  # noqa: BLE001 - a user's __str__ may raise anything
+    except Exception as error:
         result = f"<{type(value).__name__}: its text raised {type(error).__name__}>"
     return result.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -85,7 +85,7 @@ def shown(value: object, limit: int = 80) -> str:
     """Return a short ``repr`` that never raises, for messages."""
     try:
         result = repr(value)
-    except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
+    except Exception as error:
         result = f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
     result = text(result)
     return result if len(result) <= limit else result[: limit - 1] + "…"
@@ -98,19 +98,20 @@ def plain(value: object, *, keep_arrays: bool = False) -> Plain:
     unless ``keep_arrays``), dataclasses mappings; what has no plain form is kept as its ``repr``.
     Never raises.
     """
-    return _plain(value, 0, frozenset(), not keep_arrays)
+    result: Plain = _plain(value, 0, frozenset(), not keep_arrays)
+    return result
 
 
-def _plain(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Plain:  # noqa: FBT001
+def _plain(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Any:  # noqa: FBT001
     try:
         return _looked_at(value, depth, parents, unboxed)
-    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+    except Exception as error:
         return f"<{type(value).__name__}: reading it raised {type(error).__name__}>"
 
 
-def _looked_at(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Plain:  # noqa: FBT001
+def _looked_at(value: Any, depth: int, parents: frozenset[int], unboxed: bool) -> Any:  # noqa: FBT001
     if value is None or type(value) in (bool, int, float):
-        return value  # type: ignore[return-value]
+        return value
     if isinstance(value, str):
         return clipped(text(value))
     value = _item(value, one_is_enough=unboxed)
@@ -122,7 +123,7 @@ def _looked_at(value: object, depth: int, parents: frozenset[int], unboxed: bool
     return _container(value, depth + 1, parents | {id(value)}, unboxed)
 
 
-def _container(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Plain:  # noqa: FBT001
+def _container(value: object, depth: int, parents: frozenset[int], unboxed: bool) -> Any:  # noqa: FBT001
     if isinstance(value, Mapping):
         return {text(unbox(key)): _plain(item, depth, parents, unboxed) for key, item in value.items()}
     if isinstance(value, list | tuple | AbstractSet):
@@ -172,11 +173,11 @@ def clipped(value: str, most: int = MAX_TEXT) -> str:
     return f"{value[:most]}… ({len(value) - most} more characters left out)"
 
 
-def encode(value: Plain) -> Plain:
+def encode(value: Any) -> Any:
     """Return a plain value in which nothing is left that JSON cannot carry."""
     kind = type(value)
     if kind is float:
-        return value if -math.inf < value < math.inf else {"$float": special_name(value)}  # type: ignore[operator, arg-type]
+        return value if -math.inf < value < math.inf else {"$float": special_name(value)}
     if kind is str or kind is bool or value is None:
         return value
     if isinstance(value, str):
@@ -193,7 +194,7 @@ def encode(value: Plain) -> Plain:
     return value
 
 
-def decode(value: Plain) -> Plain:
+def decode(value: Plain) -> Any:
     """Undo `encode`."""
     if isinstance(value, list):
         return [decode(item) for item in value]

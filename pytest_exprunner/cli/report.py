@@ -107,7 +107,7 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
 def _elsewhere() -> JobSource:
     """Return where answers are kept. Raises `ExprunnerError` where that needs what is not installed."""
     try:
-        from pytest_exprunner.executors.modal.results import VolumeResults as OnModal  # noqa: PLC0415 - optional, and heavy
+        from pytest_exprunner.executors.modal.results import VolumeResults as OnModal  # optional, and heavy
     except ImportError as error:
         raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[modal]'") from None
     return OnModal()

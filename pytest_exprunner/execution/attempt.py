@@ -214,7 +214,7 @@ class Attempt:
             return
         self._journal.append(event)
         if kind == "metrics":
-            self._count(event.data["metrics"])  # type: ignore[arg-type]
+            self._count(dict(event.data)["metrics"])  # type: ignore[arg-type]
             return
         if kind == "samples":
             found: Any = event.data

@@ -82,7 +82,7 @@ class ExperimentRunner:
     def device(self) -> Any:
         """The best ``torch.device`` there is (cuda, mps, cpu); the text "cpu" without torch."""
         try:
-            import torch  # noqa: PLC0415 - imported only when a handler asks
+            import torch  # imported only when a handler asks
         except ImportError:
             return "cpu"
         if torch.cuda.is_available():
@@ -222,17 +222,17 @@ class ExperimentRunner:
         raise AttributeError(f"the runner has no {name!r}{hint}")
 
 
-def _length(iterable: object) -> int | None:
+def _length(iterable: Any) -> int | None:
     try:
-        return len(iterable)  # type: ignore[arg-type]
+        return len(iterable)
     except TypeError:
         return None
 
 
-def _scalar(name: object, value: object) -> Plain:
+def _scalar(name: object, value: object) -> Any:
     plain = unbox(value)
     if type(plain) in (bool, int, float):
-        return plain  # type: ignore[return-value]
+        return plain
     found = number(plain)
     if found is None:
         shape = getattr(value, "shape", None)
@@ -244,11 +244,11 @@ def _scalar(name: object, value: object) -> Plain:
     return found
 
 
-def _samples(name: object, values: object) -> list[float]:
+def _samples(name: object, values: Any) -> list[float]:
     """Return values per sample as floats; zeros and ones for false and true."""
     is_list = isinstance(values, Iterable) and not isinstance(values, Mapping | str | bytes)
     if is_list and not hasattr(values, "shape"):
-        values = list(values)  # type: ignore[call-overload]
+        values = list(values)
     listed = plain(values, keep_arrays=True)
     items = listed if isinstance(listed, list) else [listed]
     found = [number(int(item) if isinstance(item, bool) else item) for item in items]
@@ -273,17 +273,17 @@ def _caller() -> str:
 
 def event_line(event: Event) -> str:
     """Return how a progress event reads for a person, or an empty text for other events."""
-    data = event.data
+    data: Mapping[str, Any] = event.data
     if event.kind == "stage":
         place = f"[{data['current']}/{data['total'] or '?'}] " if "current" in data else ""
         return f"{place}{data['text']}"
     if event.kind == "progress":
-        return f"{float(data['fraction']):.0%} done"  # type: ignore[arg-type]
+        return f"{float(data['fraction']):.0%} done"
     if event.kind == "track":
         title = f"{data['text']}: " if data["text"] else ""
         total = data["total"]
-        steps = f"{data['done']}/{total}" if total is not None else count(int(data["done"]), "step")  # type: ignore[arg-type]
-        return f"{title}{steps} in {float(data['seconds']):.1f} s"  # type: ignore[arg-type]
+        steps = f"{data['done']}/{total}" if total is not None else count(int(data["done"]), "step")
+        return f"{title}{steps} in {float(data['seconds']):.1f} s"
     if event.kind == "evidence":
         return f"evidence declared {data['kind']}: {data['reason']} ({data['place']})"
     return ""

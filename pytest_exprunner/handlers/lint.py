@@ -91,11 +91,13 @@ def _is_declaration(node: ast.AST) -> bool:
 def _made_up_names(function: Function) -> Iterator[Tell]:
     seen: set[str] = set()
     for node in ast.walk(function):
-        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        if not isinstance(node, ast.Name | ast.Attribute):
+            continue
+        name = node.id if isinstance(node, ast.Name) else node.attr
         if _MADE_UP.search(name) and name not in seen:
             seen.add(name)
             text = f"{name!r} sounds made up; if numbers come from it, call runner.evidence('simulated', why)"
-            yield Tell(node.lineno, text)  # type: ignore[attr-defined]
+            yield Tell(node.lineno, text)
 
 
 def _made_up_metrics(function: Function, gated: set[str]) -> Iterator[Tell]:

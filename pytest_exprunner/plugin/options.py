@@ -142,7 +142,7 @@ def executor(config: pytest.Config) -> str:
     found = _setting(config, "executor")
     name = found[0] if found else EXECUTORS[0]
     if name not in EXECUTORS:
-        from pytest_exprunner._util.errors import did_you_mean  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner._util.errors import did_you_mean  # not needed as a rule
 
         raise pytest.UsageError(
             f"--exp-executor: unknown executor {name!r}{did_you_mean(name, EXECUTORS)}; "
@@ -199,8 +199,8 @@ def trackers(config: pytest.Config) -> dict[str, str]:
     names = [name.strip() for name in found[0].split(",")] if found else []
     if not any(names):
         return {}
-    from pytest_exprunner._util.errors import ExprunnerError  # noqa: PLC0415 - not needed as a rule
-    from pytest_exprunner.trackers.registry import place_of  # noqa: PLC0415
+    from pytest_exprunner._util.errors import ExprunnerError  # not needed as a rule
+    from pytest_exprunner.trackers.registry import place_of
 
     try:
         return {name: place_of(name, config.rootpath) for name in names if name}

@@ -30,7 +30,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     target = early_config.known_args_namespace.exp_json
     in_worker = "PYTEST_XDIST_WORKER" in os.environ and not early_config.invocation_params.args
     if target is not None and not in_worker:
-        from pytest_exprunner.plugin.json_stream import open_stream  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.plugin.json_stream import open_stream  # not needed as a rule
 
         open_stream(early_config, target)
     try:
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not asked and not options.intent(config):
         config.pluginmanager.register(_Waiting(folders), "exprunner-waiting")
         return
-    from pytest_exprunner.plugin.run import configure  # noqa: PLC0415 - costs time that others need not pay
+    from pytest_exprunner.plugin.run import configure  # costs time that others need not pay
 
     configure(config, plan_file, folders, asked)
 
@@ -82,7 +82,7 @@ class _Waiting:
         """Keep pytest from importing handler files that nobody asked for."""
         collected = yield
         if any(file_path.is_relative_to(folder) for folder in self._folders):
-            from pytest_exprunner.handlers.scan import is_conventional_test_file  # noqa: PLC0415
+            from pytest_exprunner.handlers.scan import is_conventional_test_file
 
             if not is_conventional_test_file(file_path):
                 return []
@@ -92,7 +92,7 @@ class _Waiting:
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
     ) -> None:
         """One line, also with ``-q``; nothing where no handlers wait."""
-        from pytest_exprunner.handlers.scan import count_candidates  # noqa: PLC0415
+        from pytest_exprunner.handlers.scan import count_candidates
 
         waiting = count_candidates(self._folders)
         if waiting:

@@ -81,12 +81,12 @@ def configure(
     if settings.resume:
         manager.register(ReplayHooks(config, session), "exprunner-replay")
     if LINK in config.stash:
-        from pytest_exprunner.plugin.remote_worker import FarHooks  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.plugin.remote_worker import FarHooks  # not needed as a rule
 
         manager.register(FarHooks(config, session, config.stash[LINK]), "exprunner-far")
         return
     if shared is not None:
-        from pytest_exprunner.plugin.xdist import WorkerHooks  # noqa: PLC0415 - needs xdist
+        from pytest_exprunner.plugin.xdist import WorkerHooks  # needs xdist
 
         manager.register(WorkerHooks(collecting), "exprunner-worker")
         return
@@ -108,7 +108,7 @@ def _distribute(
     config: pytest.Config, session: ExperimentSession, collecting: Collecting, run: RunHooks
 ) -> None:
     """Have workers of xdist run the items. Raises `pytest.UsageError` where that cannot be."""
-    from pytest_exprunner.plugin import xdist as distributed  # noqa: PLC0415 - needs xdist
+    from pytest_exprunner.plugin import xdist as distributed  # needs xdist
 
     refusal = distributed.refusal(config)
     if refusal:
@@ -127,7 +127,7 @@ def _show(config: pytest.Config, session: ExperimentSession, plan_name: str) -> 
 
 def _stream(config: pytest.Config, session: ExperimentSession, plan_name: str) -> None:
     """Tell a program what happens. Raises `pytest.UsageError` where that did not begin with pytest."""
-    from pytest_exprunner.plugin.json_stream import STREAM, StreamHooks  # noqa: PLC0415 - not needed as a rule
+    from pytest_exprunner.plugin.json_stream import STREAM, StreamHooks  # not needed as a rule
 
     stream = config.stash.get(STREAM, None)
     if stream is None:
@@ -143,14 +143,14 @@ def _brought_home(settings: Settings) -> list[str]:
     layout = Layout(settings.results_root)
     if not (layout.lock_folder / AWAY).is_dir():
         return []
-    from pytest_exprunner.executors.pending_jobs import PendingJobs  # noqa: PLC0415 - not needed as a rule
+    from pytest_exprunner.executors.pending_jobs import PendingJobs  # not needed as a rule
 
     away = PendingJobs(layout)
     if not away.pending():
         return []
     lock = RunLock(layout.lock_folder)
     try:
-        from pytest_exprunner.executors.modal.results import VolumeResults  # noqa: PLC0415 - optional, and heavy
+        from pytest_exprunner.executors.modal.results import VolumeResults  # optional, and heavy
 
         lock.acquire("bringing attempts home", 0, settings.shown(layout.root))
         collected = away.collect(VolumeResults())
@@ -175,8 +175,8 @@ def _modal(config: pytest.Config, session: ExperimentSession) -> object:
             "use --exp-max-containers N"
         )
     try:
-        from pytest_exprunner.executors.modal.executor import ModalExecutor  # noqa: PLC0415 - optional, and heavy
-        from pytest_exprunner.plugin.remote import DispatchHooks  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.executors.modal.executor import ModalExecutor  # optional, and heavy
+        from pytest_exprunner.plugin.remote import DispatchHooks  # not needed as a rule
     except ImportError as error:
         raise pytest.UsageError(
             f"--exp-executor modal: {error}; install it with: pip install 'pytest-exprunner[modal]'"
@@ -195,7 +195,7 @@ def _shared_run(config: pytest.Config) -> SharedRun | None:
         return config.stash[LINK].shared_run()
     if not hasattr(config, "workerinput"):
         return None
-    from pytest_exprunner.plugin.xdist import shared_run  # noqa: PLC0415 - needs xdist
+    from pytest_exprunner.plugin.xdist import shared_run  # needs xdist
 
     return shared_run(config)
 
@@ -252,7 +252,7 @@ def _settings(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple
 def _report(config: pytest.Config) -> Path | None:
     file = options.report(config)
     if file is not None:
-        from pytest_exprunner.report.html import file as report_file  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.report.html import file as report_file  # not needed as a rule
 
         try:
             report_file.check(file)
@@ -425,9 +425,9 @@ class RunHooks:
         file = self._session.settings.report
         if file is None or not self._session.started:
             return
-        from pytest_exprunner.report.html import file as report_file  # noqa: PLC0415 - not needed as a rule
-        from pytest_exprunner.report.html.model import ReportContext  # noqa: PLC0415
-        from pytest_exprunner.schedule.advice import Known  # noqa: PLC0415
+        from pytest_exprunner.report.html import file as report_file  # not needed as a rule
+        from pytest_exprunner.report.html.model import ReportContext
+        from pytest_exprunner.schedule.advice import Known
 
         try:
             handlers = {sub: handler.place for sub, handler in self._collecting.scan.planned().items()}

@@ -40,7 +40,7 @@ def leased(number: int, devices: Sequence[str], folder: Path) -> Generator[tuple
 
     Raises `ResourceError` where that many are not free.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only where GPUs are asked for
+    from filelock import FileLock, Timeout  # only where GPUs are asked for
 
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

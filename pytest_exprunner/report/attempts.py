@@ -58,7 +58,7 @@ def _seeds(currents: Sequence[CurrentAttempt], plan: Experiment) -> Iterator[Blo
 
 def mean_text(values: Sequence[float]) -> str:
     """``0.942 (SD 0.008)``: the mean of several values and their spread."""
-    import statistics  # noqa: PLC0415 - many runs have no seeds, and it imports much
+    import statistics  # many runs have no seeds, and it imports much
 
     try:
         spread = f" (SD {number_text(statistics.stdev(values))})" if len(values) > 1 else ""

@@ -142,7 +142,7 @@ class _Fancy:
 
     def __init__(self, stream: TextIO) -> None:
         """``stream`` is a terminal."""
-        from rich.console import Console  # noqa: PLC0415 - only where somebody looks
+        from rich.console import Console  # only where somebody looks
 
         self._encoding = getattr(stream, "encoding", None)
         self._console = Console(file=stream, markup=False, highlight=False, emoji=False)
@@ -173,7 +173,7 @@ class _Fancy:
                 return self._table(block)
 
     def _text(self, text: str, style: str = "") -> Text:
-        from rich.text import Text  # noqa: PLC0415 - as above
+        from rich.text import Text
 
         return Text(encodable(text, self._encoding), style=style)
 
@@ -182,7 +182,7 @@ class _Fancy:
         return self._text("").join(parts)
 
     def _bullets(self, items: tuple[Spans, ...]) -> RenderableType:
-        from rich.table import Table as Grid  # noqa: PLC0415 - as above
+        from rich.table import Table as Grid
 
         grid = Grid.grid(padding=(0, 1))
         for item in items:
@@ -190,8 +190,8 @@ class _Fancy:
         return grid
 
     def _table(self, table: Table) -> RenderableType:
-        from rich import box  # noqa: PLC0415 - as above
-        from rich.table import Table as Grid  # noqa: PLC0415 - as above
+        from rich import box
+        from rich.table import Table as Grid
 
         grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         for name in table.header:

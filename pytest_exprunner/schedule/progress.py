@@ -50,7 +50,7 @@ def after(progress: Progress, event: Mapping[str, Any]) -> Progress:
     kind, time = event.get("event"), event.get("time")
     now = time if isinstance(time, float) else progress.began
     if kind == "metrics" and isinstance(event.get("metrics"), dict):
-        return replace(progress, metrics=decode(event["metrics"]), step=_whole(event.get("step")))  # type: ignore[arg-type]
+        return replace(progress, metrics=decode(event["metrics"]), step=_whole(event.get("step")))
     if kind == "stage":
         return Progress(
             progress.label,
@@ -66,10 +66,14 @@ def after(progress: Progress, event: Mapping[str, Any]) -> Progress:
         return _tracked(progress, event, now)
     if kind == "progress":
         fraction = event.get("fraction")
-        known = isinstance(fraction, int | float) and math.isfinite(fraction)
+        known = (
+            min(max(fraction, 0.0), 1.0)
+            if isinstance(fraction, int | float) and math.isfinite(fraction)
+            else None
+        )
         return replace(
             progress,
-            fraction=min(max(fraction, 0.0), 1.0) if known else None,  # type: ignore[type-var]
+            fraction=known,
             told=now,
             since=progress.since or progress.began,
         )

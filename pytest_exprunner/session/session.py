@@ -548,7 +548,7 @@ class ExperimentSession:
 
     def audit(self) -> Audit:
         """Return what moved after there was a result."""
-        from pytest_exprunner.audit.audit import audit  # noqa: PLC0415 - asked for seldom, and reads git
+        from pytest_exprunner.audit.audit import audit  # asked for seldom, and reads git
 
         return audit(self.study, self.settings.plan_file, self.settings.project_root)
 

@@ -33,7 +33,7 @@ class RunLock:
         ``shown`` is the results folder as messages show it. Raises `LockedError` where it stays taken,
         OSError where it cannot be taken at all.
         """
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - commands that only read need no lock
+        from filelock import FileLock, Timeout  # commands that only read need no lock
 
         lock = FileLock(self._file, thread_local=False)
         began = time.monotonic()

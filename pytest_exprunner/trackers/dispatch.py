@@ -99,7 +99,7 @@ class Dispatcher:
             experiment=experiment,
             sub_experiment=sub,
             gates=self.plan.gates_of(key.experiment),
-            params=decode(params) if isinstance(params, dict) else {},  # type: ignore[arg-type]
+            params=decode(params) if isinstance(params, dict) else {},
             rng_seed=rng_seed if type(rng_seed) is int else None,
             stub=self.layout.branch == "stub",
         )
@@ -127,7 +127,7 @@ class Dispatcher:
         metrics, step = decode(event.get("metrics")), event.get("step")
         if row < known or not isinstance(metrics, dict):
             return True
-        logged = MetricsLogged(key, _time(event), metrics, decode(step) if step is not None else None, row)  # type: ignore[arg-type]
+        logged = MetricsLogged(key, _time(event), metrics, decode(step) if step is not None else None, row)
         return bool(self._call(lambda: self._tracker.metrics_logged(logged)))
 
     def _ended(self, key: AttemptKey) -> None:

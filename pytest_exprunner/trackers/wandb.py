@@ -70,7 +70,7 @@ class WandbTracker(Tracker):
             raise ValueError(f"WANDB_MODE is {asked!r}; expected {', '.join(_MODES[:-1])} or {_MODES[-1]}")
         os.environ["WANDB_MODE"] = "offline" if asked == "dryrun" else asked  # wandb itself is less lenient
         try:
-            import wandb  # noqa: PLC0415 - an extra, and a second to import
+            import wandb  # an extra, and a second to import
         except ImportError as error:
             raise ImportError(
                 f"wandb is not installed here ({error}): python -m pip install 'pytest-exprunner[wandb]'"

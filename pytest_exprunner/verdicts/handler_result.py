@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pytest_exprunner._util.errors import HandlerError, closest
 from pytest_exprunner._util.serialization import Plain, plain, shown, text
@@ -87,16 +87,16 @@ def bare_names(metrics: Mapping[str, Plain], prefix: str) -> dict[str, Plain]:
     return result
 
 
-def _artifacts(value: object) -> tuple[str, ...]:
+def _artifacts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str | bytes):
         _refuse(f"'artifacts' is {shown(value)}, not a list of paths")
     try:
-        paths = [_path(item) for item in value]  # type: ignore[attr-defined]
+        paths = [_path(item) for item in value]
     except TypeError:
         _refuse(f"'artifacts' is {shown(value)}, not a list of paths")
     except Exception as error:  # noqa: BLE001 - a user's list may raise anything
         _refuse(f"reading 'artifacts' raised {type(error).__name__}")
-    for path, item in zip(paths, value, strict=False):  # type: ignore[call-overload]
+    for path, item in zip(paths, value, strict=False):
         if not isinstance(path, str):
             _refuse(f"'artifacts' holds {shown(item)}, which is not a path")
     return tuple(text(path) for path in paths)

@@ -63,7 +63,7 @@ def _over_samples(values: tuple[float, ...], paired: bool) -> Estimate:  # noqa:
 
 def mean_of(values: Sequence[float]) -> float:
     """Return the mean of finite values, rounded once."""
-    import statistics  # noqa: PLC0415 - many runs have no interval, and it imports much
+    import statistics  # many runs have no interval, and it imports much
 
     return float(statistics.mean(values))
 
@@ -73,7 +73,7 @@ _NO_SPREAD = 1e-9
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:
     """Return mean and standard deviation (n − 1): 0 where rounding makes it, infinite where too large."""
-    import statistics  # noqa: PLC0415 - as above
+    import statistics
 
     try:
         sd = float(statistics.stdev(values))
@@ -91,13 +91,13 @@ def _student(values: tuple[float, ...], method: IntervalMethod) -> Estimate:
 @lru_cache(maxsize=256)
 def quantile(degrees: int) -> float:
     """Return the 97.5 % quantile of Student's t distribution."""
-    from scipy.stats import t  # noqa: PLC0415 - takes most of a second, and many runs have no interval
+    from scipy.stats import t  # takes most of a second, and many runs have no interval
 
     return float(t.ppf((1 + LEVEL) / 2, degrees))
 
 
 def _wilson(values: tuple[float, ...]) -> Estimate:
-    from scipy.stats import binomtest  # noqa: PLC0415 - as above
+    from scipy.stats import binomtest
 
     mean, sd = _moments(values)
     found = binomtest(int(sum(values)), len(values)).proportion_ci(LEVEL, method="wilson")
@@ -105,12 +105,12 @@ def _wilson(values: tuple[float, ...]) -> Estimate:
 
 
 def _bootstrap(values: tuple[float, ...]) -> Estimate:
-    from scipy.stats import bootstrap  # noqa: PLC0415 - as above
+    from scipy.stats import bootstrap
 
     mean, sd = _moments(values)
     if sd == 0 or not math.isfinite(sd):
         return Estimate(mean, sd, len(values), mean - sd, mean + sd, IntervalMethod.BOOTSTRAP)
-    import numpy as np  # noqa: PLC0415 - SciPy has it imported by now
+    import numpy as np  # SciPy has it imported by now
 
     # Scaled, so that neither tiny nor huge values get lost on the way; seeded, so that it is the same again.
     scaled = (np.asarray(values) - mean) / sd

@@ -159,7 +159,7 @@ def test_a_handler_that_swallows_the_interrupt(study: Study) -> None:
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 2
-    assert time.monotonic() - began < 20  # as above
+    assert time.monotonic() - began < 20
     assert [p for p in left_behind(study.root) if p.pid] == []
     assert study.results()["recommendation"] == "investigate"
 

@@ -70,7 +70,7 @@ def write(study: Study, file: Path, beside: ReportContext) -> WrittenReport:
 
 def _renderer() -> Callable[..., str]:
     try:
-        from pytest_exprunner.report.html.page import render  # noqa: PLC0415 - optional
+        from pytest_exprunner.report.html.page import render  # optional
     except ImportError as error:
         raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[report]'") from None
     return render

@@ -40,8 +40,8 @@ def by_runner(folder: Path) -> list[float]:
     settings = Settings(plan, plan.parent, (folder / "experiments",), folder)
     session = ExperimentSession(settings, load(plan), {}, {})
     item = Selected("x1", "e_1", None, None, "handlers.py::e_1")
-    session.start([item], ["x1"])
-    attempt = session.begin(item, {}, lambda _line: None)
+    session.setup.start([item], ["x1"])
+    attempt = session.attempts.begin(item, {}, lambda _line: None)
     log_metrics, times = attempt.runner.log_metrics, []
     for step in range(CALLS):
         began = time.perf_counter()
@@ -49,7 +49,7 @@ def by_runner(folder: Path) -> list[float]:
         times.append(time.perf_counter() - began)
     attempt.complete({"metrics": {}})
     attempt.close()
-    session.finish()
+    session.completion.finish()
     return sorted(times)
 
 

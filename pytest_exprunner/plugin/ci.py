@@ -121,7 +121,7 @@ class AnnotateHooks:
         session = self._session
         items = [session.record_of(item) for item in session.selected]
         document = step_summary.build(
-            session.summary() if session.started else None,
+            session.completion.summary() if session.started else None,
             ended=_ENDED.get(code, f"Ended with exit code {code}"),
             records=[record for record in items if record is not None],
             failed=self._failed,
@@ -148,7 +148,7 @@ class AnnotateHooks:
             record = session.record_of(item)
             if record is not None and record.status is Status.FAILED and record.error is not None:
                 yield self._broke(item.sub_experiment, f"{item.label} failed", record.error)
-        summary = session.summary()
+        summary = session.completion.summary()
         states = [summary.results.experiments[name] for name in summary.touched]
         if not session.settings.stub:
             yield from self._unmet(states)

@@ -82,14 +82,16 @@ class Explanation:
         selected = item.stash[SELECTED]
         session = self._session
         experiment = session.plan.experiments[selected.experiment]
-        waits = [name for name in session.requires(selected.experiment) if name in self._running.values()]
+        waits = [
+            name for name in session.admission.requires(selected.experiment) if name in self._running.values()
+        ]
         needs = [
             sub for sub in experiment.sub_experiments[selected.sub_experiment].needs if sub in self._running
         ]
-        decision = session.decide(selected)
+        decision = session.admission.decide(selected)
         if decision.action is Action.BLOCK and not (waits or needs):
             return "block", "; ".join(decision.reasons)
-        resumption = session.resume(selected, params_of(item))
+        resumption = session.admission.resume(selected, params_of(item))
         reason = resumption.reason
         if needs:
             reason = f"it needs {few(needs)}, to be run before"

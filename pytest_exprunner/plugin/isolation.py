@@ -37,7 +37,7 @@ class IsolateHooks:
         if selected is None or isinstance(item, StubItem) or shown_only:
             return None
         planned = EXPLORATORY not in item.stash
-        isolated, timeout = self._session.isolation(selected if planned else None)
+        isolated, timeout = self._session.admission.isolation(selected if planned else None)
         if not isolated:
             return None
         hook = item.ihook
@@ -45,7 +45,7 @@ class IsolateHooks:
         # Nothing that was set up here is to be torn down there.
         calls.settle(item, None)
         try:
-            with self._session.lease(selected if planned else None):
+            with self._session.admission.lease(selected if planned else None):
                 ended = supervise(lambda: self._run(item), timeout)
         except ResourceError as error:
             ended = Ended(b"", str(error))
@@ -78,7 +78,7 @@ def reports_of_lost(
 ) -> list[pytest.TestReport]:
     """Record the attempt of an item whose process is gone, and return the reports that say so."""
     hints = Hinting(item.config, item.ihook)
-    record, words = session.lost(selected, item.nodeid, cause, stacks, hints)
+    record, words = session.attempts.record_crash(selected, item.nodeid, cause, stacks, hints)
     words = "\n".join([words, *hints.remarks()]) if words else ""
     words = words or f"{selected.label} failed before its attempt started, or in it: {cause}."
     report = calls.plain_report(item, "call", "failed")

@@ -63,7 +63,7 @@ def note_interruption(session: ExperimentSession, item: pytest.Item, error: Base
     with contextlib.suppress(OSError):
         if attempt is None or attempt.record is not None:
             return
-        session.interrupted(attempt, f"{calls.stopper(error)} stopped it")
+        session.attempts.interrupted(attempt, f"{calls.stopper(error)} stopped it")
 
 
 def _note_late_failure(attempt: Attempt, report: pytest.TestReport) -> None:
@@ -120,7 +120,7 @@ class ItemHooks:
         for item, told in zip(handlers, with_variants(selected, self._collecting.variants), strict=True):
             item.stash[SELECTED] = told
         if handlers:
-            self._session.snapshot()
+            self._session.setup.snapshot()
 
     def _stub_items(self, session: pytest.Session) -> list[pytest.Item]:
         selection = Selection(self._config, self._collecting, self._folders)
@@ -159,7 +159,7 @@ class ItemHooks:
         if selected is None or only_setup(self._config):
             return
         if EXPLORATORY not in item.stash:
-            decision = self._session.decide(selected)
+            decision = self._session.admission.decide(selected)
             if decision.action is Action.BLOCK:
                 item.stash[_BLOCKED] = "; ".join(decision.reasons)
                 calls.fail(f"blocked: {item.stash[_BLOCKED]}")
@@ -171,7 +171,7 @@ class ItemHooks:
 
     def _begin(self, item: pytest.Item, selected: Selected) -> Attempt:
         exploratory = EXPLORATORY in item.stash
-        begin = self._session.begin_exploratory if exploratory else self._session.begin
+        begin = self._session.attempts.begin_exploratory if exploratory else self._session.attempts.begin
         try:
             attempt = begin(selected, params_of(item), self._watch())
         except OSError as error:
@@ -220,7 +220,7 @@ class ItemHooks:
         return True
 
     def _assert(self, item: pytest.Item, attempt: Attempt) -> None:
-        assertion = self._session.assertion(attempt)
+        assertion = self._session.attempts.assertion(attempt)
         item.stash[_JUDGED] = assertion.kind != "pass"
         if assertion.kind == "fail":
             calls.fail(printable(self._config, assertion.text))

@@ -304,7 +304,7 @@ class StreamHooks:
 
     def _tell_standing(self) -> None:
         session = self._session
-        summary = session.summary() if session.started else None
+        summary = session.completion.summary() if session.started else None
         states = [summary.results.experiments[name] for name in summary.touched] if summary else []
         stub = session.settings.stub
         for state in states:

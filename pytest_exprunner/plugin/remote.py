@@ -167,7 +167,9 @@ class DispatchHooks:
             if EXPLORATORY not in item.stash
         }
         durations: dict[order.Node, float] = {}
-        durations.update(zip(planned, self._session.durations([selected[i] for i in planned]), strict=True))
+        durations.update(
+            zip(planned, self._session.setup.durations([selected[i] for i in planned]), strict=True)
+        )
         return order.of_plan(self._session.plan, planned, len(items), durations)
 
     def _start(
@@ -197,10 +199,10 @@ class DispatchHooks:
         selected = item.stash[SELECTED]
         if isinstance(item, StubItem) or EXPLORATORY in item.stash:
             return True
-        if self._session.decide(selected).action is Action.BLOCK:
+        if self._session.admission.decide(selected).action is Action.BLOCK:
             return True
         resume = self._session.settings.resume
-        return resume and self._session.resume(selected, params_of(item)).record is not None
+        return resume and self._session.admission.resume(selected, params_of(item)).record is not None
 
     def _run_here(self, item: pytest.Item, following: pytest.Item | None) -> None:
         self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -218,7 +220,7 @@ class DispatchHooks:
 
     def _job(self, item: pytest.Item) -> Job:
         """Take the number of an attempt, say what is to be done, and note that it is about to begin."""
-        key, needed = self._session.reserve(item.stash[SELECTED])
+        key, needed = self._session.attempts.reserve(item.stash[SELECTED])
         entries = [entry_of(file, self._session.layout.root) for file in needed]
         job = Job(
             item.nodeid,
@@ -254,7 +256,7 @@ class DispatchHooks:
             text = f"{selected.label} could not be brought home: {error}; 'exprunner collect' tries again"
             return _reports_of_failure(what.item, text)
         self._away.settle(self._session.run, what.job)
-        self._session.brought(selected)
+        self._session.attempts.collected(selected)
         if answer.problem:
             return isolation.reports_of_lost(self._session, what.item, selected, answer.problem)
         return [isolation.report_from(self._config, dict(data)) for data in answer.reports]

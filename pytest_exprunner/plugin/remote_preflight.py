@@ -38,7 +38,7 @@ def refuse_left_behind(
 ) -> None:
     """Raise `ExecutorError` where something that is needed does not go along."""
     shown = session.settings.plan_file.relative_to(root).as_posix()
-    left_out = sorted({*session.code_behind(planned), shown} - set(names))
+    left_out = sorted({*session.admission.code_behind(planned), shown} - set(names))
     if left_out:
         raise ExecutorError(
             f"handlers import {few(left_out)}, which would be missing elsewhere: git ignores it, or it "
@@ -74,7 +74,7 @@ def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
                 f"({option})"
             )
     start = config.invocation_params.dir
-    shared = session.share()
+    shared = session.setup.share()
     return Setup(
         run=shared.run,
         arguments=[_argument(str(argument), start, root) for argument in config.args],

@@ -51,7 +51,7 @@ class FarHooks:
         return True
 
     def _run(self, item: pytest.Item, job: Job) -> str:
-        self._session.assign(job.key)
+        self._session.attempts.assign(job.key)
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         except KeyboardInterrupt as error:

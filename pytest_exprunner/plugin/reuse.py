@@ -28,9 +28,9 @@ class ReplayHooks:
         selected = item.stash.get(SELECTED, None)
         if selected is None or EXPLORATORY in item.stash or only_setup(self._config):
             return None
-        if self._session.decide(selected).action is Action.BLOCK:
+        if self._session.admission.decide(selected).action is Action.BLOCK:
             return None
-        record = self._session.resume(selected, params_of(item)).record
+        record = self._session.admission.resume(selected, params_of(item)).record
         if record is None:
             return None
         hook = item.ihook
@@ -44,7 +44,7 @@ class ReplayHooks:
 
     def _replayed(self, item: pytest.Item, selected: Selected, record: AttemptRecord) -> pytest.TestReport:
         try:
-            self._session.replay(selected)
+            self._session.attempts.note_reused(selected)
         except OSError as error:
             report = _passed(item, "call")
             report.outcome = "failed"
@@ -56,7 +56,7 @@ class ReplayHooks:
         return self._verdict(item, record)
 
     def _verdict(self, item: pytest.Item, record: AttemptRecord) -> pytest.TestReport:
-        assertion = self._session.assertion_of(record)
+        assertion = self._session.attempts.assertion_of(record)
         report = _passed(item, "call")
         if assertion.kind == "fail":
             report.outcome = "failed"

@@ -321,10 +321,11 @@ class RunHooks:
         stopped = session.testsfailed and not session.config.option.continue_on_collection_errors
         if not (stopped or self._parallel):
             handlers = [i for i in session.items if SELECTED in i.stash and EXPLORATORY not in i.stash]
-            stands = self._session.settings.resume and all(
-                self._session.stands(item.stash[SELECTED], params_of(item)) for item in handlers
+            reused = self._session.settings.resume and all(
+                self._session.admission.is_reusable(item.stash[SELECTED], params_of(item))
+                for item in handlers
             )
-            self.begin([item.stash[SELECTED] for item in handlers], stands=stands)
+            self.begin([item.stash[SELECTED] for item in handlers], reused=reused)
         try:
             result = yield
         except KeyboardInterrupt:
@@ -332,24 +333,24 @@ class RunHooks:
                 processes.end_children(patience=0, spared=self._session.trackers.pids)
             raise
         if self._session.started and not self._session.settings.detach:
-            for judgement in self._session.judge():
+            for judgement in self._session.completion.judge():
                 self._report(judgement)
         return result
 
-    def begin(self, selected: Sequence[Selected], *, stands: bool = False) -> None:
+    def begin(self, selected: Sequence[Selected], *, reused: bool = False) -> None:
         """Start the run over what was selected. Raises `pytest.UsageError` if nothing can be written.
 
-        ``stands`` if a stored attempt stands for all of it.
+        ``reused`` if a stored attempt is reused for all of it.
         """
         selection = Selection(self._config, self._collecting, self._folders)
         enabled = self._collecting.enabled
-        whole = selection.whole(item.sub_experiment for item in selected) if enabled else []
+        complete = selection.complete(item.sub_experiment for item in selected) if enabled else []
         uncollected = selection.uncollected() if enabled else {}
-        if not (selected or whole or uncollected or self._session.settings.gates):
+        if not (selected or complete or uncollected or self._session.settings.gates):
             return
         self._collecting.spare()
         try:
-            self._session.start(selected, whole, uncollected, stands=stands)
+            self._session.setup.start(selected, complete, uncollected, reused=reused)
         except ExprunnerError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -378,11 +379,11 @@ class RunHooks:
         record, blocked = getattr(report, RECORD, None), getattr(report, BLOCKED, None)
         replayed = getattr(report, REPLAYED, None)
         if record is not None:
-            self._session.record(record, _outcome(report))
+            self._session.attempts.record(record, _outcome(report))
         elif replayed is not None:
-            self._session.replayed(report.nodeid, replayed, _outcome(report))
+            self._session.attempts.reused(report.nodeid, replayed, _outcome(report))
         elif blocked is not None:
-            self._session.blocked(report.nodeid, blocked)
+            self._session.attempts.blocked(report.nodeid, blocked)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Count the failure of an experiment as a whole, and leave it out of the progress of items."""
@@ -399,11 +400,11 @@ class RunHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and findings. A run that was cut short is not a success, whoever says so."""
-        self._session.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED, say=self._say)
+        self._session.completion.finish(stopped=exitstatus == pytest.ExitCode.INTERRUPTED, say=self._say)
         self._write_report()
         self._signals.restore()
         left = self._config.stash.get(options.LEFT, False)
-        if exitstatus == pytest.ExitCode.OK and (left or not self._session.is_whole()):
+        if exitstatus == pytest.ExitCode.OK and (left or not self._session.completion.is_complete()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -433,7 +434,9 @@ class RunHooks:
             handlers = {sub: handler.place for sub, handler in self._collecting.scan.planned().items()}
             known = Known(handlers, self._session.without_handler)
             report_file.write(
-                self._session.study, file, ReportContext(known, self._session.audit().by_experiment())
+                self._session.study,
+                file,
+                ReportContext(known, self._session.completion.audit().by_experiment()),
             )
         except ExprunnerError as error:
             self._session.damage.append(str(error))
@@ -468,7 +471,7 @@ class RunHooks:
             )
         if not self._session.started:
             return
-        summary = self._session.summary()
+        summary = self._session.completion.summary()
         verbosity = self._config.get_verbosity()
         if verbosity >= 0:
             terminalreporter.write_sep("=", printable(self._config, terminal.heading(summary.results)))

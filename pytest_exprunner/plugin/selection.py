@@ -66,7 +66,7 @@ class Selection:
         self._start = config.invocation_params.dir
 
     def names(self, sub: str) -> bool:
-        """Tell whether ``-k`` and ``-m`` would keep a sub-experiment."""
+        """Return whether ``-k`` and ``-m`` would keep a sub-experiment."""
         experiment = self._collecting.plan.owner(sub)
         names = self._collecting.names(experiment, sub)
         lowered = [name.lower() for name in names]
@@ -80,7 +80,7 @@ class Selection:
         return self._keyword(by_keyword) and self._marker(by_marker)
 
     def covers_all(self) -> bool:
-        """Tell whether every handlers' folder was named as a whole."""
+        """Return whether every handlers' folder, or one above it, was named."""
         paths = {self._path(arg) for arg in self._args if "::" not in arg}
         return all(any(folder.is_relative_to(path) for path in paths) for folder in self._folders)
 
@@ -110,7 +110,7 @@ class Selection:
     def _path(self, arg: str) -> Path:
         return Path(os.path.abspath(self._start / arg))
 
-    def whole(self, selected: Iterable[str]) -> list[str]:
+    def complete(self, selected: Iterable[str]) -> list[str]:
         """Return the experiments none of whose planned sub-experiments, or variants, was left out.
 
         ``selected`` has a sub-experiment as often as it has selected variants and seeds.
@@ -125,10 +125,12 @@ class Selection:
             with_handler = [sub for sub in experiment.sub_experiments if sub in handlers]
             without = [sub for sub in experiment.sub_experiments if sub not in handlers]
             seeds = self._collecting.seeds_of
-            whole = all(kept.get(s) == len(defined.get(s, ())) * (len(seeds(s)) or 1) for s in with_handler)
+            all_kept = all(
+                kept.get(s) == len(defined.get(s, ())) * (len(seeds(s)) or 1) for s in with_handler
+            )
             reached = experiment.id in covered if with_handler else covers_all
             named = all(self.names(sub) for sub in without)
-            if whole and named and (reached or not without):
+            if all_kept and named and (reached or not without):
                 found.append(experiment.id)
         return found
 

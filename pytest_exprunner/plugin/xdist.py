@@ -354,7 +354,7 @@ class ControllerHooks:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
         self._nodes.append(node)
-        shared = self._session.share()
+        shared = self._session.setup.share()
         node.workerinput[_INPUT] = orjson.dumps([shared.run, shared.provenance]).decode()
 
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
@@ -389,7 +389,7 @@ class ControllerHooks:
         selected = list(collected.handlers.values())
         self._begin_run(selected)
         durations: dict[order.Node, float] = {}
-        durations.update(zip(collected.handlers, self._session.durations(selected), strict=True))
+        durations.update(zip(collected.handlers, self._session.setup.durations(selected), strict=True))
         items = {index: (s.experiment, s.sub_experiment) for index, s in collected.handlers.items()}
         needed: dict[order.Node, int] = {}
         needed.update((index, self._session.gpus(s)) for index, s in collected.handlers.items())
@@ -401,7 +401,7 @@ class ControllerHooks:
         item = self._session.item_of(nodeid)
         if item is not None:
             hints = Hinting(node.config, node.config.hook)
-            record, words = self._session.lost(item, nodeid, _cause(node), diagnose=hints)
+            record, words = self._session.attempts.record_crash(item, nodeid, _cause(node), diagnose=hints)
             self._lost[nodeid] = record, "\n".join([words, *hints.remarks()]) if words else ""
 
     @pytest.hookimpl(tryfirst=True)

@@ -49,7 +49,7 @@ class SelectedItem(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What an item has to say: nothing, that it fails, or that it misses as was expected."""
+    """What an item asserts: it passes, fails, or misses a criterion as expected."""
 
     kind: Literal["pass", "fail", "expected"]
     text: str = ""
@@ -112,7 +112,7 @@ def _failure_text(
 
 
 def _advice(criterion: Criterion, result: CriterionResult) -> str:
-    """Say what to do about a value that does not count, where the plan does not."""
+    """Advise what to do about a value that does not count, where the plan does not."""
     refused = [str(kind) for kind in result.evidence if str(kind) not in criterion.evidence]
     if result.verdict is Verdict.NOT_MEASURED:
         return f"Return it as a number: {{'metrics': {{{criterion.metric_name!r}: …}}}}."
@@ -120,7 +120,7 @@ def _advice(criterion: Criterion, result: CriterionResult) -> str:
         return ""
     if refused:
         kinds = ", ".join([*criterion.evidence, *refused])
-        return f"Run it on the real thing, or admit it in the plan: evidence: [{kinds}]."
+        return f"Run it on the real thing, or allow it in the plan: evidence: [{kinds}]."
     if isinstance(result.reason, OutOfBounds):
         return "Check its unit, or the bounds in the plan."
     return "Find out where it stops being finite."
@@ -134,25 +134,25 @@ def judge_experiment(
     outcomes: Mapping[str, Outcome],
     blocked: Mapping[Slot, str],
     uncollected: Mapping[str, str],
-    whole: bool,
+    complete: bool,
     without_handler: Mapping[str, str],
     level: Level,
     stub: bool,
 ) -> str:
     """Return why an experiment fails as a whole, or an empty text.
 
-    What an item already failed for is not said again.
+    It leaves out what an item has already failed for.
     """
     failed_nodes = {node for node, outcome in outcomes.items() if outcome == "failed"}
     lines: list[str] = []
-    told: set[Source] = set()
+    reported: set[Source] = set()
     here: set[tuple[Source, int | None]] = set()
     for item in slots:
         done = own(item)
         here |= {(a.source, a.key.sequence) for a in done}
         here |= {(Source(item.sub_experiment, item.variant), None)} if done else set()
         if done and item.nodeid in failed_nodes:
-            told.add(done[-1].source)
+            reported.add(done[-1].source)
         elif item.slot not in blocked:
             lines += _item_lines(item, deciding(done) if done else None)
     for sub, place in uncollected.items():
@@ -160,14 +160,14 @@ def judge_experiment(
             lines.append(f"{sub} has a handler at {place} that pytest did not collect.")
     stopped = any(item.slot in blocked for item in slots)
     if not (stub or stopped):
-        lines += _criteria_lines(state, told, level, here, whole=whole)
-        if whole and state.replaced_by is None:
+        lines += _criteria_lines(state, reported, level, here, complete=complete)
+        if complete and state.replaced_by is None:
             lines += _missing_handlers(state, without_handler)
     if not lines:
         return ""
     status = str(state.status).replace("_", " ")
-    says = state.assessment
-    head = status if stub else f"{status} → {state.recommendation_text}. {says.notes}"
+    assessment = state.assessment
+    head = status if stub else f"{status} → {state.recommendation_text}. {assessment.notes}"
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
@@ -185,29 +185,29 @@ def _item_lines(item: SelectedItem, record: AttemptRecord | None) -> Iterator[st
 
 def _criteria_lines(
     state: ExperimentState,
-    told: set[Source],
+    reported: set[Source],
     level: Level,
     here: AbstractSet[tuple[Source | None, int | None]],
     *,
-    whole: bool,
+    complete: bool,
 ) -> Iterator[str]:
     if state.replaced_by is not None or not state.started:
         return
     for criterion in state.plan.gating:
         result = state.criteria[criterion.name]
         settled = level.met_by(result.verdict) or criterion.name in state.waivers
-        if settled or result.decided_by in told or _told_of(criterion, result, told):
+        if settled or result.decided_by in reported or _source_failed(criterion, result, reported):
             continue
-        # Where all must hold for one attempt, whichever that is, each has a part in it.
+        # Where one attempt must meet all criteria, whichever attempt that is, each attempt counts.
         one_for_all = state.plan.together and bool(here)
-        if whole or one_for_all or (result.decided_by, result.attempt) in here:
+        if complete or one_for_all or (result.decided_by, result.attempt) in here:
             yield explain(criterion, result)
 
 
-def _told_of(criterion: Criterion, result: CriterionResult, told: set[Source]) -> bool:
-    """Tell whether a criterion is not measured because what could measure it failed, and said so."""
+def _source_failed(criterion: Criterion, result: CriterionResult, reported: set[Source]) -> bool:
+    """Return whether a criterion is not measured because its source failed, which is reported already."""
     sub, _variant = criterion.source
-    failed = {source.sub_experiment for source in told}
+    failed = {source.sub_experiment for source in reported}
     return result.verdict is Verdict.NOT_MEASURED and (bool(failed) if sub is None else sub in failed)
 
 

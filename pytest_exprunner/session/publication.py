@@ -1,4 +1,4 @@
-"""When results are written: now and then while a run goes on, and whole at its end."""
+"""When results are written: at intervals while a run goes on, and completely at its end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from pytest_exprunner.report.publish import Publisher
 from pytest_exprunner.store.study import Study
 
-# Results are written while the run goes on, as often as takes this part of its time.
+# While a run goes on, writing results may take this share of its time.
 _SHARE = 0.05
 _LEAST_SECONDS = 1.0
 _FIRST_GUESS_SECONDS = 0.005
 
 
 class Publication:
-    """Writes what changed, and no more often than a run can spare the time."""
+    """Writes changed results, at intervals that keep its share of the run's time small."""
 
     def __init__(self, publisher: Publisher) -> None:
         """Nothing has been written yet, and nothing has changed."""
@@ -25,14 +25,14 @@ class Publication:
         self._cost_of_one = _FIRST_GUESS_SECONDS
 
     def later(self, study: Study, experiment: str) -> None:
-        """Take in that an experiment has changed; write what has, if it is time."""
+        """Note that an experiment has changed; write all changes if it is time."""
         self._changed.add(experiment)
         cost = len(self._changed) * self._cost_of_one
         if time.monotonic() - self._last >= max(_LEAST_SECONDS, cost / _SHARE):
             try:
                 self.now(study, sorted(self._changed), durable=False)
             except OSError:
-                self._last = time.monotonic()  # the end tries again, and says so if it fails
+                self._last = time.monotonic()  # the end of the run tries again and reports a failure
 
     def now(self, study: Study, experiments: Iterable[str], *, durable: bool) -> None:
         """Write experiments and the project. Raises OSError."""

@@ -21,19 +21,19 @@ class RunProgress:
 
     run: str
     selected: Sequence[Selected] = ()
-    whole: frozenset[str] = frozenset()
+    complete: frozenset[str] = frozenset()
     """Experiments none of whose planned sub-experiments was left out."""
     uncollected: Mapping[str, str] = field(default_factory=dict)
     blocked: dict[Slot, str] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    touched: tuple[str, ...] = ()
+    experiments: tuple[str, ...] = ()
     by_node: dict[str, Selected] = field(default_factory=dict)
-    replayed: dict[Slot, AttemptRecord] = field(default_factory=dict)
-    """What stands for items that were not run again."""
+    reused: dict[Slot, AttemptRecord] = field(default_factory=dict)
+    """The stored attempts of items that were not run again."""
 
     def own(self, study: Study, item: SelectedItem) -> list[AttemptRecord]:
-        """Return what this run has recorded for an item, or what stands for it."""
-        stored = self.replayed.get(item.slot)
+        """Return what this run has recorded for an item, or the attempt that it reuses."""
+        stored = self.reused.get(item.slot)
         if stored is not None:
             return [stored]
         attempts = study.attempts(study.plan.owner(item.sub_experiment).id)
@@ -45,11 +45,11 @@ class RunProgress:
         return deciding(own).status if own else None
 
     def is_recorded(self, study: Study, item: Selected) -> bool:
-        """Tell whether an attempt has ended for an item, or stands for it."""
-        return item.slot in self.replayed or any(a.finished_at for a in self.own(study, item))
+        """Return whether an attempt has ended for an item, or is reused for it."""
+        return item.slot in self.reused or any(a.finished_at for a in self.own(study, item))
 
     def all_ended(self, study: Study) -> bool:
-        """Tell whether everything selected has ended or was blocked."""
+        """Return whether everything selected has ended or was blocked."""
         return all(i.slot in self.blocked or self.status(study, i) in ENDED for i in self.selected)
 
     def counts(self, study: Study, without_handler: Collection[str]) -> dict[str, int]:
@@ -60,9 +60,9 @@ class RunProgress:
             "Failed": statuses.count(Status.FAILED),
             "Skipped": statuses.count(Status.SKIPPED),
             "Blocked": len(self.blocked),
-            "No handler": sum(1 for s in without_handler if study.plan.owner(s).id in self.touched),
+            "No handler": sum(1 for s in without_handler if study.plan.owner(s).id in self.experiments),
         }
-        if self.replayed:
-            counts["Not run again"] = len(self.replayed)
+        if self.reused:
+            counts["Not run again"] = len(self.reused)
         unfinished = len(statuses) - sum(list(counts.values())[:4])
         return {**counts, "Unfinished": unfinished} if unfinished else counts

@@ -12,12 +12,12 @@ from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts.fold import Pending
 
 
-def sweep(layout: Layout, study: Study, touched: Iterable[str], more: Iterable[str | Path]) -> None:
-    """Remove what killed runs left half-written, in ``more`` folders too; nobody else is at work now."""
+def sweep(layout: Layout, study: Study, experiments: Iterable[str], more: Iterable[str | Path]) -> None:
+    """Remove what killed runs left half-written, in ``more`` folders too; no other run holds the lock."""
     manifest.sweep(layout.runs)
     atomic.sweep([layout.base, layout.experiments, layout.state])
     atomic.sweep([layout.runs, *more])
-    for experiment in touched:
+    for experiment in experiments:
         folder = layout.experiment(experiment)
         atomic.sweep([folder])
         atomic.sweep([folder / ARTIFACTS], deep=True)
@@ -30,13 +30,13 @@ def pending_of(
 ) -> dict[str, list[Pending]]:
     """Return what was selected and has not ended, with why it cannot begin where that is known.
 
-    ``reserved`` are numbers of attempts that are made elsewhere.
+    ``reserved`` are sequence numbers of remote attempts.
     """
     pending: dict[str, list[Pending]] = {}
     for item in progress.selected:
         after = study.last_sequence(item.experiment, item.sub_experiment)
         if item.slot in reserved:
-            after = reserved[item.slot] - 1  # what comes home is what is waited for
+            after = reserved[item.slot] - 1  # the run waits for the attempt that is collected
         blocked = progress.blocked.get(item.slot, "")
         record = Pending(item.sub_experiment, item.variant, item.seed, after, progress.run, blocked, resumed)
         if not progress.is_recorded(study, item):
@@ -65,7 +65,7 @@ def drop_superseded(study: Study, layout: Layout, progress: RunProgress) -> None
             for experiment, items in pending.items()
         }
         kept = {experiment: items for experiment, items in left.items() if items}
-        # Of a run whose every item was replayed before it was killed, nothing is pending to begin with.
+        # A run that reused an attempt for every item before it was killed has nothing pending.
         if left != pending or not kept:
             mark(study, layout, run, kept)
 

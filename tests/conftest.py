@@ -23,7 +23,7 @@ settings.load_profile("untimed")
 
 
 _USED = (
-    "import pytest_exprunner.cli.main, pytest_exprunner.plugin.run, pytest_exprunner.trackers.worker\n"
+    "import pytest_exprunner.cli.main, pytest_exprunner.plugin.registration, pytest_exprunner.trackers.worker\n"
     "for name in ('pytest_exprunner.plugin.xdist', 'xdist.plugin', 'xdist.remote', 'wandb'):\n"
     "    try:\n"
     "        __import__(name)\n"

@@ -29,7 +29,7 @@ from pytest_exprunner.executors.content_store import Store, install, listed
 from pytest_exprunner.model.layout import EVENTS, LOG, Layout
 from pytest_exprunner.store import atomic
 
-_MODULE = "pytest_exprunner.plugin.remote_worker"
+_MODULE = "pytest_exprunner.plugin.remote.worker"
 _LOOK = 0.1  # seconds between looks at what an attempt has written
 _PIECE = 256 * 1024
 _LAST_WORDS = 2000  # characters

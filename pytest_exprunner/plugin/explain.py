@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from pytest_exprunner._util.errors import count
 from pytest_exprunner._util.text import few
@@ -17,17 +15,19 @@ from pytest_exprunner.report import terminal
 from pytest_exprunner.session.session import ExperimentSession
 from pytest_exprunner.verdicts.gates import Action
 
+if TYPE_CHECKING:
+    import pytest
+
 
 class ExplainHooks:
-    """Takes the place of pytest's own loop over items."""
+    """Explains in place of pytest's own loop over items."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
         """Registered with ``--exp-explain`` only."""
         self._config = config
         self._session = session
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+    def run_loop(self, session: pytest.Session) -> bool | None:
         """Print a line per handler instead of running it."""
         reporter: pytest.TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
         if session.config.option.collectonly or session.testsfailed:
@@ -40,10 +40,10 @@ class ExplainHooks:
 
 
 class Explanation:
-    """Goes through the items in their order, since what runs again makes others run again."""
+    """Goes through the items in order, since one that runs again makes others run again."""
 
     def __init__(self, session: ExperimentSession) -> None:
-        """``session`` has not been started, and is not."""
+        """``session`` has not been started; nothing here starts it."""
         self._session = session
         self._running: dict[str, str] = {}
         self._same = 0
@@ -68,7 +68,7 @@ class Explanation:
             yield f"with --exp-resume, {count(self._same, 'unchanged one')} would not be run again"
 
     def _where(self, selected: Selected) -> str:
-        """Say what a container is asked for, where one is."""
+        """Return the resources of the container that is asked for, if any."""
         settings = self._session.settings
         if settings.executor != "modal":
             return ""

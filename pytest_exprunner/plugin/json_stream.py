@@ -1,4 +1,4 @@
-"""The hooks behind ``--exp-json``: what happens in a run, told to a program line by line."""
+"""The hooks behind ``--exp-json``: what happens in a run, as one JSON object a line."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class Stream:
     """Numbers events and writes them; knows the run that they belong to."""
 
     def __init__(self, lines: EventLines) -> None:
-        """Nothing has been told yet."""
+        """Nothing has been written yet."""
         self.lines = lines
         self.run: str | None = None
         self.over = False
         """The last line has been written."""
         self.totals: Mapping[str, Any] | None = None
-        """What the summary says but for the exit code, once everything has ended."""
+        """The summary without the exit code, once everything has ended."""
         self._sequence = 0
         self._lock = threading.Lock()
 
-    def tell(self, event: str, data: Mapping[str, Any], seconds: float | None = None) -> None:
+    def emit(self, event: str, data: Mapping[str, Any], seconds: float | None = None) -> None:
         """Write an event that happened at a time, by default now."""
         with self._lock:
             self._sequence += 1
@@ -56,21 +56,21 @@ class Stream:
             self.lines.write(events.line(event, data, run=self.run, sequence=self._sequence, seconds=moment))
 
     def fail(self, error: BaseException, exit_code: int) -> None:
-        """Say why there is no run, or no end of it; nothing follows."""
+        """Write why there is no run, or why it broke off; nothing follows."""
         if not self.over:
             self.over = True
             words = "\n".join(map(text, error.args)) or type(error).__name__
-            self.tell("error", events.error(words, error.__context__, exit_code))
+            self.emit("error", events.error(words, error.__context__, exit_code))
 
     def end(self, exit_code: int) -> None:
-        """Say what the run comes to; nothing follows."""
+        """Write the summary; nothing follows."""
         if self.over or self.totals is None:
             return
         self.over = True
-        self.tell("summary", {"exit_code": exit_code, **self.totals})
+        self.emit("summary", {"exit_code": exit_code, **self.totals})
 
     def close(self) -> None:
-        """Let go of the file, or of standard output."""
+        """Close the file, or give standard output back."""
         # In pytest's own process the rest is its end, where others may still print what is no event.
         self.lines.close(give_back=self.lines.name == STANDARD_OUTPUT and not _is_command())
 
@@ -79,7 +79,7 @@ STREAM = pytest.StashKey[Stream]()
 
 
 def _is_command() -> bool:
-    """Tell whether this process is pytest's own, so that nothing but pytest's end follows."""
+    """Return whether this process is pytest's own, so that only its exit follows."""
     main = sys.modules.get("__main__")
     file = Path(getattr(main, "__file__", None) or "")
     return file.name in _COMMANDS and (file.name != "__main__.py" or file.parent.name == "pytest")
@@ -96,7 +96,7 @@ def open_stream(config: pytest.Config, target: str) -> None:
         raise pytest.UsageError(f"--exp-json: {error}") from None
     stream = config.stash[STREAM] = Stream(lines)
     config.add_cleanup(lambda: _closed(stream))
-    config.pluginmanager.register(_Ends(stream), "exprunner-json-ends")
+    config.pluginmanager.register(_ExitCode(stream), "exprunner-json-ends")
 
 
 def _closed(stream: Stream) -> None:
@@ -107,8 +107,8 @@ def _closed(stream: Stream) -> None:
         stream.close()
 
 
-class _Ends:
-    """Sees with what code pytest ends."""
+class _ExitCode:
+    """Writes the last line, which holds pytest's exit code."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -131,7 +131,7 @@ class _Ends:
 
 
 class StreamHooks:
-    """Tells of a run, in the process that leads it, from its journals and reports."""
+    """Writes the events of a run, in the leading process, from its journals and reports."""
 
     def __init__(
         self, config: pytest.Config, session: ExperimentSession, stream: Stream, plan_name: str
@@ -153,7 +153,7 @@ class StreamHooks:
     # --- the beginning ------------------------------------------------------------------------
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep what could not be imported until the run has been told of."""
+        """Keep import failures until ``run_started`` has been written."""
         if report.failed:
             failed = events.item_failed(report.nodeid, "collect", text(report.longreprtext))
             self._held.append(failed)
@@ -172,35 +172,36 @@ class StreamHooks:
         started = events.run_started(
             session.plan, self._plan_name, session.settings, selected, workers=workers
         )
-        self._stream.tell("run_started", started)
+        self._stream.emit("run_started", started)
         for item in selected:
-            self._stream.tell("planned", events.planned(session.plan, item))
+            self._stream.emit("planned", events.planned(session.plan, item))
         for failed in self._held:
-            self._stream.tell("item_failed", failed)
+            self._stream.emit("item_failed", failed)
 
     # --- while it goes on ---------------------------------------------------------------------
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Look at the journals now and then, until the last handler has ended."""
+    @contextlib.contextmanager
+    def around_loop(self, session: pytest.Session) -> Iterator[None]:
+        """Read the journals at intervals, until the last handler has ended."""
+        del session
         self._ticking.start()
         try:
-            return (yield)
+            yield
         finally:
             self._ticking.stop()
             self._look()
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """One at a time; and whatever is wrong with what is told, the run goes on."""
+    def _guarded(self) -> Iterator[None]:
+        """Hold the lock; an error in here ends the stream's lines, never the run."""
         with self._lock:
             try:
                 yield
-            except Exception as error:  # noqa: BLE001 - of use to a reader, and none to the run
+            except Exception as error:  # noqa: BLE001 - the stream must not end a run
                 self._stream.lines.problem = f"{type(error).__name__}: {text(error)}"
 
     def _look(self) -> None:
-        with self._telling():
+        with self._guarded():
             if not self._session.started:
                 return
             self._begin()
@@ -208,11 +209,11 @@ class StreamHooks:
                 self._take(seen)
             now = time.time()
             for milestones in self._running.values():
-                self._tell_all(milestones.due(now))
+                self._emit_all(milestones.due(now))
 
-    def _tell_all(self, told: Iterable[events.Told]) -> None:
-        for event, data, seconds in told:
-            self._stream.tell(event, data, seconds)
+    def _emit_all(self, moments: Iterable[events.Told]) -> None:
+        for event, data, seconds in moments:
+            self._stream.emit(event, data, seconds)
 
     def _take(self, seen: Seen) -> None:
         key, event = seen
@@ -223,40 +224,40 @@ class StreamHooks:
             self._running[name] = events.Milestones(key, str(event.get("nodeid", "")))
             folder = self._session.settings.shown(self._session.layout.attempt(key))
             started = events.attempt_started(key, event, folder)
-            self._stream.tell("attempt_started", started, events.time_of(event))
+            self._stream.emit("attempt_started", started, events.time_of(event))
         elif name in self._running:
-            self._tell_all(self._running[name].take(event))
+            self._emit_all(self._running[name].take(event))
 
     def _ended(self, record: AttemptRecord) -> None:
         key = record.key
         milestones = self._running.pop((key.experiment, key.sub_experiment, key.sequence), None)
         if milestones is not None:
-            self._tell_all(milestones.last())
+            self._emit_all(milestones.last())
             self._finished(record, self._session.layout)
         else:
-            self._told_at_once(record, self._session.layout)
+            self._emit_whole(record, self._session.layout)
 
-    def _told_at_once(self, record: AttemptRecord, layout: Layout) -> None:
-        """Tell of an attempt when it has ended: nobody has seen its journal."""
+    def _emit_whole(self, record: AttemptRecord, layout: Layout) -> None:
+        """Write both events of an attempt that has ended: its journal was not followed."""
         folder = self._session.settings.shown(layout.attempt(record.key))
         began = datetime.fromisoformat(record.started_at).timestamp()
         started = events.attempt_started(record.key, {"nodeid": record.nodeid}, folder)
-        self._stream.tell("attempt_started", started, began)
+        self._stream.emit("attempt_started", started, began)
         self._finished(record, layout)
 
     def _finished(self, record: AttemptRecord, layout: Layout) -> None:
         session = self._session
         experiment = session.plan.experiments.get(record.key.experiment)
         folder = session.settings.shown(layout.attempt(record.key))
-        told = events.attempt_finished(record, experiment, session.settings.level, folder)
-        self._stream.tell("attempt_finished", told)
+        data = events.attempt_finished(record, experiment, session.settings.level, folder)
+        self._stream.emit("attempt_finished", data)
 
     # --- reports ------------------------------------------------------------------------------
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Tell of an attempt's end at once, and of what no attempt tells."""
-        with self._telling():
+        """Write an attempt's end at once, and what only a report knows."""
+        with self._guarded():
             self._begin()
             if report.passed and report.when != "call":
                 return
@@ -269,50 +270,52 @@ class StreamHooks:
         words = text(report.longreprtext)
         if judged is not None:
             gate = judged in self._session.plan.gates
-            self._stream.tell("judged", events.judged(judged, words, gate=gate))
+            self._stream.emit("judged", events.judged(judged, words, gate=gate))
         elif hasattr(report, RECORD):
             if item is None:
-                # The journals of what no plan knows stand apart.
+                # Exploratory attempts have their journals in a folder of their own.
                 apart = Layout(self._session.settings.results_root, EXPLORATORY)
-                self._told_at_once(parse_record(getattr(report, RECORD)), apart)
+                self._emit_whole(parse_record(getattr(report, RECORD)), apart)
         elif item is not None and sequence is not None:
             expected = text(getattr(report, "wasxfail", "")).removeprefix("reason: ")
             outcome = "xfailed" if expected else report.outcome
-            self._stream.tell("replayed", events.replayed(item, sequence, outcome, words or expected))
+            self._stream.emit("replayed", events.replayed(item, sequence, outcome, words or expected))
         elif item is not None and hasattr(report, BLOCKED):
-            self._stream.tell("blocked", events.blocked(item, getattr(report, BLOCKED)))
+            self._stream.emit("blocked", events.blocked(item, getattr(report, BLOCKED)))
         elif report.failed:
-            self._stream.tell("item_failed", events.item_failed(report.nodeid, str(report.when), words))
+            self._stream.emit("item_failed", events.item_failed(report.nodeid, str(report.when), words))
 
     # --- the end ------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self) -> Generator[None, object, object]:
-        """Tell where everything stands, once results are written."""
+        """Write the state of every experiment and gate, once results are on disk."""
         self._look()
-        with self._telling():
+        with self._guarded():
             self._begin()
         result = yield
         self._look()
-        with self._telling():
-            for milestones in list(self._running.values()):  # killed, or stopped before it could say so
+        with self._guarded():
+            for milestones in list(
+                self._running.values()
+            ):  # killed, or stopped before it could record its end
                 key = milestones.key
                 self._ended(read_attempt(self._session.layout.attempt(key), key))
             self._follower.close()
-            self._tell_standing()
+            self._emit_states()
         return result
 
-    def _tell_standing(self) -> None:
+    def _emit_states(self) -> None:
         session = self._session
         summary = session.completion.summary() if session.started else None
         states = [summary.results.experiments[name] for name in summary.touched] if summary else []
         stub = session.settings.stub
         for state in states:
             findings = session.settings.shown(session.layout.findings_of(state.id))
-            told = events.experiment(state, session.settings.level, findings, stub=stub)
-            self._stream.tell("experiment", told)
+            data = events.experiment(state, session.settings.level, findings, stub=stub)
+            self._stream.emit("experiment", data)
         for gate in gates_to_show(summary) if summary else ():
-            self._stream.tell("gate", events.gate(gate))
+            self._stream.emit("gate", events.gate(gate))
         self._stream.totals = events.summary(
             states,
             counts=summary.counts if summary else {},
@@ -323,7 +326,7 @@ class StreamHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say that nobody listened to the end."""
+        """Warn that the stream could not be written to the end."""
         lines = self._stream.lines
         if lines.problem:
             where = "standard output" if lines.name == STANDARD_OUTPUT else lines.name

@@ -12,7 +12,7 @@ from pytest_exprunner._util.location import ENVIRONMENT_PREFIX, absolute, find_p
 
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
 EXECUTORS = ("inline", "subprocess", "modal")
-LEFT = pytest.StashKey[bool]()
+EXITED = pytest.StashKey[bool]()
 """Whether somebody has ended the run with ``pytest.exit``."""
 _MOST_SEEDS = 1000
 _LEVELS = ("target", "acceptable", "failure")

@@ -50,7 +50,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, in
         config.option.numprocesses, config.option.tx, config.option.dist = 0, [], "no"
     code = yield
     # Before the session has started, pytest asks nobody else about the exit code of pytest.exit.
-    return pytest.ExitCode.TESTS_FAILED if code == 0 and config.stash.get(options.LEFT, False) else code
+    return pytest.ExitCode.TESTS_FAILED if code == 0 and config.stash.get(options.EXITED, False) else code
 
 
 @pytest.hookimpl(trylast=True)
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not asked and not options.intent(config):
         config.pluginmanager.register(_Waiting(folders), "exprunner-waiting")
         return
-    from pytest_exprunner.plugin.run import configure  # costs time that others need not pay
+    from pytest_exprunner.plugin.registration import configure  # costs time that others need not pay
 
     configure(config, plan_file, folders, asked)
 

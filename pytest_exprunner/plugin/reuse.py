@@ -1,4 +1,4 @@
-"""Items whose stored attempt still stands: their verdict is told again, and nothing is run."""
+"""Items that reuse a stored attempt: its verdict is reported, and nothing runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_exprunner.session.session import ExperimentSession
 from pytest_exprunner.verdicts.gates import Action
 
 
-class ReplayHooks:
+class ReuseHooks:
     """Takes the place of pytest's own protocol for such items, in every process that runs items."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
@@ -24,7 +24,7 @@ class ReplayHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        """Replay an item, or leave it to others."""
+        """Report the stored attempt of an item, or leave the item to others."""
         selected = item.stash.get(SELECTED, None)
         if selected is None or EXPLORATORY in item.stash or only_setup(self._config):
             return None
@@ -35,21 +35,21 @@ class ReplayHooks:
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        verdict = self._replayed(item, selected, record)
+        verdict = self._report(item, selected, record)
         for report in (_passed(item, "setup"), verdict, _passed(item, "teardown")):
             hook.pytest_runtest_logreport(report=report)
         calls.settle(item, nextitem)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
-    def _replayed(self, item: pytest.Item, selected: Selected, record: AttemptRecord) -> pytest.TestReport:
+    def _report(self, item: pytest.Item, selected: Selected, record: AttemptRecord) -> pytest.TestReport:
         try:
             self._session.attempts.note_reused(selected)
         except OSError as error:
             report = _passed(item, "call")
             report.outcome = "failed"
             report.longrepr = calls.representation(
-                f"that attempt {record.key.sequence} of {selected.label} stands could not be noted: "
+                f"that attempt {record.key.sequence} of {selected.label} is reused could not be noted: "
                 f"{os_reason(error)}"
             )
             return report

@@ -1,7 +1,7 @@
-"""A run over several xdist workers: what waits for what is respected, nothing waits without need.
+"""A run over several xdist workers: dependencies are kept, and nothing else waits.
 
 A worker of xdist starts no item until it holds the next one, so every item is sent with a barrier
-behind it: an item that stands at the end of each worker's collection, does nothing and may be sent
+behind it: an item at the end of each worker's collection, does nothing and may be sent
 any number of times.
 """
 
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,14 +17,15 @@ import pytest
 from xdist.report import report_collection_diff
 from xdist.workermanage import parse_tx_spec_config
 
-from pytest_exprunner._util import processes, serialization
+from pytest_exprunner._util import processes
 from pytest_exprunner._util.redaction import redacted
 from pytest_exprunner._util.supervised import cause_of
-from pytest_exprunner.model.selection import Selected, SharedRun
+from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.plugin import calls
-from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, Collecting
+from pytest_exprunner.plugin.collection import Collecting
 from pytest_exprunner.plugin.hints import Hinting
 from pytest_exprunner.plugin.items import RECORD
+from pytest_exprunner.plugin.xdist_worker import INPUT, Collected
 from pytest_exprunner.schedule import order
 from pytest_exprunner.schedule.order import Schedule
 from pytest_exprunner.session.session import ExperimentSession
@@ -35,43 +34,12 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.workermanage import WorkerController
 
-_INPUT = "exprunner"
-_BARRIER = "between items"
-_PATIENCE = 2.0  # seconds that workers get to note that they were stopped
+_PATIENCE = 2.0  # seconds that workers get to record that they were stopped
 _DISTRIBUTIONS = ("load", "worksteal")
 
 
-# --- what both sides know -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """Which of a worker's items are planned handlers, and every variant that handlers define."""
-
-    handlers: Mapping[int, Selected]
-    variants: Mapping[str, tuple[str | None, ...]]
-
-    def dump(self) -> str:
-        """Return it as text."""
-        rows = [
-            [index, s.experiment, s.sub_experiment, s.variant, s.seed] for index, s in self.handlers.items()
-        ]
-        return orjson.dumps([rows, self.variants]).decode()
-
-    @classmethod
-    def parse(cls, text: str, ids: Sequence[str]) -> Collected:
-        """Read what `dump` wrote, given the node ids of the items."""
-        rows, defined = orjson.loads(text)
-        variants = {sub: tuple(names) for sub, names in defined.items()}
-        handlers = {
-            index: Selected(experiment, sub, variant, seed, ids[index], variants.get(sub, (None,)))
-            for index, experiment, sub, variant, seed in rows
-        }
-        return cls(handlers, variants)
-
-
 def refusal(config: pytest.Config) -> str:
-    """Say why experiments cannot be distributed as was asked, or return an empty text."""
+    """Return why experiments cannot be distributed as asked, or an empty text."""
     if config.option.dist not in _DISTRIBUTIONS:
         return (
             f"--dist {config.option.dist} cannot keep the order that dependencies ask for; "
@@ -80,94 +48,6 @@ def refusal(config: pytest.Config) -> str:
     if any(not str(spec).startswith("popen") for spec in config.option.tx or ()):
         return "experiments run in parallel on one machine only: use -n N instead of --tx"
     return ""
-
-
-def shared_run(config: pytest.Config) -> SharedRun | None:
-    """Return what a worker was told of its run; None in any other process."""
-    given = getattr(config, "workerinput", {}).get(_INPUT)
-    return SharedRun(*orjson.loads(given)) if given else None
-
-
-# --- a worker -----------------------------------------------------------------------------------
-
-
-class Barrier(pytest.Item):
-    """Stands between items that are sent one by one."""
-
-    after: pytest.Item | None = None
-    news: str = ""
-    """What its node id tells the controller in the place of an id."""
-
-    @property
-    def nodeid(self) -> str:
-        """The news while there are any; then a name for reports."""
-        return self.news or _BARRIER
-
-    def runtest(self) -> None:
-        """Do nothing."""
-
-    def listchain(self) -> list[Any]:
-        """Stand beside the item before it, so that fixtures of its module or class go on living."""
-        if self.after is None:
-            return super().listchain()
-        return [*self.after.listchain()[:-1], self]
-
-
-class WorkerHooks:
-    """Tells the controller what was collected, and takes the barrier for what it is."""
-
-    def __init__(self, collecting: Collecting) -> None:
-        """``collecting`` knows the variants."""
-        self._collecting = collecting
-        self._barrier: Barrier | None = None
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Put the barrier behind everything, after whoever sorts and selects; its id carries the news."""
-        handlers = {
-            index: item.stash[SELECTED]
-            for index, item in enumerate(session.items)
-            if SELECTED in item.stash and EXPLORATORY not in item.stash
-        }
-        news = Collected(handlers, self._collecting.variants).dump()
-        self._barrier = barrier = Barrier.from_parent(session, name=_BARRIER)
-        barrier.news = news
-        session.items.append(barrier)
-        result = yield
-        barrier.news = ""
-        self._collecting.spare()
-        return result
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Send nothing that cannot be sent: it would end the worker, and lose what others have done."""
-        calls.made_sendable(report)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """The same for an item."""
-        calls.made_sendable(report)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """The same for a warning."""
-        told = serialization.text(warning_message.message)
-        if told != str(warning_message.message):
-            warning_message.message, warning_message.category = UserWarning(told), UserWarning
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        """Tear down at the barrier what the next item does not share with the last one."""
-        barrier = self._barrier
-        if item is not barrier or barrier is None:
-            if barrier is not None:
-                barrier.after = item
-            return None
-        calls.settle(barrier, nextitem)
-        return True
-
-
-# --- the controller -----------------------------------------------------------------------------
 
 
 class PlanScheduling:
@@ -235,7 +115,7 @@ class PlanScheduling:
             self._ids = next(iter(self._collections.values()))
             self._schedule = self._begin(self._ids)
         self._hand_out()
-        self._refuse_useless()
+        self._stop_if_stuck()
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         """Go on with what an item that has ended made possible."""
@@ -248,7 +128,7 @@ class PlanScheduling:
         self._hand_out()
 
     def mark_test_pending(self, item: str) -> None:
-        """Start an item again that was lost with its worker, where a plugin asks for it."""
+        """Start an item again whose worker crashed, where a plugin asks for it."""
         assert self._schedule is not None
         assert self._ids is not None
         self._schedule.again(self._ids.index(item))
@@ -282,11 +162,11 @@ class PlanScheduling:
         return self._ids[given[0]] if given else None
 
     def _hand_out(self) -> None:
-        free = [node for node, given in self._given.items() if not given and self._is_useful(node)]
+        free = [node for node, given in self._given.items() if not given and self._can_run(node)]
         for node in free:
             self._give(node)
         for node, given in self._given.items():
-            if len(given) == 1 and self._is_useful(node):
+            if len(given) == 1 and self._can_run(node):
                 self._give(node, ahead=True)
         idle = sum(not self._given[node] for node in free) - len(self._asked)
         for node, given in self._given.items():
@@ -296,7 +176,7 @@ class PlanScheduling:
                     node.send_steal(given[1:])
                 idle -= 1
 
-    def _is_useful(self, node: WorkerController) -> bool:
+    def _can_run(self, node: WorkerController) -> bool:
         alive = not (node.shutting_down or node in self._dying)
         return alive and self._ids is not None and self._collections.get(node) == self._ids
 
@@ -306,14 +186,14 @@ class PlanScheduling:
             assert self._ids is not None
             try:
                 node.send_runtest_some([index, len(self._ids)])
-            except OSError:  # it has died, and the news of that is on its way
+            except OSError:  # it has died; xdist reports that next
                 self._dying.add(node)
                 self._give_back(index)
                 return
             self._given[node].append(index)
 
-    def _refuse_useless(self) -> None:
-        """Give up where every worker that is left collected something else than the first ones."""
+    def _stop_if_stuck(self) -> None:
+        """Stop where every remaining worker collected other tests than the first ones."""
         if self._ids is None or any(self._collections.get(n, self._ids) == self._ids for n in self._given):
             return
         node = next(iter(self._given))
@@ -335,7 +215,7 @@ class PlanScheduling:
 
 
 class ControllerHooks:
-    """Shares the run with its workers and reads what they tell."""
+    """Shares the run with its workers and reads what they report."""
 
     def __init__(
         self,
@@ -348,14 +228,14 @@ class ControllerHooks:
         self._collecting = collecting
         self._begin_run = begin
         self._news = ""
-        self._lost: dict[str, tuple[str, str]] = {}
+        self._crashes: dict[str, tuple[str, str]] = {}
         self._nodes: list[WorkerController] = []
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker which run it belongs to."""
+        """Send a worker the run that it belongs to."""
         self._nodes.append(node)
         shared = self._session.setup.share()
-        node.workerinput[_INPUT] = orjson.dumps([shared.run, shared.provenance]).decode()
+        node.workerinput[INPUT] = orjson.dumps([shared.run, shared.provenance]).decode()
 
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
         """Take the barrier out of what was collected, and keep the news."""
@@ -368,11 +248,12 @@ class ControllerHooks:
         del log
         return PlanScheduling(config, self._begin, self._crashed)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Where the run is stopped, have each worker note it and end, before they are ended the hard way."""
+    @contextlib.contextmanager
+    def around_loop(self, session: pytest.Session) -> Iterator[None]:
+        """On Ctrl-C let each worker record it and end, before they are killed."""
+        del session
         try:
-            return (yield)
+            yield
         except KeyboardInterrupt:
             workers = {process.pid for node in self._nodes if (process := _process(node)) is not None}
             if workers:
@@ -397,18 +278,18 @@ class ControllerHooks:
         return order.of_plan(self._session.plan, items, len(ids), durations, slots)
 
     def _crashed(self, node: WorkerController, nodeid: str) -> None:
-        """Record what a worker left behind, before anything that waits for it is looked at."""
+        """Record what a worker left behind, before anything that waits for it is decided."""
         item = self._session.item_of(nodeid)
         if item is not None:
             hints = Hinting(node.config, node.config.hook)
             record, words = self._session.attempts.record_crash(item, nodeid, _cause(node), diagnose=hints)
-            self._lost[nodeid] = record, "\n".join([words, *hints.remarks()]) if words else ""
+            self._crashes[nodeid] = record, "\n".join([words, *hints.remarks()]) if words else ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: object) -> None:
-        """Say what is known of a crash, in the place of "worker crashed"."""
+        """Report what is known of a crash, instead of "worker crashed"."""
         del sched
-        record, words = self._lost.pop(crashitem, ("", ""))
+        record, words = self._crashes.pop(crashitem, ("", ""))
         if words:
             report.longrepr = calls.representation(redacted(words))
             report.location = (report.location[0], None, crashitem.partition("::")[2])

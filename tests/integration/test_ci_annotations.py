@@ -12,9 +12,9 @@ import orjson
 import pytest
 from study_folder import PLAN, Run, Study
 
-from pytest_exprunner.plugin import github
-from pytest_exprunner.plugin.ci import xml_text
-from pytest_exprunner.plugin.github import Annotation
+from pytest_exprunner.plugin.ci import github
+from pytest_exprunner.plugin.ci.annotations import xml_text
+from pytest_exprunner.plugin.ci.github import Annotation
 
 PLUGINS = ("exprunner", "xdist")
 TWO = """\

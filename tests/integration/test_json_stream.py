@@ -508,6 +508,6 @@ def test_not_in_an_ini_file(study: Study) -> None:
 
 def test_modal_is_told_nothing() -> None:
     """Where handlers are called elsewhere, the option stays here."""
-    from pytest_exprunner.plugin import remote_preflight
+    from pytest_exprunner.plugin.remote import preflight
 
-    assert "exp_json" in remote_preflight._HOME_ONLY
+    assert "exp_json" in preflight._HOME_ONLY

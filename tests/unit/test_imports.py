@@ -33,7 +33,7 @@ def test_the_plugin_is_light() -> None:
 
 def test_runs_and_commands_start_without_what_they_may_not_need() -> None:
     """SciPy costs half a second, and is loaded for seeds and samples alone."""
-    code = "import pytest_exprunner.plugin.run, pytest_exprunner.cli.main"
+    code = "import pytest_exprunner.plugin.registration, pytest_exprunner.cli.main"
     assert imported(code, "scipy", "numpy", "torch", "jinja2") == ""
 
 

@@ -1,4 +1,4 @@
-"""A run whose handlers are called elsewhere: many at once from one process, reported as if they ran here."""
+"""A run whose handlers are called on other machines: many at once, from one process, reported as usual."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pytest_exprunner.plan.models import Plan, SubExperiment
 from pytest_exprunner.plugin import calls, isolation
 from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, StubItem, only_setup, params_of
 from pytest_exprunner.plugin.items import RECORD
-from pytest_exprunner.plugin.remote_preflight import refuse_left_behind, setup_of
+from pytest_exprunner.plugin.remote.preflight import refuse_left_behind, setup_of
 from pytest_exprunner.schedule import order
 from pytest_exprunner.schedule.order import Schedule
 from pytest_exprunner.session.session import ExperimentSession
 from pytest_exprunner.verdicts.gates import Action
 
-_LOOK = 0.2  # seconds after which a Ctrl-C is noticed at the latest
-_PATIENCE = 10.0  # seconds that what is under way gets to note that it was stopped
+_LOOK = 0.2  # seconds; Ctrl-C is noticed within this time
+_PATIENCE = 10.0  # seconds that running jobs get to record that they were stopped
 Make = Callable[[Plan, Settings, Setup, Path, Sequence[str], Sequence[SubExperiment]], Executor]
 """Given the plan, settings, what is the same for all jobs, the project's folder, the files that go along
 and the sub-experiments that may be run, return an executor that is not open yet."""
@@ -40,7 +40,7 @@ and the sub-experiments that may be run, return an executor that is not open yet
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
-    """An item whose attempt is being made elsewhere."""
+    """An item whose attempt runs on another machine."""
 
     item: pytest.Item
     index: int
@@ -48,19 +48,18 @@ class _UnderWay:
     mirror: Mirror
 
 
-class DispatchHooks:
-    """Takes the place of pytest's loop in the process that leads a run."""
+class RemoteHooks:
+    """Calls handlers remotely, in place of pytest's loop, in the process that leads a run."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession, make: Make) -> None:
         """``make`` is called when the first handler is about to be called."""
         self._config = config
         self._session = session
         self._make = make
-        self._away = PendingJobs(session.layout)
+        self._pending = PendingJobs(session.layout)
         self._executor: Executor
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+    def run_loop(self, session: pytest.Session) -> bool | None:
         """Run ordinary tests here, then handlers elsewhere."""
         option = session.config.option
         stopped = session.testsfailed and not option.continue_on_collection_errors
@@ -75,7 +74,7 @@ class DispatchHooks:
         try:
             with self._opened(handlers) as self._executor:
                 if self._session.settings.detach:
-                    self._leave(handlers)
+                    self._submit_detached(handlers)
                 else:
                     self._run_elsewhere(handlers)
         except ExprunnerError as error:
@@ -109,37 +108,37 @@ class DispatchHooks:
             self._stop(under_way)
             raise
 
-    def _leave(self, items: Sequence[pytest.Item]) -> None:
-        """Begin what may begin now, and wait for none of it."""
+    def _submit_detached(self, items: Sequence[pytest.Item]) -> None:
+        """Submit what may run now, and wait for none of it."""
         planned = self._schedule(items)
-        left = dict(enumerate(items))
-        begun = 0
+        waiting = dict(enumerate(items))
+        submitted = 0
         while isinstance(index := planned.start(), int):
-            item = left.pop(index)
-            if self._stays(item):
+            item = waiting.pop(index)
+            if self._runs_here(item):
                 self._run_here(item, None)
                 planned.done(index)
                 continue
-            call = self._left(item)
+            call = self._detach(item)
             if call:
-                begun += 1
+                submitted += 1
                 self._skip(item, f"begun on Modal as {call}; 'exprunner collect' brings it home")
-        for item in left.values():
+        for item in waiting.values():
             self._skip(item, "waits for what was begun on Modal")
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(
-                f"{count(begun, 'sub-experiment')} begun on Modal; 'exprunner status' tells of them, "
+                f"{count(submitted, 'sub-experiment')} begun on Modal; 'exprunner status' tells of them, "
                 "'exprunner collect' brings home what has ended"
             )
 
-    def _left(self, item: pytest.Item) -> str:
-        """Begin an item and return what the engine knows it by; report it where that cannot be."""
+    def _detach(self, item: pytest.Item) -> str:
+        """Submit an item and return the engine's id of the call; report a failure and return nothing."""
         try:
             job = self._job(item)
             call = self._executor.leave(job, self._session.layout.root)
-            self._away.note(self._session.run, job, call)
+            self._pending.note(self._session.run, job, call)
         except OSError as error:
             item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
             self._report(item, _reports_of_failure(item, _not_begun(item, error)))
@@ -147,7 +146,7 @@ class DispatchHooks:
         return call
 
     def _skip(self, item: pytest.Item, reason: str) -> None:
-        """Report an item about which nothing is known yet."""
+        """Report an item as skipped, since its outcome is not known yet."""
         path, line, _name = item.location
         report = calls.plain_report(item, "setup", "skipped")
         report.longrepr = (path, line or 0, f"Skipped: {reason}")
@@ -181,7 +180,7 @@ class DispatchHooks:
         while len(under_way) < self._executor.most and (index := planned.start()) is not None:
             assert isinstance(index, int)
             item = items[index]
-            if self._stays(item):
+            if self._runs_here(item):
                 self._run_here(item, None)
                 planned.done(index)
                 continue
@@ -192,10 +191,10 @@ class DispatchHooks:
             except OSError as error:
                 self._report(item, _reports_of_failure(item, _not_begun(item, error)))
                 planned.done(index)
-                self._heed(item)
+                self._raise_if_stopped(item)
 
-    def _stays(self, item: pytest.Item) -> bool:
-        """Tell whether nothing of an item has to be called elsewhere: it is told again, or refused."""
+    def _runs_here(self, item: pytest.Item) -> bool:
+        """Return whether an item needs no remote call: it is reused, blocked, or has no handler to call."""
         selected = item.stash[SELECTED]
         if isinstance(item, StubItem) or EXPLORATORY in item.stash:
             return True
@@ -206,20 +205,20 @@ class DispatchHooks:
 
     def _run_here(self, item: pytest.Item, following: pytest.Item | None) -> None:
         self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        self._heed(item)
+        self._raise_if_stopped(item)
 
     def _submit(self, item: pytest.Item, index: int) -> tuple[Future[Answer], _UnderWay]:
         job, run = self._job(item), self._session.run
         mirror = Mirror(self._session.layout.attempt(job.key))
 
         def began(call: str) -> None:
-            self._away.note(run, job, call)
+            self._pending.note(run, job, call)
 
         future = self._executor.submit(job, self._session.layout.root, mirror.take, began)
         return future, _UnderWay(item, index, job, mirror)
 
     def _job(self, item: pytest.Item) -> Job:
-        """Take the number of an attempt, say what is to be done, and note that it is about to begin."""
+        """Reserve an attempt, build its job, and note it as pending before it is submitted."""
         key, needed = self._session.attempts.reserve(item.stash[SELECTED])
         entries = [entry_of(file, self._session.layout.root) for file in needed]
         job = Job(
@@ -232,7 +231,7 @@ class DispatchHooks:
             entries,
             secrets.token_hex(4),
         )
-        self._away.note(self._session.run, job)
+        self._pending.note(self._session.run, job)
         return job
 
     # --- the end of an item -------------------------------------------------------------------
@@ -242,7 +241,7 @@ class DispatchHooks:
         self._report(item, self._reports(what, selected, future))
         if planned is not None:
             planned.done(what.index)
-            self._heed(item)
+            self._raise_if_stopped(item)
 
     def _reports(
         self, what: _UnderWay, selected: Selected, future: Future[Answer]
@@ -252,10 +251,10 @@ class DispatchHooks:
             what.mirror.bring(answer, self._executor.fetch)
             _check_record(what, answer)
         except (ExecutorError, OSError) as error:
-            # It has no record, and is still noted as away.
+            # It has no record, and stays a pending job.
             text = f"{selected.label} could not be brought home: {error}; 'exprunner collect' tries again"
             return _reports_of_failure(what.item, text)
-        self._away.settle(self._session.run, what.job)
+        self._pending.settle(self._session.run, what.job)
         self._session.attempts.collected(selected)
         if answer.problem:
             return isolation.reports_of_lost(self._session, what.item, selected, answer.problem)
@@ -263,7 +262,7 @@ class DispatchHooks:
 
     # --- stopping -----------------------------------------------------------------------------
 
-    def _heed(self, item: pytest.Item) -> None:
+    def _raise_if_stopped(self, item: pytest.Item) -> None:
         session = item.session
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
@@ -271,7 +270,7 @@ class DispatchHooks:
             raise session.Interrupted(session.shouldstop)
 
     def _stop(self, under_way: Mapping[Future[Answer], _UnderWay]) -> None:
-        """Have what is under way note that it was stopped, and bring home what it has."""
+        """Cancel running jobs, and fetch what they recorded of being stopped."""
         if not under_way:
             return
         self._executor.cancel()
@@ -281,7 +280,7 @@ class DispatchHooks:
                 what = under_way[future]
                 with contextlib.suppress(ExecutorError, OSError):
                     what.mirror.bring(future.result(), self._executor.fetch)
-                    self._away.settle(self._session.run, what.job)
+                    self._pending.settle(self._session.run, what.job)
 
 
 def _not_begun(item: pytest.Item, error: OSError) -> str:
@@ -296,7 +295,7 @@ def _reports_of_failure(item: pytest.Item, text: str) -> list[pytest.TestReport]
 
 
 def _answer_of(future: Future[Answer]) -> Answer:
-    """Return what became of a job. Raises `StillAwayError` where nobody knows."""
+    """Return a job's answer. Raises `StillAwayError` where it is not known."""
     try:
         return future.result()
     except StillAwayError:
@@ -306,7 +305,7 @@ def _answer_of(future: Future[Answer]) -> Answer:
 
 
 def _check_record(what: _UnderWay, answer: Answer) -> None:
-    """Raise `ExecutorError` unless the record that the reports speak of is the one that is here."""
+    """Raise `ExecutorError` unless the fetched record is the one that the reports carry."""
     for report in answer.reports:
         record = report.get(RECORD)
         file = what.mirror.folder / RECORD_FILE

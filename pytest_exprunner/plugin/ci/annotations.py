@@ -17,9 +17,10 @@ from pytest_exprunner.handlers.scan import Handler
 from pytest_exprunner.model.attempt import AttemptRecord, Failure, Status
 from pytest_exprunner.model.criterion_result import CriterionResult
 from pytest_exprunner.model.results import ExperimentState
-from pytest_exprunner.plugin import calls, github
+from pytest_exprunner.plugin import calls
+from pytest_exprunner.plugin.ci import github
+from pytest_exprunner.plugin.ci.github import Annotation
 from pytest_exprunner.plugin.collection import Collecting
-from pytest_exprunner.plugin.github import Annotation
 from pytest_exprunner.plugin.items import BLOCKED, JUDGED, RECORD, REPLAYED, printable
 from pytest_exprunner.report import markdown, step_summary
 from pytest_exprunner.report.step_summary import Failed

@@ -1,11 +1,10 @@
-"""The far end's pytest: it collects once and runs the items that it is told to, one after the other."""
+"""The remote worker's pytest: it collects once and runs the items that it is sent, one at a time."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from _pytest.config import Config
 
 from pytest_exprunner.executors.base import Job
@@ -14,12 +13,15 @@ from pytest_exprunner.plugin import calls
 from pytest_exprunner.plugin.collection import LINK
 from pytest_exprunner.session.session import ExperimentSession
 
+if TYPE_CHECKING:
+    import pytest
 
-class FarHooks:
-    """Takes the place of pytest's loop."""
+
+class RemoteWorkerHooks:
+    """Runs jobs in place of pytest's loop."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession, link: LinePipe) -> None:
-        """Registered at the far end only."""
+        """Registered on a remote worker only; ``link`` carries jobs and answers."""
         self._config = config
         self._session = session
         self._link = link
@@ -36,9 +38,8 @@ class FarHooks:
         hook = self._config.hook
         self._reports.append(hook.pytest_report_to_serializable(config=self._config, report=report))
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run what is asked for."""
+    def run_loop(self, session: pytest.Session) -> bool:
+        """Run each job and answer it."""
         items = {item.nodeid: item for item in session.items}
         for job in self._link.jobs():
             item = items.get(job.nodeid)

@@ -1,0 +1,1 @@
+"""Annotations and step summaries for CI services."""

@@ -1,0 +1,1 @@
+"""Runs whose handlers are called on other machines."""

@@ -1,0 +1,37 @@
+"""With ``--exp-resume``: collect the remote attempts that an earlier run has left pending."""
+
+from __future__ import annotations
+
+from pytest_exprunner._util.errors import ExprunnerError, LockedError
+from pytest_exprunner.model.layout import AWAY, Layout
+from pytest_exprunner.model.settings import Settings
+from pytest_exprunner.store.lock import RunLock
+
+
+def collect_pending(settings: Settings) -> list[str]:
+    """Fetch the remote attempts of runs that are gone; return remarks for the report header."""
+    layout = Layout(settings.results_root)
+    if not (layout.lock_folder / AWAY).is_dir():
+        return []
+    from pytest_exprunner.executors.pending_jobs import PendingJobs  # noqa: PLC0415 - not needed as a rule
+
+    jobs = PendingJobs(layout)
+    if not jobs.pending():
+        return []
+    lock = RunLock(layout.lock_folder)
+    try:
+        from pytest_exprunner.executors.modal.results import VolumeResults  # noqa: PLC0415 - optional, and heavy
+
+        lock.acquire("bringing attempts home", 0, settings.shown(layout.root))
+        collected = jobs.collect(VolumeResults())
+    except LockedError:
+        return []  # they belong to a run that goes on
+    except (ImportError, ExprunnerError, OSError) as error:
+        return [f"warning: what an earlier run began on Modal could not be brought home: {error}"]
+    finally:
+        lock.release()
+    brought = [f"brought home from Modal: {', '.join(collected.brought)}"] if collected.brought else []
+    return [
+        *brought,
+        *(f"warning: could not be brought home from Modal: {label}" for label in collected.failed),
+    ]

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from pytest_exprunner.executors.link import LinePipe
 
 SELECTED = pytest.StashKey[Selected]()
-"""Set on every item that is a handler (or stands for one)."""
+"""Set on every item that is a handler (or represents one in a stub run)."""
 EXPLORATORY = pytest.StashKey[bool]()
 ATTEMPT = pytest.StashKey[Attempt]()
 """Set while a handler's attempt is open."""
 _SEED = "exprunner_seed"
 """The parameter that makes an item for each seed; handlers do not see it."""
 LINK: pytest.StashKey[LinePipe] = pytest.StashKey()
-"""Set at the far end of a run: the way to whoever says what is to be run."""
+"""Set on a remote worker: the pipe that carries its jobs and answers."""
 
 
 class HandlerModule(pytest.Module):
@@ -100,7 +100,7 @@ class HandlerModule(pytest.Module):
 
 
 def takes_runner(obj: object) -> bool:
-    """Tell whether something is called with a parameter named ``runner``."""
+    """Return whether something takes a parameter named ``runner``."""
     if inspect.isfunction(obj) and not hasattr(obj, "__wrapped__"):
         code = obj.__code__
         return PARAMETER in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -126,7 +126,7 @@ def _import_failure(file: Path, error: BaseException) -> str:
 
 
 def only_setup(config: pytest.Config) -> bool:
-    """Tell whether pytest shows fixtures and calls nothing (--setup-only, --setup-plan)."""
+    """Return whether pytest shows fixtures and calls nothing (--setup-only, --setup-plan)."""
     return any(config.getoption(name, None) for name in ("setuponly", "setupplan"))
 
 
@@ -157,7 +157,7 @@ def slot_of(item: pytest.Item) -> tuple[str | None, int | None]:
 
 
 def seed_id(seed: int) -> str:
-    """Return how a seed stands in a node id."""
+    """Return a seed as it appears in a node id."""
     return f"seed{seed}"  # a word that -k takes
 
 
@@ -241,7 +241,7 @@ class Collecting:
         return others
 
     def item(self, item: pytest.Item) -> None:
-        """Tell an item which sub-experiment it is, and give it the names that select it."""
+        """Attach its sub-experiment to an item, and the names that select it."""
         if not isinstance(item, pytest.Function) or not isinstance(item.parent, HandlerModule):
             return
         name = item.originalname
@@ -293,11 +293,11 @@ class Collecting:
         """Make ids usable in ``-m`` under ``--strict-markers``; markers with a meaning keep it."""
         lines: list[str] = config.getini("markers")
         self._reserved = frozenset(line.split(":", 1)[0].split("(", 1)[0].strip() for line in lines)
-        told: set[str] = set(self._reserved)
+        known: set[str] = set(self._reserved)
         for experiment, sub in self.plan.sub_experiments():
             for name in self.names(experiment, sub.id):
-                if name not in told:
-                    told.add(name)
+                if name not in known:
+                    known.add(name)
                     config.addinivalue_line("markers", f"{name}: from the research plan")
 
     @classmethod
@@ -332,7 +332,7 @@ def phase_name(phase: int | str) -> str:
 
 
 class StubItem(pytest.Item):
-    """Stands for a planned sub-experiment without a handler in a stub run."""
+    """Represents a planned sub-experiment without a handler in a stub run."""
 
     def __init__(self, *, plan_name: str, **kwargs: Any) -> None:
         """``plan_name`` is the plan's path as it is shown."""

@@ -36,7 +36,7 @@ class EventLines:
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Write an event; without effect after something went wrong."""
-        # CI services take ##[error] for a command wherever it stands; JSON has another spelling for it.
+        # CI services take ##[error] for a command anywhere in a line; JSON has another spelling for it.
         line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE).replace(b"##[", b"\\u0023\\u0023[")
         with self._lock:
             if self._descriptor < 0 or self.problem:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def pytest_exprunner_diagnose(failure: Failure) -> Sequence[Hint] | None:
-    """Say what is known of a failed handler: hints, which come before the built-in ones, or None.
+    """Return what is known of a failed handler: hints, which come before the built-in ones, or None.
 
     ``failure`` has the name of the exception's class, its message and the traceback as pytest shows it, all
     as text. Called once for each failed attempt, in the process that ran it; where that process is gone, in

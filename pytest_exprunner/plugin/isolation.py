@@ -31,7 +31,7 @@ class IsolateHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        """Run an item elsewhere, or leave it to others."""
+        """Run an item in a process of its own, or leave it to others."""
         selected = item.stash.get(SELECTED, None)
         shown_only = only_setup(self._config) or self._config.getoption("usepdb", None)
         if selected is None or isinstance(item, StubItem) or shown_only:
@@ -82,8 +82,8 @@ def reports_of_lost(
     words = "\n".join([words, *hints.remarks()]) if words else ""
     words = words or f"{selected.label} failed before its attempt started, or in it: {cause}."
     report = calls.plain_report(item, "call", "failed")
-    told = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
-    report.longrepr = calls.representation(redacted(told))
+    shown = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
+    report.longrepr = calls.representation(redacted(shown))
     if record:
         setattr(report, RECORD, record)
     before, after = (calls.plain_report(item, when, "passed") for when in ("setup", "teardown"))

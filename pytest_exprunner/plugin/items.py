@@ -40,7 +40,7 @@ RECORD = "exprunner_record"
 BLOCKED = "exprunner_blocked"
 """Attribute of a report: why the item was not run."""
 REPLAYED = "exprunner_replayed"
-"""Attribute of a report: the sequence number of the attempt that stands for a run."""
+"""Attribute of a report: the sequence number of the attempt that is reused."""
 JUDGED = "exprunner_judged"
 """Attribute of a report: the experiment or gate that fails as a whole."""
 _BLOCKED = pytest.StashKey[str]()
@@ -117,8 +117,8 @@ class ItemHooks:
         items[:] = in_order(items, self._session.plan)
         handlers = [item for item in items if SELECTED in item.stash]
         selected = (item.stash[SELECTED] for item in handlers)
-        for item, told in zip(handlers, with_variants(selected, self._collecting.variants), strict=True):
-            item.stash[SELECTED] = told
+        for item, one in zip(handlers, with_variants(selected, self._collecting.variants), strict=True):
+            item.stash[SELECTED] = one
         if handlers:
             self._session.setup.snapshot()
 
@@ -188,7 +188,7 @@ class ItemHooks:
         def watch(line: str) -> None:
             shown = terminal.safe(line)
             if capture is None or not capture.is_globally_capturing():
-                print(printable(self._config, shown))  # noqa: T201 - with -s this is where a person looks
+                print(printable(self._config, shown))  # noqa: T201 - with -s output goes straight to the terminal
             elif reporter is not None and self._config.get_verbosity() > 0:
                 with capture.global_and_fixture_disabled():
                     reporter.ensure_newline()

@@ -33,7 +33,7 @@ def declare(parser: pytest.Parser) -> None:
         (
             "max-containers",
             "NUMBER",
-            "call at most so many handlers at once on Modal (default: the plan's, or 10)",
+            "call at most this many handlers at once on Modal (default: the plan's, or 10)",
         ),
         (
             "timeout",
@@ -44,12 +44,12 @@ def declare(parser: pytest.Parser) -> None:
         (
             "tracker",
             "NAMES",
-            "who else is told of runs, such as wandb; separated by commas (default: nobody)",
+            "trackers that record runs, such as wandb; separated by commas (default: none)",
         ),
         (
             "tracker-timeout",
             "SECONDS",
-            "wait this long after a run for trackers to be told the rest (default: 60)",
+            "wait this long after a run for trackers to finish (default: 60)",
         ),
         ("lock-timeout", "SECONDS", "wait this long for another run on the same results folder (default: 0)"),
     ):
@@ -65,7 +65,7 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--exp-stub",
         action="store_true",
-        help="take every planned sub-experiment through the whole harness without calling handlers",
+        help="take every planned sub-experiment through the harness without calling handlers",
     )
     group.addoption(
         "--exp-gate",
@@ -82,40 +82,40 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--exp-resume",
         action="store_true",
-        help="run only what is unfinished, failed or changed; tell the stored verdict of the rest",
+        help="run only what is unfinished, failed or changed; report the stored verdict of the rest",
     )
     group.addoption(
         "--exp-explain",
         action="store_true",
-        help="say for each handler whether it would be run and why, and run nothing",
+        help="print for each handler whether it would run and why, and run nothing",
     )
     group.addoption(
         "--exp-strict",
         action="store_true",
-        help="fail where a threshold, or anything else that decides, moved after there was a result",
+        help="fail if a threshold, or anything else that decides, changed after there was a result",
     )
     group.addoption(
         "--exp-report",
         metavar="FILE.html",
         default=None,
-        help="also write the whole study as one page for a browser, which works offline",
+        help="also write the study as a single HTML page that works offline",
     )
     group.addoption(
         "--exp-seeds",
         metavar="NUMBER",
         default=None,
-        help="run each handler once for each of so many seeds, those of the plan first",
+        help="run each handler with this many seeds, those of the plan first",
     )
     group.addoption(
         "--exp-detach",
         action="store_true",
-        help="begin what may begin on Modal, and leave; 'exprunner collect' brings it home",
+        help="submit what may run now to Modal and exit; 'exprunner collect' fetches the results",
     )
     group.addoption(
         "--exp-json",
         metavar="FILE",
         default=None,
-        help="write what happens as a JSON object per line; '-': to standard output, with nothing else there",
+        help="write events as one JSON object per line; '-': to standard output, with nothing else there",
     )
     group.addoption(
         "--exp-ignore-dependencies",
@@ -142,7 +142,7 @@ def executor(config: pytest.Config) -> str:
     found = _setting(config, "executor")
     name = found[0] if found else EXECUTORS[0]
     if name not in EXECUTORS:
-        from pytest_exprunner._util.errors import did_you_mean  # not needed as a rule
+        from pytest_exprunner._util.errors import did_you_mean
 
         raise pytest.UsageError(
             f"--exp-executor: unknown executor {name!r}{did_you_mean(name, EXECUTORS)}; "
@@ -199,7 +199,7 @@ def trackers(config: pytest.Config) -> dict[str, str]:
     names = [name.strip() for name in found[0].split(",")] if found else []
     if not any(names):
         return {}
-    from pytest_exprunner._util.errors import ExprunnerError  # not needed as a rule
+    from pytest_exprunner._util.errors import ExprunnerError
     from pytest_exprunner.trackers.registry import place_of
 
     try:

@@ -26,11 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
-    """Where a program reads what happens, have nobody else print there: before pytest captures anything."""
+    """Open the event stream before pytest captures output, so that nothing else prints there."""
     target = early_config.known_args_namespace.exp_json
     in_worker = "PYTEST_XDIST_WORKER" in os.environ and not early_config.invocation_params.args
     if target is not None and not in_worker:
-        from pytest_exprunner.plugin.json_stream import open_stream  # not needed as a rule
+        from pytest_exprunner.plugin.json_stream import open_stream
 
         open_stream(early_config, target)
     try:
@@ -45,11 +45,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
-    """Have nothing distributed where nothing is going to be run; let nobody leave as if all were well."""
+    """Distribute nothing where nothing will run; never succeed after ``pytest.exit``."""
     if config.option.exp_explain and hasattr(config.option, "numprocesses"):
         config.option.numprocesses, config.option.tx, config.option.dist = 0, [], "no"
     code = yield
-    # Before the session has started, pytest asks nobody else about the exit code of pytest.exit.
+    # Before the session has started, only this hook sees the exit code of pytest.exit.
     return pytest.ExitCode.TESTS_FAILED if code == 0 and config.stash.get(options.EXITED, False) else code
 
 
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not asked and not options.intent(config):
         config.pluginmanager.register(_Waiting(folders), "exprunner-waiting")
         return
-    from pytest_exprunner.plugin.registration import configure  # costs time that others need not pay
+    from pytest_exprunner.plugin.registration import configure
 
     configure(config, plan_file, folders, asked)
 

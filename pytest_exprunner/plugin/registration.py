@@ -64,12 +64,12 @@ def configure(
     if settings.resume:
         manager.register(ReuseHooks(config, session), "exprunner-reuse")
     if LINK in config.stash:
-        from pytest_exprunner.plugin.remote.worker import RemoteWorkerHooks  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.plugin.remote.worker import RemoteWorkerHooks
 
         manager.register(RemoteWorkerHooks(config, session, config.stash[LINK]), "exprunner-remote-worker")
         return
     if shared is not None:
-        from pytest_exprunner.plugin.xdist_worker import WorkerHooks  # noqa: PLC0415 - needs xdist
+        from pytest_exprunner.plugin.xdist_worker import WorkerHooks
 
         manager.register(WorkerHooks(collecting), "exprunner-worker")
         return
@@ -91,7 +91,7 @@ def _distribute(
     config: pytest.Config, session: ExperimentSession, collecting: Collecting, run: RunHooks
 ) -> None:
     """Let workers of xdist run the items. Raises `pytest.UsageError` where they cannot."""
-    from pytest_exprunner.plugin import xdist as distributed  # noqa: PLC0415 - needs xdist
+    from pytest_exprunner.plugin import xdist as distributed
 
     refusal = distributed.refusal(config)
     if refusal:
@@ -110,7 +110,7 @@ def _show(config: pytest.Config, session: ExperimentSession, plan_name: str) -> 
 
 def _stream(config: pytest.Config, session: ExperimentSession, plan_name: str) -> None:
     """Register the stream of events. Raises `pytest.UsageError` where it was not opened at pytest's start."""
-    from pytest_exprunner.plugin.json_stream import STREAM, StreamHooks  # noqa: PLC0415 - not needed as a rule
+    from pytest_exprunner.plugin.json_stream import STREAM, StreamHooks
 
     stream = config.stash.get(STREAM, None)
     if stream is None:
@@ -129,8 +129,8 @@ def _modal(config: pytest.Config, session: ExperimentSession) -> object:
             "use --exp-max-containers N"
         )
     try:
-        from pytest_exprunner.executors.modal.executor import ModalExecutor  # noqa: PLC0415 - optional, and heavy
-        from pytest_exprunner.plugin.remote.hooks import RemoteHooks  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.executors.modal.executor import ModalExecutor
+        from pytest_exprunner.plugin.remote.hooks import RemoteHooks
     except ImportError as error:
         raise pytest.UsageError(
             f"--exp-executor modal: {error}; install it with: pip install 'pytest-exprunner[modal]'"
@@ -149,6 +149,6 @@ def _shared_run(config: pytest.Config) -> SharedRun | None:
         return config.stash[LINK].shared_run()
     if not hasattr(config, "workerinput"):
         return None
-    from pytest_exprunner.plugin.xdist_worker import shared_run  # noqa: PLC0415 - needs xdist
+    from pytest_exprunner.plugin.xdist_worker import shared_run
 
     return shared_run(config)

@@ -172,7 +172,7 @@ class RunHooks:
         file = self._session.settings.report
         if file is None or not self._session.started:
             return
-        from pytest_exprunner.report.html import file as report_file  # not needed as a rule
+        from pytest_exprunner.report.html import file as report_file
         from pytest_exprunner.report.html.model import ReportContext
         from pytest_exprunner.schedule.advice import Known
 

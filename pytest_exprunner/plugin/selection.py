@@ -34,7 +34,7 @@ def in_order(items: list[pytest.Item], plan: Plan) -> list[pytest.Item]:
 
 
 def waits_for_anything(plan: Plan) -> bool:
-    """Tell whether a plan gives any order at all."""
+    """Return whether a plan gives any order at all."""
     return any(plan.requirements(experiment) for experiment in plan.experiments) or any(
         sub.needs for _experiment, sub in plan.sub_experiments()
     )
@@ -43,7 +43,7 @@ def waits_for_anything(plan: Plan) -> bool:
 def with_variants(
     selected: Iterable[Selected], variants: Mapping[str, tuple[str | None, ...]]
 ) -> list[Selected]:
-    """Tell each selected item which variants its handler defines."""
+    """Return the selected items, each with the variants that its handler defines."""
     return [
         item
         if item.variants == (defined := variants.get(item.sub_experiment, (None,)))
@@ -95,7 +95,7 @@ class Selection:
         return found
 
     def uncollected(self) -> dict[str, str]:
-        """Handlers in named folders that pytest did not collect, though nobody asked to leave them out."""
+        """Handlers in named folders that pytest did not collect, though no option left them out."""
         left_out = any(self._config.getoption(name, None) for name in ("ignore", "ignore_glob", "lf"))
         paths = [self._path(arg) for arg in self._args if "::" not in arg]
         found: dict[str, str] = {}

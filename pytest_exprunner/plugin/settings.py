@@ -68,7 +68,7 @@ def settings_of(config: pytest.Config, plan: Plan, plan_path: Path, folders: tup
 def _report(config: pytest.Config) -> Path | None:
     file = options.report(config)
     if file is not None:
-        from pytest_exprunner.report.html import file as report_file  # noqa: PLC0415 - not needed as a rule
+        from pytest_exprunner.report.html import file as report_file
 
         try:
             report_file.check(file)
@@ -90,7 +90,7 @@ def _detach(config: pytest.Config) -> bool:
     if asked and config.getoption("exp_gate"):
         raise pytest.UsageError(
             "--exp-gate cannot be combined with --exp-detach, which waits for no result; "
-            "'exprunner gates' tells once they are collected"
+            "'exprunner gates' reports them once results are collected"
         )
     return asked
 

@@ -24,7 +24,7 @@ _SECONDS_WHEN_STOPPED = 2.0  # that trackers get where somebody waits for the ru
 
 
 class Completion:
-    """Ends a run, and says whether it was a success."""
+    """Ends a run, and decides whether it succeeded."""
 
     def __init__(self, state: RunState) -> None:
         """``state`` is shared by all phases of the run."""
@@ -69,7 +69,7 @@ class Completion:
         for entry in self.audit().changed:
             if entry.experiment in self._state.progress.experiments:
                 changed.setdefault(entry.experiment, []).append(f"  {entry.text}")
-        head = "something moved after there was a result (--exp-strict):"
+        head = "something changed after there was a result (--exp-strict):"
         return [Judgement(name, "\n".join([head, *lines])) for name, lines in changed.items()]
 
     def audit(self) -> Audit:

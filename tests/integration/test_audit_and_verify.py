@@ -27,7 +27,7 @@ def test_nothing_moved(repository: Repository) -> None:
     """A plan, its results and their commits are no reason for a word."""
     assert audited(repository.study) == ["0 changes after the first result, 0 notes"]
     assert repository.study.pytest("experiments", "--exp-resume", "--exp-strict").code == 1  # it misses
-    assert "something moved" not in repository.study.pytest("experiments", "--exp-strict").out
+    assert "something changed" not in repository.study.pytest("experiments", "--exp-strict").out
 
 
 def test_a_plan_that_was_edited_before_its_first_run(study: Study) -> None:
@@ -182,7 +182,7 @@ def test_a_bar_that_was_lowered(repository: Repository) -> None:
     assert "note: The criterion accuracy has changed since it was first used." in lax.out
     strict = study.pytest("experiments", "--exp-strict")
     assert strict.code == 1
-    assert "something moved after there was a result (--exp-strict):" in strict.out
+    assert "something changed after there was a result (--exp-strict):" in strict.out
     assert audited(study) == [
         "x1-first",
         "  changed: accuracy had other terms for attempt 1 of e_x1_1 (DAY) than for attempt 2 of e_x1_1 (DAY)",

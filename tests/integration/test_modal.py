@@ -346,7 +346,7 @@ def test_what_ends_after_its_client_was_killed(study: Study, server: ModalServer
         assert "accuracy" in (study.research / "FINDINGS.md").read_text()
     resumed = run(study, server, "--exp-resume")
     assert resumed.code == 0, resumed.text
-    assert ("brought home from Modal: e_x1_1" in resumed.text) == (how == "--exp-resume")
+    assert ("collected from Modal: e_x1_1" in resumed.text) == (how == "--exp-resume")
     assert logged(study) == list(range(40))
     assert study.record("e_x1_1")["status"] == "completed"
     assert len(list((study.root / ATTEMPT.parent).iterdir())) == 1
@@ -386,7 +386,7 @@ def test_a_token_that_expires(study: Study, server: ModalServer) -> None:
     assert process.wait(60) == 1, output(study)
     assert "Token has expired" in output(study)
     assert not (study.root / ATTEMPT / "record.json").exists()
-    assert "e_x1_1 could not be brought home" in output(study)
+    assert "e_x1_1 could not be collected" in output(study)
     server.accept()
     while busy_with(server):
         time.sleep(0.1)
@@ -520,7 +520,7 @@ def test_a_detached_run(study: Study, server: ModalServer) -> None:
     assert "3 skipped" in left.text
     assert "begun on Modal as fc-" in left.text
     assert "waits for what was begun on Modal" in left.text
-    assert "2 sub-experiments begun on Modal; 'exprunner status' tells of them" in left.text
+    assert "2 sub-experiments begun on Modal; 'exprunner status' lists them" in left.text
     assert "e_x1_1 was begun on Modal" in study.exprunner("status").text
     deadline = time.monotonic() + 120
     early = study.exprunner("collect", env=server.environment())
@@ -608,8 +608,8 @@ def test_what_cannot_be_begun(study: Study, server: ModalServer) -> None:
         (("--exp-detach",), "--exp-detach needs --exp-executor modal: nothing here goes on without pytest"),
         (
             ("--exp-detach", "--exp-executor=modal", "--exp-gate=all"),
-            "--exp-gate cannot be combined with --exp-detach, which waits for no result; 'exprunner gates' tells "
-            "once they are collected",
+            "--exp-gate cannot be combined with --exp-detach, which waits for no result; 'exprunner gates' reports "
+            "them once results are collected",
         ),
     ],
 )

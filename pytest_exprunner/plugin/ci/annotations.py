@@ -58,10 +58,10 @@ class AnnotateHooks:
             return
         self._disarm(report)
         self._add_properties(report)
-        told = [name for name in (RECORD, BLOCKED, REPLAYED) if hasattr(report, name)]
-        if report.failed and not told:
+        explained = [name for name in (RECORD, BLOCKED, REPLAYED) if hasattr(report, name)]
+        if report.failed and not explained:
             name = getattr(report, JUDGED, None) or report.nodeid
-            self._failed.append(Failed(name, _told(report)))
+            self._failed.append(Failed(name, _failure_line(report)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -69,7 +69,7 @@ class AnnotateHooks:
         if self._is_experiment(report.nodeid):
             self._disarm(report)
             if report.failed:
-                self._failed.append(Failed(report.nodeid, _told(report)))
+                self._failed.append(Failed(report.nodeid, _failure_line(report)))
 
     def _is_experiment(self, nodeid: str) -> bool:
         file = nodeid.partition("::")[0]
@@ -132,7 +132,7 @@ class AnnotateHooks:
         github.append_summary(Path(file), markdown.render(document))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say that the step has no summary."""
+        """Warn that the step has no summary."""
         if self._problem:
             words = f"the summary of this step could not be written: {self._problem}"
             terminalreporter.write_line(printable(self._config, words), yellow=True)
@@ -182,7 +182,7 @@ class AnnotateHooks:
         return self._at(sub, level, title, explain(state.plan.success_criteria[result.name], result))
 
     def _broke(self, sub: str, title: str, failure: Failure) -> Annotation:
-        """Point to the line of the project that raised, where the traceback tells it."""
+        """Point to the line of the project that raised, where the traceback names it."""
         path, _colon, line = place_of(failure).rpartition(":")
         if not path:
             return self._at(sub, "error", title, failure.line)
@@ -207,8 +207,8 @@ class AnnotateHooks:
         return file.as_posix()
 
 
-def _told(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Return what a failure says: of one of code the last line, else everything, on one line."""
+def _failure_line(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return a failure on one line: the last line of a traceback, or all of a judgment."""
     lines = [line.strip() for line in text(report.longreprtext).strip().splitlines()]
     return " ".join(lines if hasattr(report, JUDGED) else lines[-1:])
 
@@ -219,7 +219,7 @@ def xml_text(name: str) -> str:
 
 
 def _properties(record: AttemptRecord) -> Mapping[str, str]:
-    """What a case says of its attempt: single values by name, and verdicts."""
+    """Return the properties of a test case: single values by name, and verdicts."""
     shown = [
         (name, value)
         for name, value in record.metrics.items()

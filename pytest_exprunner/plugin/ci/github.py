@@ -24,7 +24,7 @@ _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 def is_github(environment: Mapping[str, str]) -> bool:
-    """Tell whether what is printed is read by GitHub Actions."""
+    """Return whether GitHub Actions reads what is printed."""
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
@@ -61,7 +61,7 @@ def _property(text: str) -> str:
 
 
 def few(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """Return as many as GitHub shows of one step; the last tells how many are left out."""
+    """Return as many as GitHub shows of one step; the last counts those that are left out."""
     if len(annotations) <= _MOST_ANNOTATIONS:
         return list(annotations)
     shown = list(annotations[: _MOST_ANNOTATIONS - 1])

@@ -122,15 +122,15 @@ class RemoteHooks:
             call = self._detach(item)
             if call:
                 submitted += 1
-                self._skip(item, f"begun on Modal as {call}; 'exprunner collect' brings it home")
+                self._skip(item, f"begun on Modal as {call}; 'exprunner collect' fetches it")
         for item in waiting.values():
             self._skip(item, "waits for what was begun on Modal")
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(
-                f"{count(submitted, 'sub-experiment')} begun on Modal; 'exprunner status' tells of them, "
-                "'exprunner collect' brings home what has ended"
+                f"{count(submitted, 'sub-experiment')} begun on Modal; 'exprunner status' lists them, "
+                "'exprunner collect' fetches what has ended"
             )
 
     def _detach(self, item: pytest.Item) -> str:
@@ -252,7 +252,7 @@ class RemoteHooks:
             _check_record(what, answer)
         except (ExecutorError, OSError) as error:
             # It has no record, and stays a pending job.
-            text = f"{selected.label} could not be brought home: {error}; 'exprunner collect' tries again"
+            text = f"{selected.label} could not be collected: {error}; 'exprunner collect' tries again"
             return _reports_of_failure(what.item, text)
         self._pending.settle(self._session.run, what.job)
         self._session.attempts.collected(selected)

@@ -13,25 +13,25 @@ def collect_pending(settings: Settings) -> list[str]:
     layout = Layout(settings.results_root)
     if not (layout.lock_folder / AWAY).is_dir():
         return []
-    from pytest_exprunner.executors.pending_jobs import PendingJobs  # noqa: PLC0415 - not needed as a rule
+    from pytest_exprunner.executors.pending_jobs import PendingJobs
 
     jobs = PendingJobs(layout)
     if not jobs.pending():
         return []
     lock = RunLock(layout.lock_folder)
     try:
-        from pytest_exprunner.executors.modal.results import VolumeResults  # noqa: PLC0415 - optional, and heavy
+        from pytest_exprunner.executors.modal.results import VolumeResults
 
-        lock.acquire("bringing attempts home", 0, settings.shown(layout.root))
+        lock.acquire("collecting attempts", 0, settings.shown(layout.root))
         collected = jobs.collect(VolumeResults())
     except LockedError:
         return []  # they belong to a run that goes on
     except (ImportError, ExprunnerError, OSError) as error:
-        return [f"warning: what an earlier run began on Modal could not be brought home: {error}"]
+        return [f"warning: what an earlier run began on Modal could not be collected: {error}"]
     finally:
         lock.release()
-    brought = [f"brought home from Modal: {', '.join(collected.brought)}"] if collected.brought else []
+    lines = [f"collected from Modal: {', '.join(collected.brought)}"] if collected.brought else []
     return [
-        *brought,
-        *(f"warning: could not be brought home from Modal: {label}" for label in collected.failed),
+        *lines,
+        *(f"warning: could not be collected from Modal: {label}" for label in collected.failed),
     ]

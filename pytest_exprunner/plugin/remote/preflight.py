@@ -1,4 +1,4 @@
-"""Before handlers are called elsewhere: what the far end has to know, and what it would lack."""
+"""Before handlers are called remotely: what the remote worker needs, and what it would lack."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HOME_ONLY = {
 """Options that say something about the run as a whole, or about files of this machine."""
 _OF_THE_CODE = {"commit", "dirty", "diff"}
 _OWN_PLUGINS = {"exprunner", "pytest_exprunner.plugin", "xdist", "xdist.plugin"}
-"""The far end loads this one by itself, and distributes nothing further."""
+"""The remote worker loads this one by itself, and distributes nothing further."""
 
 
 def refuse_left_behind(
@@ -60,7 +60,7 @@ def refuse_left_behind(
 
 
 def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
-    """Return what the far end has to know of this run. Raises `ExprunnerError` where paths lead out."""
+    """Return what the remote worker needs to know. Raises `ExprunnerError` where paths lead out."""
     root = config.rootpath
     layout = session.layout
     for path, option in (
@@ -100,15 +100,15 @@ def _options(config: pytest.Config, session: ExperimentSession) -> dict[str, Any
     limit = settings.timeout or session.plan.modal.timeout
     is_usual = settings.folders == (study_root(settings.plan_file) / "experiments",)
 
-    def moved(value: Any) -> Any:
+    def relocated(value: Any) -> Any:
         if isinstance(value, str) and (value == str(root) or value.startswith(f"{root}{os.sep}")):
             return PROJECT + Path(value).relative_to(root).as_posix()
         if isinstance(value, list):
-            return [moved(item) for item in value]
+            return [relocated(item) for item in value]
         return value
 
     options = {
-        name: moved(value)
+        name: relocated(value)
         for name, value in vars(config.option).items()
         if name not in _HOME_ONLY and not redaction.is_secret(name) and _is_plain(value)
     }
@@ -118,11 +118,11 @@ def _options(config: pytest.Config, session: ExperimentSession) -> dict[str, Any
         **options,
         "plugins": [*plugins, "no:cacheprovider", "no:terminal"],
         "rootdir": PROJECT,
-        "inifilename": moved(str(ini)) if ini is not None and ini.is_relative_to(root) else None,
+        "inifilename": relocated(str(ini)) if ini is not None and ini.is_relative_to(root) else None,
         "exp_executor": "subprocess",
-        "exp_plan": moved(str(settings.plan_file)),
-        "exp_paths": None if is_usual else " ".join(moved(str(folder)) for folder in settings.folders),
-        "exp_results": moved(str(session.layout.root)),
+        "exp_plan": relocated(str(settings.plan_file)),
+        "exp_paths": None if is_usual else " ".join(relocated(str(folder)) for folder in settings.folders),
+        "exp_results": relocated(str(session.layout.root)),
         "exp_timeout": None if limit is None else str(limit),
     }
 

@@ -61,7 +61,7 @@ class RemoteWorkerHooks:
 
     def _missing(self, nodeid: str) -> str:
         why = "\n".join(self._problems) or "it is not among what was collected there"
-        return f"{nodeid} could not be collected at the far end:\n{why}"
+        return f"{nodeid} could not be collected on the remote worker:\n{why}"
 
 
 def main() -> int:

@@ -43,7 +43,7 @@ class HandlerModule(pytest.Module):
         *,
         scanned: ScannedFile,
         names: frozenset[str],
-        collecting: Collecting,
+        collecting: HandlerCollection,
         ordinary: bool,
         **kwargs: Any,
     ) -> None:
@@ -181,7 +181,7 @@ def _register_runner(module: pytest.Module) -> None:
     module.session._fixturemanager.parsefactories(holder, module.nodeid)  # noqa: SLF001 - pytest < 9.1
 
 
-class Collecting:
+class HandlerCollection:
     """Decides for each file under the handlers' folders what pytest makes of it."""
 
     _spared: ClassVar[bool] = False

@@ -22,7 +22,7 @@ from pytest_exprunner.plugin.collection import (
     ATTEMPT,
     EXPLORATORY,
     SELECTED,
-    Collecting,
+    HandlerCollection,
     StubItem,
     offer_runner,
     only_setup,
@@ -81,7 +81,7 @@ class ItemHooks:
         self,
         config: pytest.Config,
         session: ExperimentSession,
-        collecting: Collecting,
+        collecting: HandlerCollection,
         folders: tuple[Path, ...],
     ) -> None:
         """Built once per process, after the plan was read."""

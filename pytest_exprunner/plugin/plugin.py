@@ -64,14 +64,14 @@ def pytest_configure(config: pytest.Config) -> None:
     folders = options.handler_folders(config, plan_file)
     asked = options.names_folder(options.asked_paths(config), folders)
     if not asked and not options.intent(config):
-        config.pluginmanager.register(_Waiting(folders), "exprunner-waiting")
+        config.pluginmanager.register(_UnselectedHandlers(folders), "exprunner-waiting")
         return
     from pytest_exprunner.plugin.registration import configure
 
     configure(config, plan_file, folders, asked)
 
 
-class _Waiting:
+class _UnselectedHandlers:
     """Says in one line that there are handlers which this run does not include."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:

@@ -14,7 +14,7 @@ from pytest_exprunner.model.selection import SharedRun
 from pytest_exprunner.plan import loader
 from pytest_exprunner.plugin import progress
 from pytest_exprunner.plugin.ci.annotations import AnnotateHooks
-from pytest_exprunner.plugin.collection import LINK, Collecting, only_setup
+from pytest_exprunner.plugin.collection import LINK, HandlerCollection, only_setup
 from pytest_exprunner.plugin.explain import ExplainHooks
 from pytest_exprunner.plugin.isolation import IsolateHooks
 from pytest_exprunner.plugin.items import ItemHooks
@@ -39,7 +39,7 @@ def configure(
     except ExprunnerError as error:
         raise pytest.UsageError(str(error)) from None
     settings = settings_of(config, loaded.plan, plan_path, folders)
-    collecting = Collecting(
+    collecting = HandlerCollection(
         loaded.plan,
         found,
         study_root(plan_path),
@@ -88,7 +88,7 @@ def configure(
 
 
 def _distribute(
-    config: pytest.Config, session: ExperimentSession, collecting: Collecting, run: RunHooks
+    config: pytest.Config, session: ExperimentSession, collecting: HandlerCollection, run: RunHooks
 ) -> None:
     """Let workers of xdist run the items. Raises `pytest.UsageError` where they cannot."""
     from pytest_exprunner.plugin import xdist as distributed

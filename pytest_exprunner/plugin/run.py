@@ -14,7 +14,7 @@ from pytest_exprunner._util.errors import ExprunnerError, count
 from pytest_exprunner._util.exit_guard import QuietExits
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.plugin import calls, options
-from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, Collecting, only_setup, params_of
+from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, HandlerCollection, only_setup, params_of
 from pytest_exprunner.plugin.items import BLOCKED, JUDGED, RECORD, REPLAYED, printable
 from pytest_exprunner.plugin.selection import Selection
 from pytest_exprunner.report import terminal
@@ -38,7 +38,7 @@ class RunHooks:
         self,
         config: pytest.Config,
         session: ExperimentSession,
-        collecting: Collecting,
+        collecting: HandlerCollection,
         folders: tuple[Path, ...],
         *,
         parallel: bool,

@@ -12,7 +12,7 @@ from _pytest.mark.expression import Expression
 
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.plan.models import Plan
-from pytest_exprunner.plugin.collection import SELECTED, Collecting
+from pytest_exprunner.plugin.collection import SELECTED, HandlerCollection
 from pytest_exprunner.schedule import order
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def with_variants(
 class Selection:
     """Tells which sub-experiments without items a run would have selected."""
 
-    def __init__(self, config: pytest.Config, collecting: Collecting, folders: Sequence[Path]) -> None:
+    def __init__(self, config: pytest.Config, collecting: HandlerCollection, folders: Sequence[Path]) -> None:
         """Read the selection expressions of the command line."""
         self._config = config
         self._collecting = collecting

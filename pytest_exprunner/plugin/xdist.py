@@ -22,7 +22,7 @@ from pytest_exprunner._util.redaction import redacted
 from pytest_exprunner._util.supervised import cause_of
 from pytest_exprunner.model.selection import Selected
 from pytest_exprunner.plugin import calls
-from pytest_exprunner.plugin.collection import Collecting
+from pytest_exprunner.plugin.collection import HandlerCollection
 from pytest_exprunner.plugin.hints import Hinting
 from pytest_exprunner.plugin.items import RECORD
 from pytest_exprunner.plugin.xdist_worker import INPUT, Collected
@@ -220,7 +220,7 @@ class ControllerHooks:
     def __init__(
         self,
         session: ExperimentSession,
-        collecting: Collecting,
+        collecting: HandlerCollection,
         begin: Callable[[Sequence[Selected]], None],
     ) -> None:
         """``begin`` starts the run, given what was selected."""

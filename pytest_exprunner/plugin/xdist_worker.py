@@ -13,7 +13,7 @@ import pytest
 from pytest_exprunner._util import serialization
 from pytest_exprunner.model.selection import Selected, SharedRun
 from pytest_exprunner.plugin import calls
-from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, Collecting
+from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, HandlerCollection
 
 INPUT = "exprunner"
 """The key of what the controller sends a worker at its start."""
@@ -77,7 +77,7 @@ class Barrier(pytest.Item):
 class WorkerHooks:
     """Reports to the controller what was collected, and handles the barrier."""
 
-    def __init__(self, collecting: Collecting) -> None:
+    def __init__(self, collecting: HandlerCollection) -> None:
         """``collecting`` holds the variants."""
         self._collecting = collecting
         self._barrier: Barrier | None = None

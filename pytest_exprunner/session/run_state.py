@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from pytest_exprunner.model.attempt import AttemptRecord, Status
 from pytest_exprunner.model.selection import Selected
-from pytest_exprunner.session.judgment import Outcome, SelectedItem
+from pytest_exprunner.session.judgment import Outcome, SelectedItem, Slot
 from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts.fold import deciding, of_run
 
 ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
-Slot = tuple[str, str | None, int | None]
 
 
 @dataclass(slots=True)

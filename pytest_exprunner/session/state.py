@@ -26,9 +26,10 @@ from pytest_exprunner.report.publish import Publisher
 from pytest_exprunner.session import unfinished
 from pytest_exprunner.session.judgment import (
     SelectedItem,
+    Slot,
 )
 from pytest_exprunner.session.publication import Publication
-from pytest_exprunner.session.run_state import RunProgress, Slot
+from pytest_exprunner.session.run_state import RunProgress
 from pytest_exprunner.store.lock import RunLock
 from pytest_exprunner.store.results_file import Reader
 from pytest_exprunner.store.study import Study

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytest_exprunner.model.layout import ARTIFACTS, Layout
-from pytest_exprunner.session.run_state import RunProgress, Slot
+from pytest_exprunner.session.judgment import Slot
+from pytest_exprunner.session.run_state import RunProgress
 from pytest_exprunner.store import atomic, manifest
 from pytest_exprunner.store.study import Study
 from pytest_exprunner.verdicts.fold import Pending

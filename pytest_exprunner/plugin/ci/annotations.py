@@ -20,7 +20,7 @@ from pytest_exprunner.model.results import ExperimentState
 from pytest_exprunner.plugin import calls
 from pytest_exprunner.plugin.ci import github
 from pytest_exprunner.plugin.ci.github import Annotation
-from pytest_exprunner.plugin.collection import Collecting
+from pytest_exprunner.plugin.collection import HandlerCollection
 from pytest_exprunner.plugin.items import BLOCKED, JUDGED, RECORD, REPLAYED, printable
 from pytest_exprunner.report import markdown, step_summary
 from pytest_exprunner.report.step_summary import Failed
@@ -36,7 +36,9 @@ _ENDED = {0: "Passed", 1: "Failed", 2: "Interrupted", 3: "Broken off", 5: "Nothi
 class AnnotateHooks:
     """Around a run, in the process that leads it."""
 
-    def __init__(self, config: pytest.Config, session: ExperimentSession, collecting: Collecting) -> None:
+    def __init__(
+        self, config: pytest.Config, session: ExperimentSession, collecting: HandlerCollection
+    ) -> None:
         """Registered before those who take in reports, so that these see them first."""
         self._config = config
         self._session = session

@@ -39,7 +39,7 @@ and the sub-experiments that may be run, return an executor that is not open yet
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
+class _RunningJob:
     """An item whose attempt runs on another machine."""
 
     item: pytest.Item
@@ -95,17 +95,17 @@ class RemoteHooks:
 
     def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
         planned = self._schedule(items)
-        under_way: dict[Future[Answer], _UnderWay] = {}
+        running: dict[Future[Answer], _RunningJob] = {}
         try:
             while not planned.finished:
-                self._start(items, planned, under_way)
-                if not under_way:
+                self._start(items, planned, running)
+                if not running:
                     break
-                done, _ = wait(under_way, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
                 for future in done:
-                    self._ended(under_way.pop(future), future, planned)
+                    self._ended(running.pop(future), future, planned)
         except BaseException:
-            self._stop(under_way)
+            self._stop(running)
             raise
 
     def _submit_detached(self, items: Sequence[pytest.Item]) -> None:
@@ -175,9 +175,9 @@ class RemoteHooks:
         self,
         items: Sequence[pytest.Item],
         planned: Schedule[order.Node],
-        under_way: dict[Future[Answer], _UnderWay],
+        running: dict[Future[Answer], _RunningJob],
     ) -> None:
-        while len(under_way) < self._executor.most and (index := planned.start()) is not None:
+        while len(running) < self._executor.most and (index := planned.start()) is not None:
             assert isinstance(index, int)
             item = items[index]
             if self._runs_here(item):
@@ -187,7 +187,7 @@ class RemoteHooks:
             item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
             try:
                 future, what = self._submit(item, index)
-                under_way[future] = what
+                running[future] = what
             except OSError as error:
                 self._report(item, _reports_of_failure(item, _not_begun(item, error)))
                 planned.done(index)
@@ -207,7 +207,7 @@ class RemoteHooks:
         self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         self._raise_if_stopped(item)
 
-    def _submit(self, item: pytest.Item, index: int) -> tuple[Future[Answer], _UnderWay]:
+    def _submit(self, item: pytest.Item, index: int) -> tuple[Future[Answer], _RunningJob]:
         job, run = self._job(item), self._session.run
         mirror = Mirror(self._session.layout.attempt(job.key))
 
@@ -215,7 +215,7 @@ class RemoteHooks:
             self._pending.note(run, job, call)
 
         future = self._executor.submit(job, self._session.layout.root, mirror.take, began)
-        return future, _UnderWay(item, index, job, mirror)
+        return future, _RunningJob(item, index, job, mirror)
 
     def _job(self, item: pytest.Item) -> Job:
         """Reserve an attempt, build its job, and note it as pending before it is submitted."""
@@ -236,7 +236,7 @@ class RemoteHooks:
 
     # --- the end of an item -------------------------------------------------------------------
 
-    def _ended(self, what: _UnderWay, future: Future[Answer], planned: Schedule[order.Node] | None) -> None:
+    def _ended(self, what: _RunningJob, future: Future[Answer], planned: Schedule[order.Node] | None) -> None:
         item, selected = what.item, what.item.stash[SELECTED]
         self._report(item, self._reports(what, selected, future))
         if planned is not None:
@@ -244,7 +244,7 @@ class RemoteHooks:
             self._raise_if_stopped(item)
 
     def _reports(
-        self, what: _UnderWay, selected: Selected, future: Future[Answer]
+        self, what: _RunningJob, selected: Selected, future: Future[Answer]
     ) -> list[pytest.TestReport]:
         try:
             answer = _answer_of(future)
@@ -269,15 +269,15 @@ class RemoteHooks:
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
 
-    def _stop(self, under_way: Mapping[Future[Answer], _UnderWay]) -> None:
+    def _stop(self, running: Mapping[Future[Answer], _RunningJob]) -> None:
         """Cancel running jobs, and fetch what they recorded of being stopped."""
-        if not under_way:
+        if not running:
             return
         self._executor.cancel()
-        done, _ = wait(under_way, timeout=_PATIENCE)
+        done, _ = wait(running, timeout=_PATIENCE)
         for future in done:
             if not future.cancelled() and future.exception() is None:
-                what = under_way[future]
+                what = running[future]
                 with contextlib.suppress(ExecutorError, OSError):
                     what.mirror.bring(future.result(), self._executor.fetch)
                     self._pending.settle(self._session.run, what.job)
@@ -304,7 +304,7 @@ def _answer_of(future: Future[Answer]) -> Answer:
         return Answer(problem=str(error))
 
 
-def _check_record(what: _UnderWay, answer: Answer) -> None:
+def _check_record(what: _RunningJob, answer: Answer) -> None:
     """Raise `ExecutorError` unless the fetched record is the one that the reports carry."""
     for report in answer.reports:
         record = report.get(RECORD)

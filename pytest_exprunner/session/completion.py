@@ -74,7 +74,7 @@ class Completion:
 
     def audit(self) -> Audit:
         """Audit what changed after there was a result."""
-        from pytest_exprunner.audit.audit import audit  # noqa: PLC0415 - asked for seldom, and reads git
+        from pytest_exprunner.audit.audit import audit  # asked for seldom, and reads git
 
         return audit(self._state.study, self._state.settings.plan_file, self._state.settings.project_root)
 

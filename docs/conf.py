@@ -13,8 +13,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
-ABOVE = {"readme": "README.md", "changelog": "CHANGELOG.md"}
-"""Pages whose text stands in a file of the folder above."""
+ABOVE = {"readme": "README.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
+"""Pages whose text is in a file of the folder above."""
 
 project = "pytest-exprunner"
 author = "The pytest-exprunner authors"

@@ -269,7 +269,7 @@ def test_the_waiver_on_the_page_about_trust(study: Study) -> None:
 
 def test_the_commands_on_the_page_about_contributing() -> None:
     """It sets up as the README does, and its site is built as a test builds it."""
-    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     first, second = re.findall(r"^\$ (.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     set_up, tests, *_checks = re.findall(r"^\$ (.*)$", page, re.MULTILINE)
     assert first.startswith(set_up)
@@ -282,10 +282,21 @@ def test_the_commands_on_the_page_about_contributing() -> None:
 
 def test_the_paths_on_the_page_about_contributing() -> None:
     """Each file and folder of the project that the page names is there."""
-    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:tests|pytest_exprunner|\.ci)/[\w./]*)`", page))
     assert len(named) > 8
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_paths_of_the_walks_through_the_code() -> None:
+    """Each module that a walk passes through exists, and no walk turns back within a package."""
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    _steps, *walks = re.split(r"^### ", page, flags=re.MULTILINE)
+    assert len(walks) == 3
+    for walk in walks:
+        files = re.findall(r"^\d+\. `([\w/]+\.py)`", walk, re.MULTILINE)
+        assert len(files) > 5
+        assert [file for file in files if not (ROOT / "pytest_exprunner" / file).exists()] == []
 
 
 def test_the_schema_command_prints_the_shipped_schema(study: Study) -> None:

@@ -1,7 +1,7 @@
-"""Writes what is generated in these pages anew: ``python docs/refresh.py``.
+"""Refreshes what is generated in these pages: ``python docs/refresh.py``.
 
-The sessions (commands and what they print) are typed again in an empty folder, tables and whole pages come
-from the commands that print them. Where a page shows already what is printed, it stays as it is.
+The sessions (commands and their output) are typed again in an empty folder; tables and whole pages come from the
+code that prints them. A page that is up to date stays as it is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pytest_exprunner.report import hints, plan_keys  # noqa: E402
 
 SESSIONS = ("first-study.md", "commands.md")
 SCHEMA = DOCS.parent / "pytest_exprunner" / "research_plan.schema.json"
+SKILL = DOCS.parent / "pytest_exprunner" / "skill"
 _KEYS = re.compile(r"(?<=<!-- keys: written by docs/refresh.py -->\n).*?(?=<!-- end of keys -->)", re.DOTALL)
 
 
@@ -67,7 +68,7 @@ def with_packages(page: str) -> str:
 
 
 def write(page: Path, text: str) -> None:
-    """Write a page if it says something else, and tell so."""
+    """Write a page if its content has changed, and report it."""
     if not page.exists() or page.read_text(encoding="utf-8") != text:
         page.write_text(text, encoding="utf-8")
         sys.stdout.write(f"wrote {page.name}\n")
@@ -78,6 +79,7 @@ def main(names: list[str]) -> None:
     if not names:
         write(SCHEMA, json.dumps(json_schema(), indent=2) + "\n")
         write(DOCS / "common-errors.md", hints.page(RULES))
+        write(SKILL / "references" / "common-errors.md", hints.short_page(RULES))
         plan = DOCS / "plan-format.md"
         write(plan, with_keys(plan.read_text(encoding="utf-8")))
         structure = DOCS / "structure.md"

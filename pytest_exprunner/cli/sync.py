@@ -86,7 +86,7 @@ def _check_ids(ids: Iterable[str], plan: Plan) -> None:
 
 
 def _synced_text(name: str, synced: Synced) -> str:
-    text = f"{name}: sent {count(synced.told, 'attempt')}"
+    text = f"{name}: received {count(synced.told, 'attempt')}"
     if synced.known:
         text += f", {synced.known} already there"
     if synced.waiting:

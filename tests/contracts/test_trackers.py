@@ -136,7 +136,7 @@ def test_stub_runs_say_so(tracked: Study) -> None:
     calls = told(tracked)
     assert calls[0]["stub"] is True
     assert {c["stub"] for c in calls if c["call"] == "attempt_started"} == {True}
-    assert sync(tracked).out == f"{NAME}: sent 0 attempts\n"
+    assert sync(tracked).out == f"{NAME}: received 0 attempts\n"
 
 
 # --- what it can do to a run ------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_method_that_raises(tracked: Study, undisturbed: dict[str, Any], metho
     assert (again.code, again.err) == (0, "")
     rows = [c for c in of(told(tracked), "e_x1_1") if c["call"] == "metrics_logged"]
     assert len(rows) == (0 if method in ("run_ended", "close", "progress_reported") and not rows else 5)
-    assert sync(tracked).out == f"{NAME}: sent 0 attempts, 4 already there\n"
+    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already there\n"
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_tracker_that_ends_or_hangs(
     assert words in done.out
     assert f"'exprunner sync --tracker {NAME}' tells it" in done.out
     assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(tracked.root)]
-    assert sync(tracked).out == f"{NAME}: sent 4 attempts\n"
+    assert sync(tracked).out == f"{NAME}: received 4 attempts\n"
 
 
 def test_a_warning(tracked: Study) -> None:
@@ -268,7 +268,7 @@ def test_a_run_that_is_killed(tracked: Study) -> None:
     assert len([c for c in calls if c["call"] == "attempt_ended"]) == 4
     assert len(before) in (0, 3)
     assert "in_progress" in list(of(calls, "e_x1_3"))[-1]["record"]
-    assert sync(tracked).out == f"{NAME}: sent 0 attempts, 4 already there\n"
+    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already there\n"
 
 
 def test_a_run_that_was_interrupted(tracked: Study) -> None:
@@ -283,7 +283,7 @@ def test_a_run_that_was_interrupted(tracked: Study) -> None:
 def test_rows_that_are_known(tracked: Study) -> None:
     """A tracker that has some rows already is told the others alone."""
     assert tracked.pytest().code == 0
-    assert sync(tracked, "e_x1_1", TRACKER_KNOWS="3").out == f"{NAME}: sent 1 attempt\n"
+    assert sync(tracked, "e_x1_1", TRACKER_KNOWS="3").out == f"{NAME}: received 1 attempt\n"
     rows = [c["row"] for c in told(tracked) if c["call"] == "metrics_logged"]
     assert rows == [3, 4]
     assert told(tracked)[0]["replaying"] is True
@@ -292,7 +292,7 @@ def test_rows_that_are_known(tracked: Study) -> None:
 def test_sync_of_what_was_never_tracked(tracked: Study) -> None:
     """Runs without a tracker can be told later, all or some; the command says what it did."""
     assert tracked.pytest().code == 0
-    assert sync(tracked, "e_x1_2").out == f"{NAME}: sent 2 attempts\n"
+    assert sync(tracked, "e_x1_2").out == f"{NAME}: received 2 attempts\n"
     found = json.loads(sync(tracked, "--json").out)
     assert found["trackers"] == {NAME: {"told": 2, "known": 2, "waiting": 0, "missed": 0}}
     wrong = sync(tracked, "e_x1_22")
@@ -302,7 +302,7 @@ def test_sync_of_what_was_never_tracked(tracked: Study) -> None:
         in wrong.text
     )
     again = tracked.exprunner("sync", env={"PYTHONPATH": str(HERE)})  # the plan names it, it was used before
-    assert again.out == f"{NAME}: sent 0 attempts, 4 already there\n"
+    assert again.out == f"{NAME}: received 0 attempts, 4 already there\n"
     gone = tracked.exprunner("sync")
     assert (gone.code, gone.err) == (
         4,
@@ -319,10 +319,10 @@ def test_in_a_clone(tracked: Study) -> None:
     for journal in tracked.research.rglob("events.jsonl"):
         journal.unlink()
     (tracked.research / "experiments" / "x1-first" / "attempts" / "e_x1_1" / "0002").mkdir()  # killed at once
-    assert sync(tracked).out == f"{NAME}: sent 4 attempts\n"
+    assert sync(tracked).out == f"{NAME}: received 4 attempts\n"
     first = list(of(told(tracked), "e_x1_1"))
     assert [call["call"] for call in first] == ["attempt_started", "attempt_ended"]
-    assert sync(tracked).out == f"{NAME}: sent 0 attempts, 4 already there\n"
+    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already there\n"
 
 
 def test_other_attempts_of_the_same_numbers(tracked: Study) -> None:
@@ -330,7 +330,7 @@ def test_other_attempts_of_the_same_numbers(tracked: Study) -> None:
     assert run(tracked).code == 0
     shutil.rmtree(tracked.research / "experiments")
     assert tracked.pytest().code == 0
-    assert sync(tracked).out == f"{NAME}: sent 4 attempts\n"
+    assert sync(tracked).out == f"{NAME}: received 4 attempts\n"
 
 
 @pytest.mark.slow
@@ -392,10 +392,10 @@ def test_modules_of_the_project_with_any_names(tracked: Study) -> None:
     # As the script "pytest" does it: not with the current folder first.
     done = tracked.run_script("pytest", "-p", "exprunner", "experiments", "--exp-tracker", "mine:Mine")
     assert done.code == 0, done.text
-    assert "\nmine:Mine: sent 4 attempts\n" in done.out
+    assert "\nmine:Mine: received 4 attempts\n" in done.out
     (tracked.research / ".exprunner" / "tracking" / "mine-Mine.jsonl").unlink()
     synced = tracked.run_script("exprunner", "sync", "--tracker", "mine:Mine")
-    assert synced.out == "mine:Mine: sent 4 attempts\n"
+    assert synced.out == "mine:Mine: received 4 attempts\n"
 
 
 def test_a_module_or_class_that_is_not_there(tracked: Study) -> None:
@@ -423,7 +423,7 @@ def test_a_tracker_that_a_package_offers(tracked: Study) -> None:
     path = os.pathsep.join([str(HERE), str(tracked.root / "offer")])
     done = run(tracked, tracker="notes", PYTHONPATH=path)
     assert done.code == 0, done.text
-    assert "notes: sent 4 attempts\n" in done.out
+    assert "notes: received 4 attempts\n" in done.out
 
 
 def test_sync_while_a_run_goes_on(tracked: Study) -> None:

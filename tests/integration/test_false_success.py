@@ -54,7 +54,7 @@ def test_a_metric_under_another_name_is_pointed_out(study: Study) -> None:
     assert note in run.out
     assert note in study.findings()
     assert study.results()["assessment"]["confidence"] == "low"
-    assert "1 note to read in its findings" in study.exprunner("gates").out
+    assert "1 note in its findings" in study.exprunner("gates").out
 
 
 def test_a_variant_that_does_not_report_is_not_met(study: Study) -> None:
@@ -100,7 +100,7 @@ def test_a_misspelt_metric_has_not_moved(study: Study) -> None:
     assert words in study.results()["issues"]
     audit = study.exprunner("audit")
     assert audit.code == 0
-    assert audit.out.startswith("0 things moved")
+    assert audit.out.startswith("0 changes after the first result")
 
 
 def test_a_lowered_bar_is_told(study: Study) -> None:
@@ -115,7 +115,7 @@ def test_a_lowered_bar_is_told(study: Study) -> None:
         "The criterion accuracy has changed since it was first used.",
         "accuracy was not met when attempt 1 of e_x1_1 ran; it is met only because the plan has changed since.",
     ]
-    assert "2 notes to read in its findings" in study.exprunner("gates").out
+    assert "2 notes in its findings" in study.exprunner("gates").out
 
 
 def test_replacing_an_experiment_after_its_miss_is_told(study: Study) -> None:
@@ -127,7 +127,7 @@ def test_replacing_an_experiment_after_its_miss_is_told(study: Study) -> None:
     study.handlers(handler(0.1) + handler(1.0, "e_x2_1"))
     assert study.pytest().code == 0
     assert study.results()["issues"] == [
-        "It is replaced by x2-second in the plan now, and was not so when its first attempt ran."
+        "In the plan it is now replaced by x2-second; that changed after its first attempt."
     ]
 
 

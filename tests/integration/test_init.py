@@ -91,8 +91,8 @@ def test_nothing_is_overwritten(study: Study) -> None:
     run = study.exprunner("init")
     assert (run.code, run.out) == (4, "")
     assert run.err == (
-        "research/research_plan.yaml, experiments/centroids.py are there already; nothing was written. "
-        "Move what is there away, or name another folder: exprunner init FOLDER\n"
+        "research/research_plan.yaml, experiments/centroids.py already exist; nothing was written. "
+        "Move them away, or name another folder: exprunner init FOLDER\n"
     )
     assert study.files() == before
     assert (study.root / "experiments" / "centroids.py").read_text() == "mine"
@@ -104,7 +104,7 @@ def test_a_link_that_leads_nowhere_is_in_the_way(study: Study) -> None:
     (study.root / "research" / "research_plan.yaml").symlink_to("elsewhere.yaml")
     run = study.exprunner("init")
     assert run.code == 4
-    assert "research/research_plan.yaml is there already" in run.err
+    assert "research/research_plan.yaml already exists" in run.err
     assert not (study.root / "research" / "elsewhere.yaml").exists()
 
 
@@ -231,7 +231,7 @@ def test_it_is_added_to_a_file_that_exists(study: Study) -> None:
         (
             "class e_x1_1: ...\n",
             ["e_x1_1"],
-            "experiments/x1_first.py defines e_x1_1 already, which is no handler",
+            "experiments/x1_first.py already defines e_x1_1, which is not a handler",
         ),
     ],
 )

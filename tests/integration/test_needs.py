@@ -128,7 +128,7 @@ def test_variants(study: Study) -> None:
         (
             "file = runner.needs['e_x1_1'].artifact('deep/encoder.pt'); file.write_bytes(b'x'); "
             "runner.needs['e_x1_1'].artifact('deep/encoder.pt')",
-            "is not what e_x1_1 saved in attempt 1: its content has changed since; run e_x1_1 again",
+            "has changed since e_x1_1 saved it in attempt 1; run e_x1_1 again",
         ),
         (
             "import os; os.unlink(runner.needs['e_x1_1'].artifact('deep/encoder.pt')); "

@@ -264,7 +264,7 @@ def test_parameters_and_seeds(study: Study) -> None:
     study.pytest("experiments", "-p", "no:randomly")
     last = study.exprunner("diff", "e_x1_1").out
     assert "attempt 8 against attempt 4\n" in last
-    assert "Nothing that was recorded differs" in last
+    assert "Nothing recorded differs" in last
     other = study.exprunner("diff", "e_x1_1", "1", "8").out
     assert re.search(r"^parameter  lr +1 +2$", other, re.MULTILINE), other
     assert re.search(r"^seed       seed +0 +1$", other, re.MULTILINE), other

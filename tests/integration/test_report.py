@@ -188,8 +188,8 @@ def test_what_moved_is_on_the_page(study: Study) -> None:
     run = study.pytest("experiments/", "--exp-resume", "--exp-report", "r.html")
     assert run.code == 0
     text = Page(study.root / "r.html").text
-    assert "Audit: what moved, and what is kept moved " in text
-    assert "accuracy" in text.partition("Audit: what moved")[2]
+    assert "Audit: changes and notes changed " in text
+    assert "accuracy" in text.partition("Audit: changes and notes")[2]
 
 
 def test_only_files_of_the_experiment_are_shown(study: Study) -> None:
@@ -242,7 +242,7 @@ def test_a_file_that_is_no_report_is_not_touched(study: Study, name: str) -> Non
         study.pytest("experiments/", "--exp-report", name),
     ):
         assert run.code == 4
-        assert "is not the name of a page" in run.text or "is there and is no report; it was not" in run.text
+        assert "is not the name of a page" in run.text or "exists and is not a report; it was not" in run.text
     assert (study.root / name).read_bytes() == before
     assert study.exprunner("report", "--html", "r.html").code == 0
 

@@ -225,7 +225,7 @@ def test_records_of_an_earlier_version(done: Study) -> None:
     del record["inputs"], record["upstream"]
     file.write_bytes(orjson.dumps(record))
     explained = resume(done, "--exp-explain")
-    assert "run e_x1_3: since attempt 1 nothing tells what it was made from" in explained.out
+    assert "run e_x1_3: attempt 1 did not record what it was made from" in explained.out
 
 
 def test_a_dependent_that_may_not_run(done: Study) -> None:
@@ -299,7 +299,7 @@ def test_after_an_interrupted_run_from_the_start(study: Study, number: int) -> N
     (study.root / "go").touch()
     explained = resume(study, "--exp-explain")
     assert "skip e_x1_1: nothing has changed since attempt 2" in explained.out
-    assert "was to run it again and has not finished" in explained.out
+    assert "selected it again and has not finished" in explained.out
     run = resume(study)
     assert run.code == 0, run.text
     assert attempts(study) == {"e_x1_1": 2, "e_x1_2": 3, "e_x1_3": 2}

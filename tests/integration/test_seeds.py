@@ -153,8 +153,8 @@ def test_seeds_that_change_nothing(study: Study) -> None:
     assert study.pytest().code == 0
     assert study.results()["assessment"]["confidence"] == "medium"
     assert study.results()["assessment"]["confidence_notes"].endswith(
-        "accuracy: 3 seeds gave exactly the same value; either it does not depend on the seed, or the handler does "
-        "not use it."
+        "accuracy: 3 seeds gave exactly the same value; either it does not depend on the seed, or the handler "
+        "ignores the seed."
     )
 
 
@@ -200,7 +200,7 @@ def test_a_seed_that_was_tried_again(study: Study, again: str) -> None:
     assert results["criteria"]["accuracy"]["verdict"] == "target"
     [note, *others] = [issue for issue in results["issues"] if "accuracy" in issue or "code" in issue]
     if "seed2" in again:
-        assert note == ("The attempts of e_x1_1 come from different code: seeds 0 and 1; seed 2.")
+        assert note == ("The current attempts of e_x1_1 come from different code: seeds 0 and 1; seed 2.")
         [note] = others
     assert note.startswith("accuracy was not met in run ")
     assert note.endswith(" with 0.637; it is met now. All attempts are kept.")
@@ -602,7 +602,7 @@ def test_asked_seeds_beside_a_repaired_handler(study: Study) -> None:
     study.handlers(bad.replace("0.2", "0.9"))
     assert study.pytest().code == 1
     assert study.results()["assessment"]["confidence"] == "low"
-    note = "The attempts of e_x1_1 come from different code: no seed; seeds 0, 1 and 2."
+    note = "The current attempts of e_x1_1 come from different code: no seed; seeds 0, 1 and 2."
     assert note in study.results()["issues"]
     told = study.exprunner("next").out
     assert "1. seeds: e_x1_1\n" in told

@@ -37,8 +37,8 @@ FILES = [
     "references/wandb-guide.md",
 ]
 CHANGED = (
-    f"{FOLDER}/SKILL.md has changed since exprunner wrote it; nothing was written. Keep what is yours under another "
-    "name, and run this again; 'exprunner skill --show SKILL.md' prints what would be written\n"
+    f"{FOLDER}/SKILL.md has changed since exprunner wrote it; nothing was written. Save your version under another "
+    "name and run this again; 'exprunner skill --show SKILL.md' prints what would be written\n"
 )
 
 
@@ -103,7 +103,7 @@ def test_what_a_person_changed_is_not_overwritten(study: Study) -> None:
     assert validated(study.exprunner("skill", "--json"), "error")["problems"][0]["text"] == CHANGED.strip()
     (skill / "SKILL.md").rename(skill / "OURS.md")
     run = study.exprunner("skill")
-    assert run.out == f"brought {FOLDER} up to date\n  SKILL.md\n  assets/handler.py\n"
+    assert run.out == f"updated {FOLDER}\n  SKILL.md\n  assets/handler.py\n"
     assert (skill / "OURS.md").read_text(encoding="utf-8").endswith("Ours.\n")
 
 
@@ -170,7 +170,7 @@ def test_the_format(study: Study) -> None:
 
 
 def test_the_common_errors_are_those_of_the_rules() -> None:
-    """The page is written by: python -c "<as below>" > pytest_exprunner/skill/references/common-errors.md."""
+    """``docs/refresh.py`` writes the page."""
     page = (SHIPPED / "references" / "common-errors.md").read_text(encoding="utf-8")
     assert page == short_page(RULES)
 

@@ -180,7 +180,7 @@ def test_every_point_is_there(tracked: Study, arguments: tuple[str, ...]) -> Non
     assert whole.artifacts["results-and-findings"][2] == [
         "research/FINDINGS.md", "x1-first/FINDINGS.md", "x1-first/results.yaml",
     ]  # fmt: skip
-    assert said(done) == ["trackers: wandb", "wandb: sent 4 attempts (research/.exprunner/tracking)"]
+    assert said(done) == ["trackers: wandb", "wandb: received 4 attempts (research/.exprunner/tracking)"]
 
 
 def said(done: Run) -> list[str]:
@@ -206,7 +206,7 @@ def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) ->
     lost = logs(tracked)["e_x1_3 #1"]
     assert [row["e_x1_3/row"] for row in lost.rows()] == list(range(50))
     assert (lost.summary["status"], lost.exit_code) == ("failed", 1)
-    known = "wandb: sent 0 attempts, 4 already there; 4 kept locally, waiting for a server\n"
+    known = "wandb: received 0 attempts, 4 already there; 4 kept locally, waiting for a server\n"
     assert sync(tracked).out == known
 
 
@@ -220,7 +220,7 @@ def test_everything_is_killed(tracked: Study) -> None:
         time.sleep(0.02)
     kill_tree(process.pid)
     process.wait(10)
-    assert sync(tracked).out == "wandb: sent 1 attempt; 1 kept locally, waiting for a server\n"
+    assert sync(tracked).out == "wandb: received 1 attempt; 1 kept locally, waiting for a server\n"
     assert [row["e_x1_3/row"] for row in logs(tracked)["e_x1_3 #1"].rows()] == list(range(50))
     assert logs(tracked)["e_x1_3 #1"].summary["status"] == "in_progress"
     assert len(list(folder.glob("superseded-offline-run-*"))) == 1
@@ -265,7 +265,10 @@ def test_disabled(tracked: Study) -> None:
     assert said(done) == ["trackers: wandb"]
     assert logs(tracked) == {}
     later = sync(tracked)  # it was not told of them then
-    assert (later.code, later.out) == (3, "wandb: sent 4 attempts; 4 kept locally, waiting for a server\n")
+    assert (later.code, later.out) == (
+        3,
+        "wandb: received 4 attempts; 4 kept locally, waiting for a server\n",
+    )
 
 
 def test_not_installed(tracked: Study) -> None:
@@ -287,7 +290,7 @@ def kept_here(study: Study, done: Run, reason: str) -> None:
     later = "and 'exprunner sync --tracker wandb' sends them later"
     assert said(done)[1:] == [
         f"wandb: {reason}; runs are kept in {folder} {later}",
-        f"wandb: sent 4 attempts ({folder})",
+        f"wandb: received 4 attempts ({folder})",
     ]
     assert len(logs(study)["e_x1_3 #1"].rows()) == 50
 
@@ -349,12 +352,12 @@ def test_online(tracked: Study) -> None:
     with serving() as server:
         done = run(tracked, **online(server))
         assert done.code == 0, done.text
-        assert said(done) == ["trackers: wandb", f"wandb: sent 4 attempts ({server.url}/e/p)"]
+        assert said(done) == ["trackers: wandb", f"wandb: received 4 attempts ({server.url}/e/p)"]
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
-        assert sync(tracked, **online(server)).out == "wandb: sent 0 attempts, 4 already there\n"
+        assert sync(tracked, **online(server)).out == "wandb: received 0 attempts, 4 already there\n"
         assert server.sent_twice == []
         (tracked.research / ".exprunner" / "tracking" / "wandb.jsonl").unlink()
-        assert sync(tracked, **online(server)).out == "wandb: sent 4 attempts\n"
+        assert sync(tracked, **online(server)).out == "wandb: received 4 attempts\n"
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
         assert len(rows_of(server, "e_x1_1")) == 6
 
@@ -363,9 +366,9 @@ def test_offline_first(tracked: Study) -> None:
     """What was kept while there was no server is sent once there is one."""
     assert run(tracked).code == 0
     with serving() as server:
-        assert sync(tracked, **online(server)).out == "wandb: sent 4 attempts\n"
+        assert sync(tracked, **online(server)).out == "wandb: received 4 attempts\n"
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
-        assert sync(tracked, **online(server)).out == "wandb: sent 0 attempts, 4 already there\n"
+        assert sync(tracked, **online(server)).out == "wandb: received 0 attempts, 4 already there\n"
 
 
 @pytest.mark.slow
@@ -381,7 +384,7 @@ def test_a_server_that_goes_away(tracked: Study) -> None:
         kill_tree(process.pid)
         process.wait(10)
         arrived = len(rows_of(server, "e_x1_3"))
-        assert sync(tracked, **online(server)).out == "wandb: sent 1 attempt\n"
+        assert sync(tracked, **online(server)).out == "wandb: received 1 attempt\n"
         assert 0 < arrived <= 50
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
         assert server.sent_twice == []

@@ -54,7 +54,7 @@ def test_what_runs_write_makes_no_code_dirty(study: Study) -> None:
     study.write("experiments/helper.py", "VALUE = 0.96\n")
     study.pytest("experiments/")
     assert study.record(sequence=4)["provenance"]["dirty"] is True
-    assert "ran with changes that were not committed" in study.findings()
+    assert "ran with uncommitted changes" in study.findings()
 
 
 def test_a_blocked_item_leaves_no_run_unfinished(study: Study) -> None:

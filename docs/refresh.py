@@ -1,7 +1,7 @@
 """Refreshes what is generated in these pages: ``python docs/refresh.py``.
 
-The sessions (commands and their output) are typed again in an empty folder; tables and whole pages come from the
-code that prints them. A page that is up to date stays as it is.
+The sessions (commands and their output) are typed again in an empty folder. Tables and whole pages come from
+the code that prints them. A page that is up to date stays as it is.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class QuietExits:
 
         def told(status: int) -> NoReturn:
             if os.getpid() == here:  # a child that was forked ends as it likes
-                words = f"{self._who()} called os._exit({status}): the run ends here, unfinished. "
+                words = f"{self._who()} called os._exit({status}): the run ends here and is incomplete. "
                 self._say(f"{words}'--exp-executor subprocess' protects the others.")
                 status = status or 1
             real(status)

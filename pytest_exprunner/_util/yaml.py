@@ -258,7 +258,7 @@ class _Reader:
 
     def alias(self, event: Any) -> None:
         if any(level.anchor == event.anchor for level in self.stack):
-            self.stop(_mark(event), self.path(), f"alias *{_cut(event.anchor)} stands inside its own anchor")
+            self.stop(_mark(event), self.path(), f"alias *{_cut(event.anchor)} refers to itself")
         if event.anchor not in self.anchors:
             self.stop(_mark(event), self.path(), f"alias *{_cut(event.anchor)} has no anchor before it")
         value, size = self.anchors[event.anchor]

@@ -192,7 +192,7 @@ def _rejudged(experiment: str, attempts: Sequence[AttemptRecord]) -> Iterator[Au
                 yield AuditEntry(
                     experiment,
                     AuditKind.CHANGED,
-                    f"{name} had other terms for {_attempt(before[1])} than for {_attempt(attempt)}",
+                    f"{name} had different terms in {_attempt(before[1])} and in {_attempt(attempt)}",
                 )
             last[name] = (digest, attempt)
 
@@ -292,9 +292,9 @@ def _born_met(
             achieved = experiment.achieved if isinstance(experiment.achieved, dict) else {}
             where = ""
             if criterion in declared.get(name, set()):
-                where = "the same commit's results.yaml declares it met"
+                where = "results.yaml in the same commit declares it met"
             elif criterion in achieved or claims:
-                where = "the same commit's plan claims success"
+                where = "the plan in the same commit claims success"
             if where:
                 # With nothing earlier to compare with, the first attempt's own word is all there is.
                 kind: AuditKind = AuditKind.NOTE if first.had(name, criterion, new) else AuditKind.CHANGED

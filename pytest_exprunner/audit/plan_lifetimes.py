@@ -90,8 +90,8 @@ def plan_lifetimes(history: History, plan_path: Path, below: str) -> tuple[list[
         found[-1] = replace(found[-1], versions=(*life.versions, *found[-1].versions), since=life.since)
         if life.retired:
             notes.append(
-                f"{life.retired.text} took the plan away, and results of it stayed in {below} or came back: "
-                "with the plan of then it counts as one study"
+                f"{life.retired.text} removed the plan, but results of it stayed in {below} or returned: "
+                "so the two plans count as one study"
             )
     return found[::-1], notes
 

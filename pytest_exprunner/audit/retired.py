@@ -77,7 +77,7 @@ def _of_experiment(
     where = (
         f"the results are kept in {' and '.join(places)}" if places else "the results are not kept anywhere"
     )
-    what_was = f"it has results of an earlier plan, which was retired in {retired.text}"
+    what_was = f"it has results of an earlier plan, retired in {retired.text}"
     yield AuditEntry(experiment, AuditKind.NOTE, f"{what_was}{verdicts}; {where}")
     for file, what in evidence:
         if file.after not in kept:

@@ -126,7 +126,7 @@ class _Experiment:
         fresh = results_file.parse(results_file.dump(results_file.document(self._state))).value
         found = list(_differences(self._stored.value, fresh))
         for path, said, now in found[:_MAX]:
-            yield self._error(f"says {path} {said}; from the records it is {now}{self._because(path)}")
+            yield self._error(f"has {path} {said}, but the records give {now}{self._because(path)}")
         if len(found) > _MAX:
             yield self._error(f"differs in {len(found) - _MAX} more places")
 
@@ -145,7 +145,9 @@ class _Experiment:
         for key, found in (("status", str(state.status)), ("recommendation", state.recommendation_text)):
             if key in value and value[key] != found:
                 why = state.assessment.notes.rstrip(".")
-                yield self._error(f"says {key} {shown(value[key], 60)}; by the plan it is {found!r}: {why}")
+                yield self._error(
+                    f"says {key} {shown(value[key], 60)}, but by the plan it is {found!r}: {why}"
+                )
         assessment = value.get("assessment")
         if isinstance(assessment, dict):
             yield from self._assessment(assessment)
@@ -168,13 +170,15 @@ class _Experiment:
         met = bool(gating) and all(result.met for result in gating)
         if assessment.get("success_criteria_met") is True and not met:
             number_met = sum(result.met for result in gating)
-            yield self._error(f"says that the success criteria are met; {number_met} of {len(gating)} are")
+            yield self._error(
+                f"claims that the success criteria are met, but only {number_met} of {len(gating)} are"
+            )
         for name, result in self._state.criteria.items():
             key = f"{name}_achieved"
             said = number(assessment.get(key))
             if said is not None and result.value is not None and not _same(said, result.value):
                 found = shown(result.value, 24)
-                yield self._error(f"says {key} {shown(said, 24)}; its sub-experiments say {found}")
+                yield self._error(f"says {key} {shown(said, 24)}; but its sub-experiments give {found}")
 
     def _ids(self) -> Iterator[Finding]:
         inner = self._stored.value.get("results")
@@ -183,7 +187,7 @@ class _Experiment:
         for sub in entries if isinstance(entries, dict) else ():
             if sub not in planned:
                 hint = did_you_mean(str(sub), planned)
-                text = f"has results of {shown(sub, 60)}, which the plan does not have{hint}"
+                text = f"has results of {shown(sub, 60)}, which is not in the plan{hint}"
                 yield self._review(text) if self._stored.ours else self._error(text)
 
     def _history(self) -> Iterator[Finding]:
@@ -197,7 +201,7 @@ class _Experiment:
                     if not _same_plain(value, actual):
                         told, kept = shown(value, 24), shown(actual, 24)
                         what = f"says that attempt {past.key.sequence} of {sub} returned {name} {told}"
-                        yield self._error(f"{what}; its record says {kept}")
+                        yield self._error(f"{what}; its record has {kept}")
 
     # --- artifacts ----------------------------------------------------------------------------
 
@@ -226,7 +230,7 @@ class _Experiment:
         for artifact in current.record.artifacts:
             file, name = folder / artifact.path, shown(artifact.path, 80)
             if not stays_inside(artifact.path):
-                yield self._error(f"lists the artifact {name}, which leads out of its folder")
+                yield self._error(f"lists the artifact {name}, whose path leads outside its folder")
             elif not file.is_file():
                 missing.append(name)
             elif not _is_intact(file, artifact):
@@ -314,12 +318,20 @@ def _differences(stored: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterato
 def _differing(path: str, stored: Any, fresh: Any) -> Iterator[tuple[str, str, str]]:
     if isinstance(stored, dict) and isinstance(fresh, dict):
         for key in dict.fromkeys((*fresh, *stored)):
-            yield from _differing(f"{path}.{key}", stored.get(key), fresh.get(key))
+            if not _is_worded(path, key):
+                yield from _differing(f"{path}.{key}", stored.get(key), fresh.get(key))
     elif isinstance(stored, list) and isinstance(fresh, list) and len(stored) == len(fresh):
         for index, (a, b) in enumerate(zip(stored, fresh, strict=True)):
             yield from _differing(f"{path}[{index}]", a, b)
     elif not _same_plain(stored, fresh):
         yield path, shown(stored, 60), shown(fresh, 60)
+
+
+def _is_worded(path: str, key: object) -> bool:
+    """Return whether a text follows from other keys: another version may say the same in other words."""
+    return (path, key) == ("assessment", "confidence_notes") or (
+        path.startswith("criteria.") and key == "reason"
+    )
 
 
 def _is_intact(file: Path, artifact: Artifact) -> bool:
@@ -363,5 +375,5 @@ def _unmentioned(experiment: Experiment, sources: Iterable[str]) -> Iterator[Fin
         yield Finding(
             FindingKind.REVIEW,
             experiment.id,
-            f"no source under the handlers' folder mentions {metric!r}{hint}",
+            f"no file in the handlers' folder mentions {metric!r}{hint}",
         )

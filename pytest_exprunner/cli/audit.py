@@ -51,7 +51,7 @@ def _audited(found: Audit) -> Iterator[Line]:
 
 @click.command()
 @common
-@click.option("--strict", is_flag=True, help="Exit 1 also when something needs review.")
+@click.option("--strict", is_flag=True, help="Exit with 1 also if anything needs review.")
 def verify(plan: str | None, results: str | None, *, as_json: bool, strict: bool) -> None:
     """Recompute verdicts from the records; check artifacts, ids, prose; exit 1 if there is an error."""
     opened = Opened(plan, results)

@@ -156,8 +156,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that all have which look at a study."""
     for decorate in (
-        click.option("--plan", metavar="FILE", help="The research plan; searched for upwards by default."),
-        click.option("--results", metavar="DIR", help="Folder of results; the plan's folder by default."),
+        click.option(
+            "--plan", metavar="FILE", help="The research plan (default: searched for from here upwards)."
+        ),
+        click.option("--results", metavar="DIR", help="Folder for results (default: the plan's folder)."),
         json_option,
     ):
         command = decorate(command)

@@ -39,7 +39,7 @@ def diff(
     *,
     as_json: bool,
 ) -> None:
-    """Tell what differs between two attempts of a sub-experiment.
+    """Show what differs between two attempts of a sub-experiment.
 
     A and B are numbers of attempts. Without them: the attempt that counts against the one before it; with
     A alone: the one that counts against A.

@@ -19,7 +19,7 @@ from pytest_exprunner.report.hints import page, table, whole
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--markdown", is_flag=True, help="Print docs/common-errors.md.")
 def hints(rule: str | None, *, as_json: bool, markdown: bool) -> None:
-    """Tell how to recognise and mend common errors: all of them, or RULE in full; needs no plan."""
+    """Show how to recognise and fix common errors: a list, or RULE in full. Needs no plan."""
     chosen = RULES if rule is None else (_named(rule),)
     if as_json:
         print_json("hints", {"hints": [_plain(each) for each in chosen]})

@@ -45,9 +45,9 @@ class _InOrder(click.Group):
 @click.version_option(__version__, prog_name="exprunner")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Research experiments as pytest functions: look at the plan and at what was found.
+    """Inspect the plan and the results of research experiments written as pytest functions.
 
-    Exit codes: 0 all is well, 1 something failed, 3 a gate is pending or attempts wait for a
+    Exit codes: 0 success, 1 something failed, 3 a gate is pending or attempts are waiting for a
     tracker's server, 4 the plan or the command is wrong.
     """
     if context.invoked_subcommand is None:

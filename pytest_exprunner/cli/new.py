@@ -33,8 +33,8 @@ class Written:
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--experiment", metavar="ID", help="All of an experiment that have no handler yet.")
-@click.option("--all", "every", is_flag=True, help="All of the plan that have no handler yet.")
+@click.option("--experiment", metavar="ID", help="Write every missing handler of this experiment.")
+@click.option("--all", "every", is_flag=True, help="Write every missing handler of the plan.")
 @common
 def new(
     ids: tuple[str, ...],

@@ -38,7 +38,7 @@ _STYLES: dict[str, Style] = {
 @click.command(name="next")
 @common
 def next_(plan: str | None, results: str | None, *, as_json: bool) -> None:
-    """Say what to do next and why, the most urgent first."""
+    """Show what to do next and why, most urgent first."""
     opened = Opened(plan, results)
     study, found = opened.study(), opened.scan()
     stored = study.results()
@@ -90,7 +90,7 @@ def _away(layout: Layout, known: Known) -> Iterator[Advice]:
 
 def _told(actions: Sequence[Advice]) -> Iterator[Line]:
     if not actions:
-        yield Line("nothing is left to do in this plan", "good")
+        yield Line("this plan is complete; nothing is left to do", "good")
     for number, action in enumerate(actions, start=1):
         style = _STYLES.get(action.kind, "")
         head = f"{number}. {action.kind.replace('_', ' ')}: {action.target}"

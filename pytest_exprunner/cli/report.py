@@ -26,20 +26,22 @@ from pytest_exprunner.store.lock import RunLock
 
 
 @click.command()
+@click.option("--html", metavar="FILE", help="Write only a single HTML page of the study.")
 @click.option(
-    "--html", metavar="FILE", help="Write the whole study as one page instead; nothing else is written."
-)
-@click.option(
-    "--only", "only", metavar="ID", multiple=True, help="With --html: this experiment alone; may be repeated."
+    "--only",
+    "only",
+    metavar="ID",
+    multiple=True,
+    help="With --html: include only this experiment; repeatable.",
 )
 @common
 def report(
     plan: str | None, results: str | None, *, html: str | None, only: tuple[str, ...], as_json: bool
 ) -> None:
-    """Write results.yaml and FINDINGS.md anew from the stored attempts, or a page for a browser."""
+    """Rebuild results.yaml and FINDINGS.md from the stored attempts, or write an HTML page."""
     opened = Opened(plan, results)
     if only and html is None:
-        raise ExprunnerError("--only is about a page; name one with --html FILE")
+        raise ExprunnerError("--only needs --html FILE")
     if html is not None:
         _write_page(opened, absolute(Path.cwd(), html), only, as_json=as_json)
         return
@@ -76,7 +78,7 @@ def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: b
 @click.command()
 @common
 def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
-    """Bring home what attempts elsewhere have left whose run is gone, and write results anew."""
+    """Fetch the results of pending remote attempts and rebuild results.yaml and FINDINGS.md."""
     opened = Opened(plan, results)
     layout = Layout(opened.settings.results_root)
     with _at_work(opened, "collect"):

@@ -19,7 +19,7 @@ _PLAN = "plan"
 
 @click.command()
 @click.argument("kind", metavar="[KIND]", default=_PLAN)
-@click.option("--list", "listed", is_flag=True, help="List the kinds that there are.")
+@click.option("--list", "listed", is_flag=True, help="List the available kinds.")
 @click.option(
     "--markdown", is_flag=True, help="Print the keys of the plan as tables, for docs/plan-format.md."
 )

@@ -28,7 +28,7 @@ from pytest_exprunner.store.study import Study
 @click.argument("name", metavar="ID")
 @common
 def show(name: str, plan: str | None, results: str | None, *, as_json: bool) -> None:
-    """Show what was found, or where a gate stands.
+    """Show the results of an experiment or sub-experiment, or the state of a gate.
 
     ID is that of an experiment, a sub-experiment or a gate.
     """

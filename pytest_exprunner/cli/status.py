@@ -36,7 +36,7 @@ _GATE_EXIT = {GateState.FAILED: EXIT_FAILED, GateState.PENDING: EXIT_PENDING}
 @click.command()
 @common
 def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
-    """Show where every experiment and gate stands."""
+    """Show the state of every experiment and gate."""
     opened = Opened(plan, results)
     study = opened.study()
     stored = study.results()

@@ -27,7 +27,7 @@ from pytest_exprunner.trackers.sync import Synced, used_before
 def sync(
     ids: tuple[str, ...], tracker: str | None, plan: str | None, results: str | None, *, as_json: bool
 ) -> None:
-    """Tell trackers what they missed, from the stored attempts; safe to repeat.
+    """Send trackers the stored attempts they missed; safe to repeat.
 
     IDs of experiments or sub-experiments narrow it down. Without --tracker: those of the settings, or
     those that were used before. Exits with 1 if something was missed, with 3 if attempts are kept here
@@ -38,7 +38,7 @@ def sync(
     named = [n.strip() for n in (opened.setting("tracker", tracker) or "").split(",") if n.strip()]
     names = named or used_before(opened.loaded.plan, layout)
     if not names:
-        raise ExprunnerError("no tracker: name one, such as --tracker wandb")
+        raise ExprunnerError("no tracker is named; name one, such as --tracker wandb")
     _check_ids(ids, opened.loaded.plan)
     places = {name: place_of(name, root) for name in names}
     layout.state.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _check_ids(ids: Iterable[str], plan: Plan) -> None:
 def _synced_text(name: str, synced: Synced) -> str:
     text = f"{name}: received {count(synced.told, 'attempt')}"
     if synced.known:
-        text += f", {synced.known} already there"
+        text += f", {synced.known} already delivered"
     if synced.waiting:
         text += f"; {synced.waiting} kept locally, waiting for a server"
     return f"{text}, {synced.missed} missed" if synced.missed else text

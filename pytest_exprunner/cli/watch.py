@@ -33,7 +33,7 @@ _ANY_WIDTH = 10_000
 @click.option("--once", is_flag=True, help="Show what is running now, then exit.")
 @common
 def watch(plan: str | None, results: str | None, *, once: bool, as_json: bool) -> None:
-    """Follow a run that goes on elsewhere, from its files alone."""
+    """Follow a run in another process by reading its files."""
     opened = Opened(plan, results)
     layout = Layout(opened.settings.results_root)
     run = current_run(layout)

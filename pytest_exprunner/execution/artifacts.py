@@ -46,11 +46,11 @@ def _refusal(name: str) -> str:
     if not name:
         return "is empty"
     if has_control(name):
-        return "has a control character in it"
+        return "contains a control character"
     if name.startswith(("/", "\\")) or _DRIVE.match(name):
         return "is an absolute path"
     if "\\" in name:
-        return "has a backslash in it"
+        return "contains a backslash"
     if len(name.encode()) > _MAX_NAME:
         return f"is longer than {_MAX_NAME} bytes"
     return next((reason for part in name.split("/") if (reason := _part_refusal(part))), "")
@@ -62,7 +62,7 @@ def _part_refusal(part: str) -> str:
     if len(part.encode()) > _MAX_PART:
         return f"has a part longer than {_MAX_PART} bytes"
     if _RESERVED.match(part):
-        return f"has the part {part!r}, a word that some systems reserve"
+        return f"has the part {part!r}, a name that some systems reserve"
     if part[-1] in " ." or part[0] in " .":
         return f"has the part {part!r}, which starts or ends with a dot or a space"
     return ""
@@ -157,7 +157,7 @@ class ArtifactStore:
 
     def _target(self, name: str) -> str:
         if self._closed:
-            raise ArtifactError(f"the attempt has ended; {name!r} cannot be stored in it any more")
+            raise ArtifactError(f"the attempt has ended; {name!r} can no longer be stored in it")
         checked = check_name(name)
         folded = checked if checked.isascii() else unicodedata.normalize("NFC", checked)
         twin = self._names.setdefault(folded.casefold(), checked)

@@ -56,7 +56,7 @@ class ExperimentRunner:
         """Refuse what only looks as if it did something, such as ``runner.evidence = "simulated"``."""
         if not name.startswith("_") and (name not in _PARTS or name in self.__dict__):
             is_called = callable(getattr(type(self), name, None))
-            how = f"it is called: runner.{name}(…)" if is_called else "nothing would read it"
+            how = f"it is called: runner.{name}(…)" if is_called else "the attribute has no effect"
             raise AttributeError(f"runner.{name} cannot be set; {how}")
         super().__setattr__(name, value)
 
@@ -149,7 +149,7 @@ class ExperimentRunner:
         if self._sampled[bare] > _MAX_SAMPLES:
             raise ValueError(
                 f"log_samples: {shown(name, 40)} has {self._sampled[bare]:,} values; expected at most "
-                f"{_MAX_SAMPLES:,}: save them as an artifact, and log a random part of them"
+                f"{_MAX_SAMPLES:,}: save them as an artifact and log a random subset"
             )
         self._emit(Event("samples", time.time(), {"name": bare, "values": samples_text(row)}))
 
@@ -262,7 +262,7 @@ def _samples(name: object, values: Any) -> list[float]:
 def _step(step: object) -> int:
     found = number(step)
     if not isinstance(found, int):
-        raise TypeError(f"log_metrics: step is {shown(step, 40)}; expected a whole number")
+        raise TypeError(f"log_metrics: step is {shown(step, 40)}; expected an integer")
     return found
 
 

@@ -156,7 +156,7 @@ class Needs(Mapping[str, Upstream]):
         found = own if seed is not None else own or found
         if not found:
             known = few([c.label for c in currents]) if currents else f"no attempt of {sub}"
-            raise NeedsError(f"{self._owner} needs {name}, and there is {known}; run {sub} first")
+            raise NeedsError(f"{self._owner} needs {name}, but there is {known}; run {sub} first")
         if found[0].status is not Status.COMPLETED:
             status = str(found[0].status).replace("_", " ")
             raise NeedsError(f"{self._owner} needs {name}, which is {status}; run {sub} first")

@@ -108,7 +108,7 @@ class Scan:
             if other is not handler:
                 lines.append(
                     f"two handlers for {handler.sub_experiment}: {other.name} at {other.place} and "
-                    f"{handler.name} at {handler.place}; keep one, or rename one to another id"
+                    f"{handler.name} at {handler.place}; remove one, or rename it to another id"
                 )
         if lines:
             raise HandlerError("\n".join(lines))

@@ -88,7 +88,7 @@ class OnlyLogged(Reason):
     def text(self) -> str:
         """The sentence."""
         times = "once" if self.count == 1 else f"{self.count} times"
-        return f"{self.source} logged it {times}, last {self.last}, but did not return it"
+        return f"{self.source} logged it {times}, last {self.last}, but never returned it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class NotANumber(Reason):
     @property
     def text(self) -> str:
         """The sentence."""
-        return f"{self.source} returned {self.shown}, which is {self.kind} and not a number"
+        return f"{self.source} returned {self.shown}, which is {self.kind}, not a number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class NotAdmitted(Reason):
         """The sentence."""
         why = f" ({self.declared})" if self.declared else ""
         admitted = " and ".join(self.admitted)
-        return f"{self.source} declared its numbers {self.kind}{why}; the plan admits {admitted}"
+        return f"{self.source} declared its numbers as {self.kind}{why}; the plan admits only {admitted}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class BaselineAmbiguous(Reason):
     @property
     def text(self) -> str:
         """The sentence."""
-        return f"its baseline {self.baseline} has several variants; expected one of them in the plan"
+        return f"its baseline {self.baseline} has several variants; name one of them in the plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class BaselineSeeds(Reason):
         own = "no seed" if self.source.seed is None else f"seed {self.source.seed}"
         seeds = sentence_list([str(seed) for seed in self.seeds])
         return (
-            f"{self.source} has {own} and its baseline {self.baseline} has {seeds}; expected the same seeds"
+            f"{self.source} has {own} and its baseline {self.baseline} has {seeds}; both need the same seeds"
         )
 
 
@@ -245,7 +245,7 @@ class BaselineUnusable(Reason):
     @property
     def text(self) -> str:
         """The sentence."""
-        needed = ", and a ratio needs one above 0" if self.is_ratio else ""
+        needed = "; a ratio needs a baseline above 0" if self.is_ratio else ""
         return f"its baseline {self.metric} in {self.source} is {self.shown}{needed}"
 
 
@@ -275,9 +275,8 @@ class MeasuredElsewhere(Reason):
     @property
     def text(self) -> str:
         """The sentence."""
-        return (
-            f"{self.source} did not return it; {self.other} did, and the plan asks for one attempt (together)"
-        )
+        found = f"{self.source} did not return it; {self.other} did"
+        return f"{found}, but the plan requires one attempt to meet every criterion (together)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +286,7 @@ class SamplesNotFinite(Reason):
     @property
     def text(self) -> str:
         """The sentence."""
-        return "its samples hold a value that is not a finite number"
+        return "its samples contain a value that is not finite"
 
 
 @dataclass(frozen=True, slots=True)

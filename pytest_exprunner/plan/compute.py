@@ -23,7 +23,7 @@ def _gpu_type(value: object) -> object:
     if not isinstance(value, str) or value.upper() not in GPU_TYPES:
         raise refuse(
             "gpu",
-            f"{quoted(value)} is not a GPU that Modal is known to have; expected {', '.join(GPU_TYPES)}",
+            f"{quoted(value)} is not a GPU type that Modal offers; expected {', '.join(GPU_TYPES)}",
         )
     return value
 
@@ -31,7 +31,7 @@ def _gpu_type(value: object) -> object:
 class Resources(Model):
     """What an attempt has to itself while it runs."""
 
-    gpu: Annotated[int, Field(ge=0, description="GPUs that no other attempt uses meanwhile.")] = 0
+    gpu: Annotated[int, Field(ge=0, description="Number of GPUs reserved for the attempt.")] = 0
     gpu_type: Annotated[str, BeforeValidator(_gpu_type)] | None = Field(
         None, description="Which GPUs, on Modal: A10G, H100, …"
     )
@@ -62,7 +62,7 @@ class Container(Model):
     region: str | None = Field(None, description="Where containers run.")
     retries: Annotated[int, Field(ge=0, le=10)] | None = Field(
         None,
-        description="How often an attempt is begun again where Modal failed it, not its handler (1).",
+        description="How often to retry an attempt that Modal, not its handler, failed (1).",
     )
 
     def and_own(self, own: Container) -> Container:
@@ -89,16 +89,12 @@ class Modal(Container):
     """Settings of runs on Modal (--exp-executor modal)."""
 
     gpu: Annotated[str, BeforeValidator(_gpu_type)] | None = Field(
-        None, description="The GPU of sub-experiments that ask for one and name none: A10G, H100, …"
+        None, description="Default GPU type: A10G, H100, …"
     )
-    cpu: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Cores, where a sub-experiment says nothing."
-    )
-    memory: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="MiB, where a sub-experiment says nothing."
-    )
+    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="Default number of CPU cores.")
+    memory: Annotated[int, Field(gt=0)] | None = Field(None, description="Default memory in MiB.")
     timeout: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Seconds that a handler may take there, where nothing else says."
+        None, description="Default time limit for a handler on Modal, in seconds."
     )
     max_containers: Annotated[int, Field(gt=0)] = Field(
         10, description="How many sub-experiments run at once (--exp-max-containers wins)."

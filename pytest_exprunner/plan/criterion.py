@@ -41,21 +41,23 @@ class Criterion(Model):
     failure: Threshold | None = Field(None, description="At or beyond this the idea has failed.")
     direction: Direction | None = Field(
         None,
-        description="Which way is better; without it the order of the tiers tells, else higher.",
+        description="Which way is better; by default inferred from the order of the tiers, else higher.",
     )
-    metric: str | None = Field(None, description="The returned metric, where it is not the criterion's name.")
+    metric: str | None = Field(
+        None, description="The returned metric, if its name differs from the criterion's."
+    )
     from_: str | None = Field(
         None,
         alias="from",
         description="The sub-experiment, or variant such as e_p2_1[lr=0.1], that decides.",
     )
     borderline: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="Distance from the deciding tier within which a person should look."
+        None, description="Distance from the deciding tier within which a result is borderline."
     )
     bounds: Bounds | None = Field(
         None, description="Lowest and highest possible value; a value outside is inadmissible."
     )
-    severity: Severity = Field("gate", description="gate decides, warn is pointed out, info is shown.")
+    severity: Severity = Field("gate", description="gate decides, warn only warns, info is only shown.")
     evidence: Annotated[
         tuple[EvidenceName, ...],
         Field(min_length=1),
@@ -63,7 +65,7 @@ class Criterion(Model):
     ] = Field(("real",), description="Kinds of evidence that may decide it.")
     unit: str | None = Field(None, description="Unit of the value, shown beside it.")
     note: str | None = Field(None, description="What the criterion means, in a sentence.")
-    aggregate: Literal["mean"] | None = Field(None, description="How values over seeds become one.")
+    aggregate: Literal["mean"] | None = Field(None, description="How values over seeds are combined.")
     minus: str | None = Field(
         None, description="Baseline that is subtracted: a metric of the same attempt, or e_p2_2/metric."
     )
@@ -77,7 +79,9 @@ class Criterion(Model):
         if base is None:
             return self
         if not base.metric:
-            raise refuse("baseline", "a baseline names no metric; expected one, such as e_p2_2/accuracy")
+            raise refuse(
+                "baseline", "a baseline does not name a metric; expected one, such as e_p2_2/accuracy"
+            )
         own = base.sub_experiment is None or self.source == (base.sub_experiment, base.variant)
         if own and base.metric == self.metric_name:
             raise refuse("baseline", f"{base.metric!r} is compared with itself; expected another baseline")

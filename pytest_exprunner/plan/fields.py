@@ -62,7 +62,7 @@ def _threshold(value: object) -> object:
 
 def _said(value: object) -> object:
     if not isinstance(value, str) or not value.strip():
-        raise refuse("text", f"{quoted(value)} says nothing; a waiver is signed: expected a text")
+        raise refuse("text", f"{quoted(value)} is empty; a waiver must be signed: expected text")
     return value
 
 
@@ -78,7 +78,7 @@ def _iso_date(value: object) -> object:
 
 def _phase(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise refuse("phase", f"{quoted(value)} is not a phase; expected a whole number or a text")
+        raise refuse("phase", f"{quoted(value)} is not a phase; expected an integer or text")
     return value
 
 
@@ -89,16 +89,14 @@ def _unlocks(value: object) -> object:
                 return tuple(value)  # the type of the item is reported at its place
         return tuple(value)
     if not isinstance(value, str):
-        raise refuse("unlocks", f"{quoted(value)} is not text; expected a text or a list of experiment ids")
+        raise refuse("unlocks", f"{quoted(value)} is not text; expected text or a list of experiment ids")
     return value
 
 
 def _seeds(value: object) -> object:
     for item in value if isinstance(value, list) else ():
         if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item < 2**32:
-            raise refuse(
-                "seed", f"{quoted(item)} is not a seed; expected a whole number from 0 to {2**32 - 1}"
-            )
+            raise refuse("seed", f"{quoted(item)} is not a seed; expected an integer from 0 to {2**32 - 1}")
     if isinstance(value, list) and len(set(value)) < len(value):
         raise refuse("seed", "a seed is listed twice; expected each once")
     return listed(value)
@@ -106,7 +104,7 @@ def _seeds(value: object) -> object:
 
 def _bounds(value: object) -> object:
     if not isinstance(value, list) or len(value) != 2:
-        raise refuse("bounds", f"{quoted(value)} is no pair of bounds; expected [lowest, highest]")
+        raise refuse("bounds", f"{quoted(value)} is not a pair of bounds; expected [lowest, highest]")
     low, high = value
     if type(low) in {int, float} and type(high) in {int, float} and low >= high:
         raise refuse("bounds", f"bounds [{low}, {high}] are out of order; expected [lowest, highest]")
@@ -120,7 +118,7 @@ def _project_name(value: object) -> object:
     if isinstance(value, str) and (not value or len(value) > 128 or _NO_PROJECT.search(value)):
         raise refuse(
             "project",
-            f"{quoted(value)} is no project of W&B; expected a name without / \\ # ? % : and of at most "
+            f"{quoted(value)} is not a W&B project; expected a name without / \\ # ? % : and of at most "
             "128 characters",
         )
     return value

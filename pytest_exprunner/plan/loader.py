@@ -139,7 +139,7 @@ class _Reader:
         meant = keys.meant(model, key)
         # Where a required key is missing, that is said, with the key beside it that was meant to be it.
         if meant is not None and (meant in beside or not keys.is_required(model, meant)):
-            hint = f" (did you mean {meant!r}?); a key of your own needs a name less like it"
+            hint = f" (did you mean {meant!r}?); choose a more distinct name for a key of your own"
             self.report.add(path, f"unknown key {quoted(key)}", hint, at_key=True)
         elif keys.belongs_to_experiment(model, key):
             text = f"{quoted(key)} has no meaning here"
@@ -250,7 +250,7 @@ class _Reader:
         others = [key for key in beside if isinstance(key, str)] if isinstance(beside, dict) else []
         unknown = [key for key in others if key not in keys.ALL]
         meant = closest(path[-1], unknown)
-        return f"; {quoted(meant)} is no known key" if meant is not None else ""
+        return f"; {quoted(meant)} is not a known key" if meant is not None else ""
 
 
 def _words(detail: Any, path: yaml_nodes.Path) -> tuple[str, str]:
@@ -301,8 +301,8 @@ _EXPECTED: dict[str, tuple[str, str]] = {
     "dict_type": _MAPPING,
     "model_type": _MAPPING,
     "model_attributes_type": _MAPPING,
-    "greater_than": ("above zero", "a number above zero"),
-    "greater_than_equal": ("zero or above", "zero or a number above"),
+    "greater_than": ("above zero", "a positive number"),
+    "greater_than_equal": ("zero or above", "zero or a positive number"),
 }
 _MISSING = {
     "target": "a number, such as target: 0.7",

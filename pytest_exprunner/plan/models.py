@@ -44,18 +44,18 @@ class SubExperiment(Model):
     needs: Ids = Field((), description="Sub-experiments, also of other experiments, whose results it reads.")
     seeds: Seeds = Field((), description="One attempt per seed; their mean and its interval decide.")
     timeout: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Seconds that it may take, in a process of its own."
+        None, description="Time limit in seconds; runs it in its own process."
     )
     resources: Resources = Field(
-        default_factory=lambda: Resources.model_validate({}), description="What it needs to itself."
+        default_factory=lambda: Resources.model_validate({}), description="Resources reserved for it."
     )
     data: Texts = Field(
-        (), description="Data files or folders, relative to the study; their change makes a result outdated."
+        (), description="Data files or folders, relative to the study; a change makes the result outdated."
     )
-    isolate: bool | None = Field(None, description="Run in a process of its own.")
+    isolate: bool | None = Field(None, description="Run in its own process.")
     modal: Container = Field(
         default_factory=lambda: Container.model_validate({}),
-        description="What its containers on Modal have beside what the plan says of all.",
+        description="Modal settings for its containers, added to the plan's.",
     )
 
 
@@ -83,7 +83,7 @@ class NextSteps(Model):
     proceed: Texts = Field((), description="What to do where its criteria are met.")
     pivot: Texts = Field((), description="What to do where one is not met.")
     investigate: Texts = Field(
-        (), description="What to do where something failed, is unfinished or was not measured."
+        (), description="What to do if something failed, is unfinished or was not measured."
     )
     block: Texts = Field((), description="What to do where blockers are named.")
 
@@ -100,9 +100,9 @@ class Experiment(Model):
     description: str | None = Field(None, description="What is asked, in a sentence or two.")
     replaces: Ids = Field((), description="Experiments that this one supersedes.")
     dependencies: Ids = Field(
-        (), description="Experiments that must say proceed, or gates that must have passed."
+        (), description="Experiments that must proceed, or gates that must pass, first."
     )
-    blockers: Texts = Field((), description="Named by a person; any entry blocks the experiment.")
+    blockers: Texts = Field((), description="Written by hand; any entry blocks the experiment.")
     sub_experiments: Annotated[
         Mapping[SubExperimentId, SubExperiment],
         BeforeValidator(
@@ -113,7 +113,7 @@ class Experiment(Model):
     ] = Field(description="A list of ids, or a mapping with details.", min_length=1)
     success_criteria: Annotated[Mapping[str, Criterion], FREEZE] = Field(
         default_factory=lambda: MappingProxyType({}),
-        description="What would be success, by metric.",
+        description="Success criteria by metric.",
     )
     next_steps: NextSteps = Field(
         default_factory=lambda: NextSteps.model_validate({}),
@@ -150,7 +150,7 @@ class Gate(Model):
         tuple[str, ...],
         Field(min_length=1),
         BeforeValidator(listed, json_schema_input_type=list[str]),
-    ] = Field(description="All must say proceed.")
+    ] = Field(description="Experiments that must all proceed.")
     unlocks: Unlocks | None = Field(None, description="Text, or experiment ids that wait for the gate.")
     status: Any = Field(None, description="A person's claim: shown, compared, never evidence.")
     note: str | None = Field(None, description="A person's note; nothing follows from it.")
@@ -164,8 +164,8 @@ class Gate(Model):
 class Waiver(Model):
     """A person's signed decision to go on in spite of a verdict."""
 
-    experiment: ExperimentId = Field(description="The experiment that goes on.")
-    criterion: str = Field(description="Its criterion that is not met; the verdict stays what it is.")
+    experiment: ExperimentId = Field(description="The experiment that proceeds.")
+    criterion: str = Field(description="Its unmet criterion; the verdict does not change.")
     by: Signed = Field(description="Who decided.")
     date: IsoDate = Field(description="When: 2026-01-22.")
     reason: Signed = Field(description="Why.")
@@ -187,7 +187,7 @@ class Wandb(Model):
     """Where Weights & Biases keeps runs."""
 
     project: WandbProject | None = Field(None, description="The project; the study's name by default.")
-    entity: str | None = Field(None, description="User or team; whose key it is by default.")
+    entity: str | None = Field(None, description="User or team; by default the owner of the API key.")
     tags: Texts = Field((), description="Tags of every run.")
 
 
@@ -217,11 +217,11 @@ class Plan(Model):
         default_factory=lambda: MappingProxyType({}), description="Go/no-go decisions, by id."
     )
     waivers: Annotated[tuple[Waiver, ...], BeforeValidator(listed)] = Field(
-        (), description="Signed exceptions."
+        (), description="Signed waivers of criteria."
     )
     tracking: Tracking = Field(
         default_factory=lambda: Tracking.model_validate({}),
-        description="Settings of trackers, by name, such as wandb: {project: …}.",
+        description="Tracker settings by name, such as wandb: {project: …}.",
     )
     modal: Modal = Field(
         default_factory=lambda: Modal.model_validate({}), description="Settings of runs on Modal."

@@ -105,7 +105,7 @@ def _check_distinct(experiments: Table, gates: Table, report: Report) -> None:
     _check_twins(experiments, report, lambda name, _index: ("experiments", name))
     _check_twins(gates, report, lambda name, _index: ("gates", name))
     for shared in (gate for gate in gates if gate in experiments):
-        text = f"{quoted(shared)} is an experiment too"
+        text = f"{quoted(shared)} is also an experiment"
         report.add(("gates", shared), text, "; expected another id", at_key=True)
     if "all" in gates:
         report.add(("gates", "all"), "'all' means every gate", "; expected another id", at_key=True)
@@ -175,13 +175,13 @@ def _check_cycles(experiments: Table, gates: Table, report: Report) -> None:
         for _index, unlocked in texts(gate.get("unlocks")):
             if unlocked in experiments:
                 waits[unlocked].setdefault(name, ("gates", name, "unlocks"))
-    if not _report_cycles(waits, "no experiment to depend on itself", report):
-        _report_cycles(_sub_waits(experiments, waits), "no sub-experiment to need itself", report)
+    if not _report_cycles(waits, "no experiment that depends on itself", report):
+        _report_cycles(_sub_waits(experiments, waits), "no sub-experiment that needs itself", report)
     old: dict[str, dict[str, Path]] = {
         name: dict.fromkeys((o for _i, o in texts(e.get("replaces"))), ("experiments", name, "replaces"))
         for name, e in experiments.items()
     }
-    _report_cycles(old, "no experiment to replace itself", report)
+    _report_cycles(old, "no experiment that replaces itself", report)
 
 
 _SUB = "\0"  # in front of an id of a sub-experiment, which may also be an experiment's

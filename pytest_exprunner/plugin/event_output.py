@@ -94,7 +94,7 @@ def into_file(file: Path, name: str) -> EventLines:
         ) from None
     if not free:
         raise ExprunnerError(
-            f"{name!r} holds something else than events and was not touched; name a new file, or "
+            f"{name!r} contains something other than events and was left unchanged; name another file, or "
             "delete that one"
         )
     return EventLines(descriptor, name)

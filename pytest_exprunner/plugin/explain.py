@@ -65,7 +65,7 @@ class Explanation:
         if self._asked:
             yield f"on Modal: {options.bound(self._asked)}"
         if self._same and not self._session.settings.resume:
-            yield f"with --exp-resume, {count(self._same, 'unchanged one')} would not be run again"
+            yield f"with --exp-resume, {count(self._same, 'unchanged one')} would be reused"
 
     def _where(self, selected: Selected) -> str:
         """Return the resources of the container that is asked for, if any."""
@@ -94,7 +94,7 @@ class Explanation:
         resumption = session.admission.resume(selected, params_of(item))
         reason = resumption.reason
         if needs:
-            reason = f"it needs {few(needs)}, to be run before"
+            reason = f"it needs {few(needs)} to run first"
         elif resumption.record is not None:
             self._same += 1
             if session.settings.resume:

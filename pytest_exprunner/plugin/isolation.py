@@ -50,7 +50,7 @@ class IsolateHooks:
         except ResourceError as error:
             ended = Ended(b"", str(error))
         except OSError as error:  # no process, or no temporary file, is to be had
-            ended = Ended(b"", f"no process of its own could be started: {os_reason(error)}")
+            ended = Ended(b"", f"its process could not be started: {os_reason(error)}")
         for report in self._reports(item, selected, ended):
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -80,7 +80,7 @@ def reports_of_lost(
     hints = Hinting(item.config, item.ihook)
     record, words = session.attempts.record_crash(selected, item.nodeid, cause, stacks, hints)
     words = "\n".join([words, *hints.remarks()]) if words else ""
-    words = words or f"{selected.label} failed before its attempt started, or in it: {cause}."
+    words = words or f"{selected.label} failed before or during its attempt: {cause}."
     report = calls.plain_report(item, "call", "failed")
     shown = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
     report.longrepr = calls.representation(redacted(shown))

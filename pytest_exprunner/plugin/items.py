@@ -69,7 +69,7 @@ def note_interruption(session: ExperimentSession, item: pytest.Item, error: Base
 def _note_late_failure(attempt: Attempt, report: pytest.TestReport) -> None:
     """Note what failed although its attempt has completed, in a fixture as a rule."""
     if attempt.record is not None and attempt.record.status is Status.COMPLETED:
-        lines = text(report.longreprtext).strip().splitlines() or ["no reason is known"]
+        lines = text(report.longreprtext).strip().splitlines() or ["the reason is unknown"]
         with contextlib.suppress(OSError):
             attempt.item_failed(lines[-1][:_MAX_LINE])
 

@@ -331,6 +331,6 @@ class StreamHooks:
         if lines.problem:
             where = "standard output" if lines.name == STANDARD_OUTPUT else lines.name
             terminalreporter.write_line(
-                f"--exp-json: nothing more could be written to {where} ({lines.problem}); the run went on",
+                f"--exp-json: writing to {where} failed ({lines.problem}); the run continued without it",
                 yellow=True,
             )

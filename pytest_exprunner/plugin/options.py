@@ -28,7 +28,7 @@ def declare(parser: pytest.Parser) -> None:
         (
             "executor",
             "NAME",
-            "where handlers are called: inline, subprocess (in a process each) or modal (default: inline)",
+            "where handlers run: inline, subprocess (one process each) or modal (default: inline)",
         ),
         (
             "max-containers",
@@ -38,7 +38,7 @@ def declare(parser: pytest.Parser) -> None:
         (
             "timeout",
             "SECONDS",
-            "end a handler that takes longer (default: no limit; a limit in the plan wins)",
+            "stop a handler that takes longer (default: no limit; a limit in the plan wins)",
         ),
         ("devices", "IDS", "GPUs that may be used, separated by commas (default: all that are visible)"),
         (
@@ -65,7 +65,7 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--exp-stub",
         action="store_true",
-        help="take every planned sub-experiment through the harness without calling handlers",
+        help="exercise every planned sub-experiment without calling its handler",
     )
     group.addoption(
         "--exp-gate",
@@ -115,7 +115,7 @@ def declare(parser: pytest.Parser) -> None:
         "--exp-json",
         metavar="FILE",
         default=None,
-        help="write events as one JSON object per line; '-': to standard output, with nothing else there",
+        help="write events as one JSON object per line; '-': to standard output, and nothing else there",
     )
     group.addoption(
         "--exp-ignore-dependencies",

@@ -38,7 +38,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     except SystemExit as error:
         if not error.code and options.asks_for_handlers(early_config):
             raise pytest.UsageError(
-                "a conftest file ended the run with sys.exit(0); nothing was run, so that is no success"
+                "a conftest file ended the run with sys.exit(0); nothing was run, so this is not a success"
             ) from None
         raise
 

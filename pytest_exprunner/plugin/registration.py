@@ -115,7 +115,7 @@ def _stream(config: pytest.Config, session: ExperimentSession, plan_name: str) -
     stream = config.stash.get(STREAM, None)
     if stream is None:
         raise pytest.UsageError(
-            "--exp-json needs pytest-exprunner from pytest's start: have it installed, or load it with "
+            "--exp-json needs pytest-exprunner from pytest's start: install it, or load it with "
             "-p pytest_exprunner.plugin, not from a conftest file"
         )
     config.pluginmanager.register(StreamHooks(config, session, stream, plan_name), "exprunner-json")

@@ -49,7 +49,7 @@ class ReuseHooks:
             report = _passed(item, "call")
             report.outcome = "failed"
             report.longrepr = calls.representation(
-                f"that attempt {record.key.sequence} of {selected.label} is reused could not be noted: "
+                f"the reuse of attempt {record.key.sequence} of {selected.label} could not be recorded: "
                 f"{os_reason(error)}"
             )
             return report

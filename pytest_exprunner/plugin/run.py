@@ -233,7 +233,7 @@ class RunHooks:
 def _running_item() -> str:
     """Return the name of the item that runs, from pytest's environment variable."""
     item, _space, _phase = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
-    return item.rpartition("::")[2] or "something outside of any handler"
+    return item.rpartition("::")[2] or "code outside any handler"
 
 
 def _outcome(report: pytest.TestReport) -> Outcome:

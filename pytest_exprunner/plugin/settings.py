@@ -34,7 +34,7 @@ def settings_of(config: pytest.Config, plan: Plan, plan_path: Path, folders: tup
     if config.getoption("exp_stub") and (config.getoption("exp_resume") or config.getoption("exp_explain")):
         other = "--exp-resume" if config.getoption("exp_resume") else "--exp-explain"
         raise pytest.UsageError(
-            f"{other} cannot be combined with --exp-stub: a stub run takes everything through the harness; "
+            f"{other} cannot be combined with --exp-stub: a stub run always covers everything; "
             "use one of them"
         )
     return Settings(
@@ -81,15 +81,15 @@ def _detach(config: pytest.Config) -> bool:
     asked = bool(config.getoption("exp_detach"))
     if asked and options.executor(config) != "modal":
         raise pytest.UsageError(
-            "--exp-detach needs --exp-executor modal: nothing here goes on without pytest"
+            "--exp-detach needs --exp-executor modal: other executors stop when pytest ends"
         )
     if asked and config.getoption("exp_stub"):
         raise pytest.UsageError(
-            "--exp-stub cannot be combined with --exp-detach: a stub run is over at once; use one of them"
+            "--exp-stub cannot be combined with --exp-detach: a stub run ends immediately; use one of them"
         )
     if asked and config.getoption("exp_gate"):
         raise pytest.UsageError(
-            "--exp-gate cannot be combined with --exp-detach, which waits for no result; "
+            "--exp-gate cannot be combined with --exp-detach, which does not wait for results; "
             "'exprunner gates' reports them once results are collected"
         )
     return asked

@@ -42,8 +42,8 @@ def refusal(config: pytest.Config) -> str:
     """Return why experiments cannot be distributed as asked, or an empty text."""
     if config.option.dist not in _DISTRIBUTIONS:
         return (
-            f"--dist {config.option.dist} cannot keep the order that dependencies ask for; "
-            "run experiments with -n N alone, which starts each of them as soon as it may"
+            f"--dist {config.option.dist} cannot keep the order that dependencies require; "
+            "run experiments with -n N alone, which starts each of them as soon as it can"
         )
     if any(not str(spec).startswith("popen") for spec in config.option.tx or ()):
         return "experiments run in parallel on one machine only: use -n N instead of --tx"
@@ -197,7 +197,9 @@ class PlanScheduling:
         if self._ids is None or any(self._collections.get(n, self._ids) == self._ids for n in self._given):
             return
         node = next(iter(self._given))
-        text = "this worker, which replaced one that crashed, collected other tests; the run cannot go on"
+        text = (
+            "this worker, which replaced one that crashed, collected different tests; the run cannot continue"
+        )
         report = pytest.CollectReport(node.gateway.id, "failed", longrepr=text, result=[])
         self.config.hook.pytest_collectreport(report=report)
         self._given_up = True
@@ -303,7 +305,7 @@ def _cause(node: WorkerController) -> str:
     try:
         return "its worker is gone" if process is None else cause_of(process.wait(timeout=5))
     except subprocess.TimeoutExpired:
-        return "its worker does not answer any more"
+        return "its worker no longer responds"
 
 
 def _process(node: WorkerController) -> subprocess.Popen[bytes] | None:

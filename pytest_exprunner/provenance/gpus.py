@@ -55,7 +55,7 @@ def leased(number: int, devices: Sequence[str], folder: Path) -> Generator[tuple
                 taken.append(device)
         if len(taken) < number:
             raise ResourceError(
-                f"{number} of the GPUs {', '.join(devices)} are needed, and {len(taken)} are free; "
+                f"{number} of the GPUs {', '.join(devices)} are needed, but only {len(taken)} are free; "
                 "is another program using this results folder?"
             )
         before = os.environ.get(_VISIBLE)

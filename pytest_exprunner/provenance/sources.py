@@ -90,7 +90,7 @@ class Sources:
             if old is None:
                 return f"{own} has changed, and its earlier version is not known here"
             if closure(old, function) != closure(text, function):
-                return f"{function} has changed, or what it uses in {own}"
+                return f"{function} has changed, or code it uses in {own}"
             gone = self._reached(old, function, file) - self._reached(text, function, file)
             if gone:  # what is imported to act stands in no closure
                 return f"{self._shown(min(gone))} is no longer imported"

@@ -179,7 +179,7 @@ def _code(before: Mapping[str, Any], after: Mapping[str, Any], text: Text) -> It
             yield FileChange(name, how, "the earlier version was not kept", ())
             continue
         alike = how == "changed" and normal(first) == normal(second)
-        note = "comments, formatting or docstrings alone" if alike else ""
+        note = "only comments, formatting or docstrings" if alike else ""
         yield FileChange(name, how, note, tuple(_unified(name, first, second)))
 
 
@@ -208,7 +208,7 @@ def _document(
         (f"Before: {_when(before)}. After: {_when(after)}{', the one that counts' if counts else ''}.",)
     )
     if not found.any:
-        same = f" {count(len(found.same), 'metric')} and all else are the same." if found.same else ""
+        same = f" {count(len(found.same), 'metric')} and everything else are the same." if found.same else ""
         yield Paragraph((Strong("Nothing recorded differs except times and ids."), same))
         return
     if found.metrics:

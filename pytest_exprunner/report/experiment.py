@@ -49,7 +49,7 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
     plan = state.plan
     yield Heading(1, (plan.name or plan.id,))
     if results.stub:
-        yield Paragraph((Strong("Stub run: no handler was called and nothing here was measured."),))
+        yield Paragraph((Strong("Stub run: no handler was called and nothing was measured."),))
     if plan.description:
         yield Heading(2, ("Question",))
         yield Paragraph((plan.description.strip(),))
@@ -87,7 +87,7 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
 def _told_apart(state: ExperimentState) -> Iterator[Block]:
     """What worked, what did not, what nobody would have expected, and what a person should look at."""
     yield from _list("What worked", what_worked(state))
-    yield from _list("What did not", what_did_not(state))
+    yield from _list("What did not work", what_did_not(state))
     yield from _list("Unexpected", outliers(state))
     yield from _list("To review", review_briefly(state))
 
@@ -124,7 +124,7 @@ def _list(title: str, texts: Iterable[str]) -> Iterator[Block]:
 
 def _links(plan_link: str | None) -> Iterator[Span]:
     if plan_link:
-        yield from (Link(PurePosixPath(plan_link).name, plan_link), " (the plan in words), ")
+        yield from (Link(PurePosixPath(plan_link).name, plan_link), " (the plan in prose), ")
     yield from (Link("results.yaml", "results.yaml"), ", ", Link("all findings", "../../FINDINGS.md"), ".")
 
 
@@ -218,7 +218,7 @@ def _waivers(state: ExperimentState) -> Iterator[str]:
         if waiver in state.waived:
             yield f"{waiver.criterion} is not met, and {waiver.text}."
         elif state.started:
-            yield f"{waiver.criterion} is {waiver.text}; it is met, so nothing needs this waiver."
+            yield f"{waiver.criterion} is {waiver.text}; the criterion is met, so the waiver is not needed."
 
 
 def _sub_experiments(state: ExperimentState) -> Iterator[Block]:
@@ -247,14 +247,14 @@ def claims(state: ExperimentState) -> Iterator[Block]:
     items: list[Spans] = []
     if plan.status is not None:
         measured = f"{str(state.status).replace('_', ' ')}, {state.assessment.recommendation}"
-        items.append(("Status: ", Code(str(plan.status)), f". Measured here: {measured}."))
+        items.append(("Status: ", Code(str(plan.status)), f". Measured: {measured}."))
     if plan.outcome is not None:
         items.append((f"Outcome: {str(plan.outcome).strip()}",))
     achieved = plan.achieved if isinstance(plan.achieved, dict) else {}
     for name, claimed in achieved.items():
         result = state.criteria.get(str(name))
         found = number_text(result.value) if result and result.value is not None else "nothing"
-        items.append((Code(str(name)), f": claimed {claimed}, measured here: {found}."))
+        items.append((Code(str(name)), f": claimed {claimed}, measured: {found}."))
     yield Bullets(tuple(items))
 
 
@@ -293,8 +293,8 @@ def _default_step(state: ExperimentState) -> str:
 
 
 _DEFAULT_STEPS = {
-    Recommendation.PIVOT: "Decide what replaces this approach; the plan names no step for a pivot.",
-    Recommendation.INVESTIGATE: "Find out what is missing; the plan names no step for this.",
+    Recommendation.PIVOT: "Decide what replaces this approach; the plan has no next step for a pivot.",
+    Recommendation.INVESTIGATE: "Find out what is missing; the plan has no next step for this.",
     Recommendation.BLOCK: "Resolve the blockers.",
 }
 

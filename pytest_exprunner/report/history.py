@@ -147,7 +147,7 @@ def _afterwards(entries: Sequence[HistoryEntry]) -> Iterator[Block]:
         noun = "Attempt" if len(numbers) == 1 else "Attempts"
         yield Paragraph((f"{noun} {few(numbers, 8)} {status}: {why}",))
     if any(entry.commit and entry.dirty for entry in entries):
-        yield Paragraph(("A + after a commit: there were changes that it does not have.",))
+        yield Paragraph(("A + after a commit marks uncommitted changes.",))
     gone = [str(entry.attempt) for entry in entries if not entry.on_disk]
     if gone:
         verb = "is" if len(gone) == 1 else "are"

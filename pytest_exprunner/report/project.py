@@ -40,7 +40,7 @@ def _project(results: Results) -> Iterator[Block]:
     project = results.plan.project
     yield Heading(1, (f"Findings: {project.name}" if project.name else "Findings",))
     if results.stub:
-        yield Paragraph((Strong("Stub run: no handler was called and nothing here was measured."),))
+        yield Paragraph((Strong("Stub run: no handler was called and nothing was measured."),))
     if project.hypothesis:
         yield Heading(2, ("Hypothesis",))
         yield Paragraph((project.hypothesis.strip(),))
@@ -73,7 +73,7 @@ def _phases(states: Sequence[ExperimentState]) -> Iterator[Block]:
     phases = list(dict.fromkeys(state.plan.phase for state in states))
     for phase in sorted(phases, key=lambda phase: phase is None):
         if len(phases) > 1:
-            yield Heading(3, (f"Phase {phase}" if phase is not None else "In no phase",))
+            yield Heading(3, (f"Phase {phase}" if phase is not None else "Without a phase",))
         yield Table(
             ("Experiment", "Status", "Recommendation", "Confidence", "Key metrics"),
             tuple(_experiment_row(state) for state in states if state.plan.phase == phase),
@@ -119,7 +119,7 @@ def _in_a_word(state: ExperimentState) -> str:
     if state.status is Status.NOT_STARTED:
         return "not started"
     says = str(state.assessment.recommendation)
-    return f"{says} by a waiver" if state.waived and says == "proceed" else says
+    return f"{says} with a waiver" if state.waived and says == "proceed" else says
 
 
 def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
@@ -152,7 +152,7 @@ def _gate(gate: GateResult) -> Iterator[Block]:
     yield Bullets(tuple((line,) for line in gate.lines))
     claim = gate.plan.status
     if claim is not None and str(claim) != str(gate.state):
-        yield Paragraph(("The plan claims ", Code(str(claim)), f"; measured here: {gate.state}."))
+        yield Paragraph(("The plan claims ", Code(str(claim)), f"; measured: {gate.state}."))
 
 
 def unlocks(gate: GateResult) -> str:
@@ -175,4 +175,4 @@ def _project_steps(results: Results) -> Iterator[Spans]:
     if waiting:
         yield (f"Not started: {sentence_list(list(waiting))}.",)
     elif not found:
-        yield ("Nothing is left to do in this plan.",)
+        yield ("This plan is complete; nothing is left to do.",)

@@ -33,7 +33,7 @@ _IGNORED = """\
 # Where people write: the sections that a new file offers below its generated part, and what belongs there.
 _OF_EXPERIMENT = {
     "Interpretation": "What does it mean, for the hypothesis and beyond the numbers?",
-    "Limits": "What was not tried, and what would change your mind?",
+    "Limits": "What was not tried? What would change your mind?",
     "Notes": "Anything else; text outside the generated part is never changed.",
 }
 _OF_PROJECT = {
@@ -173,7 +173,7 @@ class Publisher:
         try:
             existing = None if on_disk is None else on_disk.decode("utf-8")
         except UnicodeDecodeError:
-            self._note(f"{self._shown(file)} is not UTF-8 text; it was left as it is.")
+            self._note(f"{self._shown(file)} is not UTF-8 text; it was left unchanged.")
             return
         merged = marked_sections.merge(existing, markdown.render(document), prose)
         if merged.problem:

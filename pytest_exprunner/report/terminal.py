@@ -80,7 +80,9 @@ def _one_line(summary: Summary) -> Line:
 def _full(summary: Summary, verbosity: int) -> Iterator[Line]:
     results = summary.results
     if results.stub:
-        yield Line("STUB RUN: no handler was called and nothing was measured; this never counts.", "warn")
+        yield Line(
+            "STUB RUN: no handler was called and nothing was measured. A stub run never counts.", "warn"
+        )
     states = [results.experiments[e] for e in summary.touched]
     idle = [s for s in states if not s.started and not s.plan.blockers and not results.stub and verbosity < 1]
     shown = [s for s in states if s not in idle]
@@ -159,8 +161,8 @@ def _remarks(state: ExperimentState, verbosity: int) -> Iterator[Line]:
     if verbosity > 0:
         yield Line(f"  confidence {state.assessment.confidence}: {safe(state.assessment.confidence_notes)}")
     if state.replaced_by is not None:
-        also = "; it now meets all its criteria but still does not count as met" if proceeds else ""
-        yield Line(f"  replaced by {state.replaced_by}: its misses are expected{also}")
+        also = "; it now meets all its criteria but cannot count as met" if proceeds else ""
+        yield Line(f"  replaced by {state.replaced_by}: misses are expected{also}")
     for issue in state.issues:
         yield Line(f"  note: {safe(issue)}", "warn")
     for sub in state.subs.values():

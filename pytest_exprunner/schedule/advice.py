@@ -256,7 +256,7 @@ def _why_now(state: ExperimentState, able: Sequence[str]) -> str:
     if skipped:
         reason = state.subs[skipped[0]].reason
         return f"{sentence_list(skipped)} was skipped{f': {reason}' if reason else ''}"
-    ground = f"; {sentence_list(state.plan.dependencies)} said proceed" if state.plan.dependencies else ""
+    ground = f"; {sentence_list(state.plan.dependencies)} proceeded" if state.plan.dependencies else ""
     return f"{sentence_list(able)} {verb} not been run, and nothing blocks {them}{ground}"
 
 
@@ -289,9 +289,9 @@ def _more_seeds(criterion: Criterion, result: CriterionResult, subs: tuple[str, 
     more = seeds_to_settle(estimate, criterion.deciding)
     if more is None and result.n < _ENOUGH_SEEDS:
         command = _marked(known, *subs, more=f" --exp-seeds {_ENOUGH_SEEDS}")
-        return Advice("seeds", sub, command, f"{where}; with {result.n} seeds the mean itself is uncertain")
+        return Advice("seeds", sub, command, f"{where}; {result.n} seeds are too few for a reliable mean")
     if more is None:
-        return Advice("decide", sub, None, f"{where}; more seeds would hardly settle it; decide it yourself")
+        return Advice("decide", sub, None, f"{where}; more seeds would hardly help, so decide yourself")
     command = _marked(known, *subs, more=f" --exp-seeds {result.n + more}")
     at = f"about {count(more, 'more seed')} ({result.n} so far) would settle it at this spread"
     return Advice("seeds", sub, command, f"{where}; {at}")
@@ -319,10 +319,10 @@ def _unplanned(
     state: ExperimentState, says: Recommendation, notes: str, told: Collection[str]
 ) -> Iterator[str]:
     if says is Recommendation.BLOCK:
-        yield f"{state.id} is blocked by {sentence_list(state.plan.blockers)}: resolve that first"
+        yield f"{state.id} is blocked by {sentence_list(state.plan.blockers)}; resolve this first"
     elif says is Recommendation.PIVOT:
         unmet = [miss_text(state.plan.success_criteria[r.name], r) for r in state.unmet()]
-        yield f"{state.id} says pivot ({', '.join(unmet)}); decide what replaces it (the plan names no step)"
+        yield f"{state.id} says pivot ({', '.join(unmet)}); decide what replaces it (the plan has no step)"
     elif says is Recommendation.INVESTIGATE:
         missing = [r for r in state.criteria.values() if r.verdict is Verdict.NOT_MEASURED]
         for result in (r for r in missing if r.name not in told):

@@ -47,9 +47,9 @@ def resume(
         return Resumption(None, f"attempt {number} completed, but its test failed afterwards: {failed}")
     left = next((p for p in unfinished if p.after >= number and not p.resumed), None)
     if left is not None:
-        return Resumption(None, f"run {left.run} selected it again and has not finished")
+        return Resumption(None, f"run {left.run} selected it again but did not finish it")
     if not record.inputs:
-        return Resumption(None, f"attempt {number} did not record what it was made from")
+        return Resumption(None, f"attempt {number} did not record its code and inputs")
     reason = _changed(record, inputs, upstream, code_change)
     if reason:
         return Resumption(None, f"since attempt {number} {reason}")
@@ -71,7 +71,7 @@ def _changed(
         return f"the data changed: {few(data)}"
     used = _differences(record.upstream, upstream)
     if used:
-        return f"what it needs has a newer attempt: {few(used)}"
+        return f"a sub-experiment it needs has a newer attempt: {few(used)}"
     code = before.get("code")
     return code_change({str(k): str(v) for k, v in code.items()} if isinstance(code, dict) else {})
 

@@ -129,7 +129,7 @@ class Admission:
 
 def _pending_reason(pending: PendingJob) -> str:
     return (
-        f"attempt {pending.job.sequence} was begun on Modal ({pending.run}); collect it with "
+        f"attempt {pending.job.sequence} was submitted to Modal ({pending.run}); fetch it with "
         "'exprunner collect' once it has ended"
     )
 

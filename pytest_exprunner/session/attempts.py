@@ -183,7 +183,7 @@ class Attempts:
                 text = journal.close_lost(folder, own[-1], spec, failure, time.time(), hints)
         else:
             text = dump_record(own[-1]).decode()
-            with self._state.noting(f"that {item.label} failed after its attempt could not be recorded"):
+            with self._state.noting(f"the failure of {item.label} after its attempt could not be recorded"):
                 journal.note_item_failed(folder, cause)
             what += f" after its attempt was {own[-1].status}"
         tail = journal.last_lines(folder, _LAST_LINES)

@@ -157,4 +157,4 @@ class Completion:
         if self._state.loaded.is_current():
             return []
         name = self._state.settings.shown(self._state.loaded.file)
-        return [f"{name} was edited during the run; this run was judged by it as it was at the start."]
+        return [f"{name} was edited during the run; this run was judged by the plan as read at the start."]

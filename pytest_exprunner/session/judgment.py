@@ -82,7 +82,7 @@ def assertion(
         return Assertion("expected", f"{sentences} {experiment.id} was replaced by {replaced_by}.")
     if all(c.name in waivers for c, _r in bad):
         return Assertion("expected", " ".join(f"{explain(c, r)} {_waived(waivers[c.name])}" for c, r in bad))
-    asked = "" if level is Level.ACCEPTABLE else f"This run asks for the {level} tier (--exp-level {level})."
+    asked = "" if level is Level.ACCEPTABLE else f"This run requires the {level} tier (--exp-level {level})."
     return Assertion("fail", _failure_text(experiment, record, pairs, bad, folder(), asked))
 
 
@@ -120,10 +120,10 @@ def _advice(criterion: Criterion, result: CriterionResult) -> str:
         return ""
     if refused:
         kinds = ", ".join([*criterion.evidence, *refused])
-        return f"Run it on the real thing, or allow it in the plan: evidence: [{kinds}]."
+        return f"Measure it on the real system, or admit this evidence in the plan: evidence: [{kinds}]."
     if isinstance(result.reason, OutOfBounds):
         return "Check its unit, or the bounds in the plan."
-    return "Find out where it stops being finite."
+    return "Find where it becomes NaN or infinite."
 
 
 def judge_experiment(
@@ -173,12 +173,12 @@ def judge_experiment(
 
 def _item_lines(item: SelectedItem, record: AttemptRecord | None) -> Iterator[str]:
     if record is None:
-        yield f"{item.sub_experiment} was selected and did not run."
+        yield f"{item.sub_experiment} was selected but did not run."
     elif record.status is Status.SKIPPED:
         yield f"{record.key.label} was skipped: {record.reason}."
     elif record.status is Status.FAILED:
         why = record.error.line if record.error else record.reason
-        yield f"{record.key.label} failed, and its test was not reported as failed: {why}"
+        yield f"{record.key.label} failed, but pytest did not report its test as failed: {why}"
     elif record.status is not Status.COMPLETED:
         yield f"{record.key.label} is unfinished: {record.reason}."
 
@@ -227,4 +227,4 @@ def judge_gate(gate: GateResult) -> str:
     """Return why a gate does not pass, or an empty text."""
     if gate.state in HAS_PASSED:
         return ""
-    return "\n".join([f"the gate is {gate.state}", *(f"  {line}" for line in gate.lines)])
+    return "\n".join([f"gate status: {gate.state}", *(f"  {line}" for line in gate.lines)])

@@ -224,7 +224,7 @@ def _read_attempt(folder: Path, key: AttemptKey, problems: list[str]) -> Attempt
     try:
         record = parse_record((folder / RECORD).read_bytes())
     except FileNotFoundError:
-        return _unfinished(folder, key, "it started and never finished")
+        return _unfinished(folder, key, "it started but never finished")
     except (OSError, ValueError) as error:
         problems.append(f"attempts/{key.sub_experiment}/{folder.name}/{RECORD} cannot be used: {error}")
         return _unfinished(folder, key, f"its record cannot be used: {error}")

@@ -69,7 +69,7 @@ class RunLock:
             who = "another run"
         after = f", still after {waited:.0f} s" if waited else ""
         return (
-            f"{who} is writing to {shown}{after}; wait for it (--exp-lock-timeout SECONDS waits as long), "
+            f"{who} is writing to {shown}{after}; wait for it (--exp-lock-timeout SECONDS), "
             "stop it, or write elsewhere with --exp-results DIR"
         )
 

@@ -78,7 +78,7 @@ class Trackers:
             self._wait(deadline - time.monotonic())
             why = f"did not finish within {patience:g} s after the run and was stopped"
         except KeyboardInterrupt:
-            why = "was stopped because nobody waited for it"
+            why = "was stopped because the run did not wait for it"
         for name, process in self._processes.items():
             self._end(name, process, why)
         self._processes.clear()
@@ -100,9 +100,7 @@ class Trackers:
             self.notes.append(f"{name} {why}; {sync} sends the rest")
         elif last is None:
             log = f"more in {file_name(name)}.log in {self._shown_folder}"
-            self.notes.append(
-                f"{name} ended before it was done ({_ending(code)}; {log}); {sync} sends the rest"
-            )
+            self.notes.append(f"{name} stopped early ({_ending(code)}; {log}); {sync} sends the rest")
         elif last["missed"] == "everything":
             self.notes.append(f"{name} received nothing; {sync} sends what it missed")
         elif last["missed"]:

@@ -97,7 +97,7 @@ def _recommend(
         )
     if not gating:
         return Recommendation.INVESTIGATE, (
-            "The plan has no gating success criterion, so nothing says what would count as success."
+            "The plan has no gating success criterion, so it does not define success."
         )
     warned = _warned(plan, criteria, level)
     if excused:
@@ -149,7 +149,7 @@ def _unfinished(subs: list[SubState]) -> str:
 
 def _words_for(results: list[CriterionResult]) -> str:
     refused = any(result.verdict is Verdict.INADMISSIBLE for result in results)
-    return "with a value that counts" if refused else "measured"
+    return "with an admissible value" if refused else "measured"
 
 
 def _open(results: list[CriterionResult]) -> str:
@@ -202,8 +202,8 @@ def _confidence(
         verb = "was" if len(in_effect) == 1 else "were"
         doubts.append(f"{sentence_list([waiver.criterion for waiver in in_effect])} {verb} waived")
     if any(kind is not EvidenceKind.REAL for r in measured for kind in r.evidence):
-        doubts.append("not all numbers are real measurements")
-    doubts += [f"of {r.name}, {r.reason}" for r in measured if r.reason]
+        doubts.append("not all values are real measurements")
+    doubts += [f"{r.name}: {r.reason}" for r in measured if r.reason]
     unfinished = [sub for sub in subs.values() if sub.status is not Status.COMPLETED]
     if unfinished:
         doubts.append(f"{_subs(unfinished)} did not complete")
@@ -231,9 +231,9 @@ def _spread(measured: Sequence[CriterionResult]) -> Iterator[str]:
         yield f"{result.name}: {result.n} samples of one run, so the spread over seeds is unknown"
     for result in seeded:
         if not result.sd:
-            why = "either it does not depend on the seed, or the handler ignores the seed"
+            why = "either the metric does not depend on the seed or the handler ignores runner.seed"
             yield f"{result.name}: {result.n} seeds gave exactly the same value; {why}"
         elif result.n < _ENOUGH_SEEDS:
             yield f"{result.name}: {result.n} seeds, too few to estimate the spread"
         else:
-            yield f"{result.name}: {result.n} seeds with a standard deviation of {number_text(result.sd)}"
+            yield f"{result.name}: {result.n} seeds, standard deviation {number_text(result.sd)}"

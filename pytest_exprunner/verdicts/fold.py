@@ -290,7 +290,7 @@ def current_of(record: AttemptRecord) -> CurrentAttempt:
 
 def _pending_record(key: AttemptKey, item: Pending) -> AttemptRecord:
     status = Status.BLOCKED if item.blocked else Status.IN_PROGRESS
-    reason = item.blocked or f"run {item.run} selected it and has not finished it"
+    reason = item.blocked or f"run {item.run} selected it but did not finish it"
     return placeholder(key, status, reason, item.run)
 
 

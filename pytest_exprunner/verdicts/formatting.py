@@ -181,12 +181,12 @@ def _at(value: float, limit: float, side: str) -> str:
 def _near(criterion: Criterion, result: CriterionResult) -> str:
     deciding = threshold_text(criterion.deciding)
     if (estimate := estimate_of(result)) is not None and estimate.straddles(criterion.deciding):
-        said = f"; its interval includes {deciding} so it is not settled and needs review"
+        said = f"; its interval includes {deciding}, so it is not settled and needs review"
         more = seeds_to_settle(estimate, criterion.deciding) if result.over_seeds else None
         noun = "seed" if more == 1 else "seeds"
         return f"{said}; about {more} more {noun} would settle it at this spread" if more else said
     if result.met:
-        return f"; it barely passes {deciding} and needs review"
+        return f"; it narrowly meets {deciding} and needs review"
     return f"; it narrowly misses {deciding} and needs review"
 
 

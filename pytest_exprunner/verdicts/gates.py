@@ -55,7 +55,7 @@ def _says(state: ExperimentState, level: Level) -> tuple[GateState, str]:
             f"{state.id} was replaced by {state.replaced_by} and cannot count as met",
         )
     if state.status is Status.NOT_STARTED:
-        return GateState.PENDING, f"{state.id} not started"
+        return GateState.PENDING, f"{state.id} has not started"
     assessment = assess(state.plan, state.subs, state.criteria, level, state.waivers)
     says = assessment.recommendation
     if state.status is Status.BLOCKED and says is not Recommendation.BLOCK:
@@ -127,4 +127,4 @@ def _dependency_reason(state: ExperimentState, level: Level) -> str:
 def _gate_reason(gate: Gate, experiments: Mapping[str, ExperimentState], level: Level) -> str:
     members = [_member(experiments[member], level) for member in gate.experiments]
     lines = [member.text for member in members if member.state not in HAS_PASSED]
-    return f"{gate.id} to have passed; {'; '.join(lines)}" if lines else ""
+    return f"{gate.id} to pass; {'; '.join(lines)}" if lines else ""

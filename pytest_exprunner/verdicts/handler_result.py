@@ -55,7 +55,7 @@ def _check_keys(keys: Mapping[str, object]) -> None:
     if not any(key in keys for key in _KEYS):
         names = ", ".join(shown(key, 40) for key in list(keys)[:5]) or "nothing"
         _refuse(
-            f"the handler returned a mapping with {names}, and none of 'finding', 'metrics' and "
+            f"the handler returned a mapping with {names} but none of 'finding', 'metrics' and "
             "'artifacts'; put numbers under 'metrics'"
         )
 

@@ -243,7 +243,7 @@ def _with_samples(
 
 
 # What counts where nothing was declared.
-_SILENT = Evidence(EvidenceKind.REAL, "nothing else was declared", "")
+_SILENT = Evidence(EvidenceKind.REAL, "no other kind of evidence was declared", "")
 
 
 def _out_of_bounds(criterion: Criterion, reading: Reading, value: float) -> Reason | None:

@@ -42,13 +42,13 @@ def answer(state: ExperimentState) -> str:
         return _of_a_replaced_one(state)
     says = state.assessment.recommendation
     if says is Recommendation.BLOCK:
-        return "There is no answer yet: it is blocked."
+        return "There is no answer yet: the experiment is blocked."
     if says is Recommendation.INVESTIGATE:
         return "There is no answer yet."
     if says is Recommendation.PROCEED and state.waived:
         return "It proceeds on a waiver; not all of its criteria are met."
     if says is Recommendation.PROCEED and any(changed_terms(state.registered, state.plan, state.replaced_by)):
-        return "It holds under the current plan, which has changed since the first attempt."
+        return "It holds under the current plan, but the plan has changed since the first attempt."
     if says is Recommendation.PIVOT and any(not state.criteria[c.name].measured for c in state.plan.gating):
         return "Not everything was measured, and what was measured falls short."
     if says is Recommendation.PROCEED and state.registered.known:
@@ -79,7 +79,7 @@ def implications(state: ExperimentState, plan: Plan) -> Iterator[str]:
         may = "no longer blocked by it" if says is Recommendation.PROCEED else "blocked until it proceeds"
         yield f"{names} {verb} on this experiment: {may}."
     if state.replaced_by is not None:
-        yield f"{state.replaced_by} replaces it, so a miss here is expected and no longer counts."
+        yield f"{state.replaced_by} replaces it, so misses here are expected and no longer count."
     for old in state.plan.replaces:
         holds = says is Recommendation.PROCEED
         yield f"It replaces {old}{'' if holds else ', but does not proceed yet'}."
@@ -114,7 +114,7 @@ def caveats(state: ExperimentState) -> Iterator[str]:
 
 def _which_counts(state: ExperimentState) -> str:
     one = all(len(sub.currents) <= 1 for sub in state.subs.values())
-    return "the latest run counts" if one else "of each seed and variant the latest run counts"
+    return "the latest run counts" if one else "the latest run of each seed and variant counts"
 
 
 def _dirty(currents: list[CurrentAttempt]) -> Iterator[str]:

@@ -23,7 +23,7 @@ def notes_of(state: ExperimentState) -> Iterable[str]:
             if current.record.missing:
                 artifacts = count(len(current.record.missing), "artifact")
                 paths = few(current.record.missing)
-                yield f"{current.label} lists {artifacts} that it never saved: {paths}."
+                yield f"{current.label} lists {artifacts} that it did not save: {paths}."
     for sub in state.unplanned:
         yield f"{sub.id} has results but is not in the plan; they are kept and not judged."
     yield from preregistration.changed_terms(state.registered, state.plan, state.replaced_by)
@@ -65,9 +65,7 @@ def _improved(state: ExperimentState, sub: SubState) -> Iterable[tuple[str, str]
                 continue
             if current.attempt in bad:
                 which = f"attempt {current.attempt} of {current.label}"
-                text = (
-                    f"{name} was not met when {which} ran; it is met only because the plan has changed since."
-                )
+                text = f"{name} was not met when {which} ran; it is met only because the plan changed later."
                 yield name, text
             else:
                 where = f"{_attempts(bad)} of {current.label}"
@@ -97,7 +95,7 @@ def _withdrawn(
                     past.key.sequence
                 )
     for (variant, name), numbers in gone.items():
-        how = ", which had no seed or variant and no longer counts"
+        how = " (run without a seed or variant; it no longer counts)"
         if variant != sub.id:
             how = " and is no longer part of the study"
         yield name, f"{variant} did not meet {name} in {_attempts(numbers)}{how}."
@@ -166,7 +164,7 @@ def _misspelt(state: ExperimentState, sub: SubState) -> Iterable[str]:
         for metric in current.record.metrics if current.status is Status.COMPLETED else ():
             meant = closest(metric, names - set(current.record.metrics), _NEAR_MISS)
             if metric not in names and meant is not None:
-                yield f"{current.label} returned {metric!r}, which no criterion uses; did it mean {meant!r}?"
+                yield f"{current.label} returned {metric!r}, which no criterion uses; did you mean {meant!r}?"
 
 
 def _attempts(numbers: Sequence[int]) -> str:

@@ -60,7 +60,7 @@ def changed_terms(registered: Registration, experiment: Experiment, replaced_by:
     for name, old in registered.criteria.items():
         criterion = experiment.success_criteria.get(name)
         if criterion is None:
-            yield f"The criterion {name} was judged by earlier attempts and is no longer in the plan."
+            yield f"The criterion {name} decided earlier attempts but is no longer in the plan."
         elif criteria.digest(criterion) != old:
             yield f"The criterion {name} has changed since it was first used."
     for name in experiment.success_criteria if registered.known else ():
@@ -69,7 +69,7 @@ def changed_terms(registered: Registration, experiment: Experiment, replaced_by:
     before = registered.terms.replaced_by
     if before is not None and before != (replaced_by or ""):
         now = f"now replaced by {replaced_by}" if replaced_by else "no longer replaced"
-        yield f"In the plan it is {now}; that changed after its first attempt."
+        yield f"It is {now}; the plan changed this after the first attempt."
     together = registered.terms.together
     if together is not None and together != bool(experiment.together):
         asks = "now requires" if experiment.together else "no longer requires"

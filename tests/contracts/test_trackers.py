@@ -189,15 +189,15 @@ def test_a_method_that_raises(tracked: Study, undisturbed: dict[str, Any], metho
     assert (again.code, again.err) == (0, "")
     rows = [c for c in of(told(tracked), "e_x1_1") if c["call"] == "metrics_logged"]
     assert len(rows) == (0 if method in ("run_ended", "close", "progress_reported") and not rows else 5)
-    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already there\n"
+    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already delivered\n"
 
 
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("exit", f"{NAME} ended before it was done (exit code 3; more in "),
-        ("kill", f"{NAME} ended before it was done (signal 9; more in "),
-        ("quit", f"{NAME} ended before it was done (exit code 0; more in "),
+        ("exit", f"{NAME} stopped early (exit code 3; more in "),
+        ("kill", f"{NAME} stopped early (signal 9; more in "),
+        ("quit", f"{NAME} stopped early (exit code 0; more in "),
         ("full", f"{NAME} failed: OSError: [Errno 28] No space left on device (more in"),
         ("hang", f"{NAME} was not done 1 s after the run and was ended"),
     ],
@@ -268,7 +268,7 @@ def test_a_run_that_is_killed(tracked: Study) -> None:
     assert len([c for c in calls if c["call"] == "attempt_ended"]) == 4
     assert len(before) in (0, 3)
     assert "in_progress" in list(of(calls, "e_x1_3"))[-1]["record"]
-    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already there\n"
+    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already delivered\n"
 
 
 def test_a_run_that_was_interrupted(tracked: Study) -> None:
@@ -302,7 +302,7 @@ def test_sync_of_what_was_never_tracked(tracked: Study) -> None:
         in wrong.text
     )
     again = tracked.exprunner("sync", env={"PYTHONPATH": str(HERE)})  # the plan names it, it was used before
-    assert again.out == f"{NAME}: received 0 attempts, 4 already there\n"
+    assert again.out == f"{NAME}: received 0 attempts, 4 already delivered\n"
     gone = tracked.exprunner("sync")
     assert (gone.code, gone.err) == (
         4,
@@ -310,7 +310,7 @@ def test_sync_of_what_was_never_tracked(tracked: Study) -> None:
     )
     tracked.plan(PLAN.replace(NAME, "other"))
     nobody = tracked.exprunner("sync")
-    assert (nobody.code, nobody.err) == (4, "no tracker: name one, such as --tracker wandb\n")
+    assert (nobody.code, nobody.err) == (4, "no tracker is named; name one, such as --tracker wandb\n")
 
 
 def test_in_a_clone(tracked: Study) -> None:
@@ -322,7 +322,7 @@ def test_in_a_clone(tracked: Study) -> None:
     assert sync(tracked).out == f"{NAME}: received 4 attempts\n"
     first = list(of(told(tracked), "e_x1_1"))
     assert [call["call"] for call in first] == ["attempt_started", "attempt_ended"]
-    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already there\n"
+    assert sync(tracked).out == f"{NAME}: received 0 attempts, 4 already delivered\n"
 
 
 def test_other_attempts_of_the_same_numbers(tracked: Study) -> None:
@@ -376,7 +376,7 @@ def test_a_signal_while_a_run_waits_for_its_tracker(tracked: Study, number: int)
     text = (tracked.root / "output").read_text()
     assert f"\nwaiting for {NAME}, 60 s at most (Ctrl-C: no longer)\n" in text
     assert (
-        f"{NAME} was stopped because nobody waited for it; 'exprunner sync --tracker {NAME}' sends the rest"
+        f"{NAME} was stopped because the run did not wait for it; 'exprunner sync --tracker {NAME}' sends the rest"
         in text
     )
     assert "4 passed" in text

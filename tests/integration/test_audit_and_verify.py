@@ -185,7 +185,7 @@ def test_a_bar_that_was_lowered(repository: Repository) -> None:
     assert "something changed after there was a result (--exp-strict):" in strict.out
     assert audited(study) == [
         "x1-first",
-        "  changed: accuracy had other terms for attempt 1 of e_x1_1 (DAY) than for attempt 2 of e_x1_1 (DAY)",
+        "  changed: accuracy had different terms in attempt 1 of e_x1_1 (DAY) and in attempt 2 of e_x1_1 (DAY)",
         "  changed: The criterion accuracy has changed since it was first used.",
         "  note: attempt 1 of e_x1_1 (accuracy 0.850 missed) was superseded by attempt 3 (accuracy 0.850 target)",
         "  note: attempt 2 of e_x1_1 (accuracy 0.850 target) was superseded by attempt 3 (accuracy 0.850 target)",
@@ -269,7 +269,7 @@ def test_a_record_that_was_edited(repository: Repository) -> None:
     record.write_text(record.read_text().replace("0.85", "0.95"))
     found = study.exprunner("verify")
     assert found.code == 1
-    assert "error: says that attempt 1 of e_x1_1 returned accuracy 0.85; its record says 0.95" in found.out
+    assert "error: says that attempt 1 of e_x1_1 returned accuracy 0.85; its record has 0.95" in found.out
     assert study.exprunner("report").code == 0
     repository.commit("Tidy up")
     assert (
@@ -303,14 +303,14 @@ def test_results_that_were_edited(repository: Repository) -> None:
     shown = [line.strip() for line in found.out.splitlines()]
     assert shown == [
         "research/experiments/x1-first/results.yaml",
-        "error: says recommendation 'proceed'; from the records it is 'pivot': Not met: accuracy 0.850 (needs ≥ 0.90)",
-        "error: says assessment.success_criteria_met True; from the records it is False",
-        "error: says assessment.accuracy_achieved 0.95; from the records it is 0.85",
-        "error: says assessment.confidence 'high'; from the records it is 'medium'",
-        "error: says results.experiments.e_x1_1.finding 'Best ever.'; from the records it is 'Better than before.'",
-        "error: says criteria.accuracy.verdict 'target'; from the records it is 'missed': accuracy of 0.850 is below the "
+        "error: has recommendation 'proceed', but the records give 'pivot': Not met: accuracy 0.850 (needs ≥ 0.90)",
+        "error: has assessment.success_criteria_met True, but the records give False",
+        "error: has assessment.accuracy_achieved 0.95, but the records give 0.85",
+        "error: has assessment.confidence 'high', but the records give 'medium'",
+        "error: has results.experiments.e_x1_1.finding 'Best ever.', but the records give 'Better than before.'",
+        "error: has criteria.accuracy.verdict 'target', but the records give 'missed': accuracy of 0.850 is below the "
         "0.90 target by 0.050.",
-        "error: says criteria.accuracy.value 0.95; from the records it is 0.85",
+        "error: has criteria.accuracy.value 0.95, but the records give 0.85",
         "7 errors, 0 to review",
         "research/experiments/x1-first/results.yaml was edited by hand or truncated: the attempts count, and what only it "
         "says is imported; 'exprunner report' keeps a copy and rewrites it",
@@ -333,11 +333,10 @@ def test_a_criterion_with_an_odd_name(study: Study) -> None:
     found = study.exprunner("verify")
     assert found.code == 1
     assert (
-        "error: says criteria.verdict.verdict 'missed'; from the records it is 'target': verdict of"
-        in found.out
+        "error: has criteria.verdict.verdict 'missed', but the records give 'target': verdict of" in found.out
     )
     assert (
-        "error: says criteria.a.verdict.verdict 'missed'; from the records it is 'target': a.verdict"
+        "error: has criteria.a.verdict.verdict 'missed', but the records give 'target': a.verdict"
         in found.out
     )
     file.write_text(
@@ -407,13 +406,13 @@ def test_results_of_another_tool(study: Study) -> None:
     assert out.code == 1
     shown = [line.strip() for line in out.out.splitlines() if "wrong:" in line]
     assert shown == [
-        "error: says recommendation 'proceed'; by the plan it is 'investigate': Not measured: cka; Measured, but "
-        "inadmissible: r2 (0 of 2 with a value that counts)",
-        "error: says that the success criteria are met; 0 of 2 are",
+        "error: says recommendation 'proceed', but by the plan it is 'investigate': Not measured: cka; Measured, but "
+        "inadmissible: r2 (0 of 2 with an admissible value)",
+        "error: claims that the success criteria are met, but only 0 of 2 are",
         "error: taking its numbers at face value, cka was not measured: e_x1_1 returned 'max_cka'; expected 'cka'.",
         "error: taking its numbers at face value, r2 of 0.400 is below the 0.50 target by 0.100.",
-        "error: has results of 'ex1_1', which the plan does not have (did you mean 'e_x1_1'?)",
-        "wrong: lists the artifact '../../b', which leads out of its folder",
+        "error: has results of 'ex1_1', which is not in the plan (did you mean 'e_x1_1'?)",
+        "wrong: lists the artifact '../../b', whose path leads outside its folder",
         "wrong: lists 1 artifact of e_x1_1 that is not there: 'artifacts/a.png'",
         shown[-1],
     ]

@@ -208,7 +208,7 @@ def test_annotations(study: Study, arguments: tuple[str, ...]) -> None:
         f"::error {place},line=1,title=x1-first%3A accuracy is not met::"
         "accuracy of 0.600 is below the 0.80 acceptable threshold by 0.200.",
         f"::warning {place},line=12,title=x3-near%3A f2 is borderline::f2 of 0.805 is above the 0.80 "
-        "threshold, short of the 0.90 target; it barely passes 0.80 and needs review.",
+        "threshold, short of the 0.90 target; it narrowly meets 0.80 and needs review.",
     ]
 
 

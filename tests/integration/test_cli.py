@@ -127,7 +127,7 @@ def test_check_with_two_handlers(study: Study) -> None:
     assert run.code == 4
     assert run.err == (
         "two handlers for e_x1_1: e_x1_1 at experiments/handlers.py:1 and e_x1_1_more at "
-        "experiments/handlers.py:2; keep one, or rename one to another id\n"
+        "experiments/handlers.py:2; remove one, or rename it to another id\n"
     )
     assert "Traceback" not in study.exprunner("check", "--json").text
 
@@ -144,7 +144,7 @@ def test_status_of_nothing(study: Study) -> None:
     assert run.code == 0
     assert run.out == (
         "research plan\n"
-        "gate_1: pending — x1-first not started\n"
+        "gate_1: pending — x1-first has not started\n"
         "not started: x1-first\n"
         "Completed: 0  Failed: 0  In progress: 0  Not started: 1\n"
     )
@@ -198,7 +198,7 @@ def test_a_claim_of_the_plan_is_shown_and_is_no_evidence(study: Study) -> None:
     study.plan(GATED.replace("[x1-first]}", "[x1-first], status: passed}"))
     run = study.exprunner("gates")
     assert run.code == 3
-    assert run.out == "gate_1: pending (the plan claims passed)\n  x1-first not started\n"
+    assert run.out == "gate_1: pending (the plan claims passed)\n  x1-first has not started\n"
 
 
 # --- report -------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_help_and_version(study: Study) -> None:
     assert all(command in run.out for command in COMMANDS)
     words = " ".join(run.out.split())
     assert (
-        "Exit codes: 0 all is well, 1 something failed, 3 a gate is pending or attempts wait for a tracker's "
+        "Exit codes: 0 success, 1 something failed, 3 a gate is pending or attempts are waiting for a tracker's "
         "server, 4 the plan or the command is wrong." in words
     )
     assert study.exprunner("--version").code == 0

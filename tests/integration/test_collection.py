@@ -285,7 +285,7 @@ def test_two_handlers_for_one_id(study: Study) -> None:
     assert run.code == 4
     assert run.err.strip() == (
         "ERROR: two handlers for e_x1_1: e_x1_1_probe at experiments/handlers.py:1 and e_x1_1_again at "
-        "experiments/more.py:2; keep one, or rename one to another id"
+        "experiments/more.py:2; remove one, or rename it to another id"
     )
     assert "research/experiments/x1-first/results.yaml" not in study.files()
 

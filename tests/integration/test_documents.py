@@ -370,7 +370,7 @@ def test_the_page_for_programs(study: Study) -> None:
     told = study.python("client.py")
     assert told.out == (
         "e_x1_1: accuracy of 0.700 is below the 0.80 acceptable threshold by 0.100.\n"
-        "exit code 1; next: x1-first: Decide what replaces this approach; the plan names no step for a pivot.\n"
+        "exit code 1; next: x1-first: Decide what replaces this approach; the plan has no next step for a pivot.\n"
     )
     study.plan("experiments: {x1: {}}\n")
     assert "research/research_plan.yaml:1:" in study.python("client.py").out

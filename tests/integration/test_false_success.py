@@ -50,7 +50,7 @@ def test_a_metric_under_another_name_is_pointed_out(study: Study) -> None:
     study.plan(TWO)
     study.handlers(handler(0.95) + handler(0.1, "e_x1_2", "acuracy"))
     run = study.pytest()
-    note = "e_x1_2 returned 'acuracy', which no criterion uses; did it mean 'accuracy'?"
+    note = "e_x1_2 returned 'acuracy', which no criterion uses; did you mean 'accuracy'?"
     assert note in run.out
     assert note in study.findings()
     assert study.results()["assessment"]["confidence"] == "low"
@@ -96,7 +96,7 @@ def test_a_misspelt_metric_has_not_moved(study: Study) -> None:
     study.plan()
     study.handlers("def e_x1_1(runner): return {'metrics': {'acuracy': 0.95}}\n")
     study.pytest()
-    words = "e_x1_1 returned 'acuracy', which no criterion uses; did it mean 'accuracy'?"
+    words = "e_x1_1 returned 'acuracy', which no criterion uses; did you mean 'accuracy'?"
     assert words in study.results()["issues"]
     audit = study.exprunner("audit")
     assert audit.code == 0
@@ -113,7 +113,7 @@ def test_a_lowered_bar_is_told(study: Study) -> None:
     notes = study.results()["issues"]
     assert notes == [
         "The criterion accuracy has changed since it was first used.",
-        "accuracy was not met when attempt 1 of e_x1_1 ran; it is met only because the plan has changed since.",
+        "accuracy was not met when attempt 1 of e_x1_1 ran; it is met only because the plan changed later.",
     ]
     assert "2 notes in its findings" in study.exprunner("gates").out
 
@@ -127,7 +127,7 @@ def test_replacing_an_experiment_after_its_miss_is_told(study: Study) -> None:
     study.handlers(handler(0.1) + handler(1.0, "e_x2_1"))
     assert study.pytest().code == 0
     assert study.results()["issues"] == [
-        "In the plan it is now replaced by x2-second; that changed after its first attempt."
+        "It is now replaced by x2-second; the plan changed this after the first attempt."
     ]
 
 
@@ -316,5 +316,5 @@ def test_a_plan_edited_during_the_run_is_told(study: Study) -> None:
     )
     run = study.pytest()
     assert run.code == 0, run.text
-    note = "research/research_plan.yaml was edited during the run; this run was judged by it as it was at the start."
+    note = "research/research_plan.yaml was edited during the run; this run was judged by the plan as read at the start."
     assert note in run.out

@@ -315,7 +315,7 @@ def test_exploratory_handlers(study: Study) -> None:
         )  # fmt: skip
         assert run.code == 1
         assert run.counts(passed=1, failed=1)
-        assert "e_z_9 failed before its attempt started, or in it: crashed: SIGABRT." in run.out
+        assert "e_z_9 failed before or during its attempt: crashed: SIGABRT." in run.out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does this")

@@ -55,7 +55,7 @@ def returns(accuracy: object, name: str = "e_x1_1") -> str:
             "proceed",
             (
                 "accuracy of 0.830 is above the 0.80 threshold, short of the 0.90 target; "
-                "it barely passes 0.80 and needs review."
+                "it narrowly meets 0.80 and needs review."
             ),
         ),
         (
@@ -237,14 +237,14 @@ def test_a_failed_set_up_after_a_success_counts(study: Study) -> None:
         (
             "{'accuracy': 0.95}",
             (
-                "the handler returned a mapping with 'accuracy', and none of 'finding', 'metrics' and "
+                "the handler returned a mapping with 'accuracy' but none of 'finding', 'metrics' and "
                 "'artifacts'; put numbers under 'metrics'"
             ),
         ),
         (
             "{}",
             (
-                "the handler returned a mapping with nothing, and none of 'finding', 'metrics' and "
+                "the handler returned a mapping with nothing but none of 'finding', 'metrics' and "
                 "'artifacts'; put numbers under 'metrics'"
             ),
         ),
@@ -321,22 +321,22 @@ def test_every_kind_of_number_is_judged(study: Study) -> None:
         (
             "True",
             "not_measured",
-            "accuracy was not measured: e_x1_1 returned True, which is true or false and not a number.",
+            "accuracy was not measured: e_x1_1 returned True, which is true or false, not a number.",
         ),
         (
             "'0.95'",
             "not_measured",
-            "accuracy was not measured: e_x1_1 returned '0.95', which is text and not a number.",
+            "accuracy was not measured: e_x1_1 returned '0.95', which is text, not a number.",
         ),
         (
             "None",
             "not_measured",
-            "accuracy was not measured: e_x1_1 returned None, which is nothing and not a number.",
+            "accuracy was not measured: e_x1_1 returned None, which is nothing, not a number.",
         ),
         (
             "[0.95, 0.96]",
             "not_measured",
-            "accuracy was not measured: e_x1_1 returned [0.95, 0.96], which is a list and not a number.",
+            "accuracy was not measured: e_x1_1 returned [0.95, 0.96], which is a list, not a number.",
         ),
         ("0.95 + 0j", "not_measured", "accuracy was not measured: e_x1_1 returned"),
     ],
@@ -362,7 +362,7 @@ def test_a_metric_that_was_only_logged(judged: Judged, study: Study) -> None:
     )
     assert run.code == 1, run.text
     assert (
-        "accuracy was not measured: e_x1_1 logged it 100 times, last 0.81, but did not return it." in run.out
+        "accuracy was not measured: e_x1_1 logged it 100 times, last 0.81, but never returned it." in run.out
     )
     assert study.results()["criteria"]["accuracy"]["verdict"] == "not_measured"
 
@@ -416,7 +416,7 @@ def test_no_criterion_is_never_a_success(study: Study) -> None:
     assert results["recommendation"] == "investigate"
     assert results["assessment"]["success_criteria_met"] is False
     assert results["recommendation_notes"] == (
-        "The plan has no gating success criterion, so nothing says what would count as success."
+        "The plan has no gating success criterion, so it does not define success."
     )
 
 
@@ -505,8 +505,8 @@ def test_declared_evidence_is_refused(judged: Judged, study: Study) -> None:
     run = judged("runner.evidence('simulated', 'no GPU here')\nreturn {'metrics': {'accuracy': 0.99}}")
     assert run.code == 1, run.text
     assert (
-        "accuracy = 0.990 does not count: e_x1_1 declared its numbers simulated (no GPU here); "
-        "the plan admits real." in run.out
+        "accuracy = 0.990 does not count: e_x1_1 declared its numbers as simulated (no GPU here); "
+        "the plan admits only real." in run.out
     )
     results = study.results()
     assert results["recommendation"] == "investigate"
@@ -524,7 +524,7 @@ def test_declared_evidence_is_admitted(study: Study) -> None:
     assert run.code == 0, run.text
     results = study.results()
     assert results["assessment"]["confidence"] == "low"
-    assert "not all numbers are real measurements" in results["assessment"]["confidence_notes"]
+    assert "not all values are real measurements" in results["assessment"]["confidence_notes"]
 
 
 def test_evidence_declared_by_a_fixture_counts(study: Study) -> None:
@@ -536,7 +536,7 @@ def test_evidence_declared_by_a_fixture_counts(study: Study) -> None:
     )
     run = study.pytest()
     assert run.code == 1, run.text
-    assert "e_x1_1 declared its numbers fallback (cached scores); the plan admits real" in run.out
+    assert "e_x1_1 declared its numbers as fallback (cached scores); the plan admits only real" in run.out
 
 
 def test_an_unknown_kind_of_evidence(judged: Judged) -> None:
@@ -560,7 +560,7 @@ def test_a_stub_run_never_counts(study: Study) -> None:
     assert run.code == 0, run.text
     assert run.counts(passed=2)
     assert "ran" not in study.files()
-    assert "STUB RUN: no handler was called and nothing was measured; this never counts.\n" in run.out
+    assert "STUB RUN: no handler was called and nothing was measured. A stub run never counts.\n" in run.out
     assert "  accuracy   –      ≥ 0.90  –           stub" in run.out
     assert not [f for f in study.files() if f.startswith("research/experiments/x1")]
     status = study.exprunner("status")
@@ -613,7 +613,7 @@ def test_a_replaced_experiment_misses_as_expected(study: Study) -> None:
     assert run.counts(passed=1, xfailed=1)
     assert "accuracy of 0.100 is below the 0.90 target by 0.800. c1-old was replaced by p2-new." in run.out
     assert study.results("c1-old")["status"] == "pivoted"
-    assert "replaced by p2-new: its misses are expected" in run.out
+    assert "replaced by p2-new: misses are expected" in run.out
 
 
 def test_a_replaced_experiment_that_meets_its_criteria(study: Study) -> None:
@@ -624,7 +624,7 @@ def test_a_replaced_experiment_that_meets_its_criteria(study: Study) -> None:
     assert run.code == 0, run.text
     assert run.counts(passed=2)
     assert (
-        "  replaced by p2-new: its misses are expected; it now meets all its criteria, and still does "
+        "  replaced by p2-new: misses are expected; it now meets all its criteria, and still does "
         "not count as met\n" in run.out
     )
     gates = study.exprunner("gates", "g1")
@@ -802,9 +802,7 @@ def test_a_gate_blocks_what_it_guards(study: Study, key: str) -> None:
     run = study.pytest()
     assert run.code == 1, run.text
     assert run.counts(failed=2)
-    assert (
-        "blocked: b needs g1 to have passed; a says pivot: Not met: accuracy 0.100 (needs ≥ 0.90)" in run.out
-    )
+    assert "blocked: b needs g1 to pass; a says pivot: Not met: accuracy 0.100 (needs ≥ 0.90)" in run.out
     study.handlers(returns(0.95, "e_b") + returns(0.95, "e_a"))
     assert study.pytest().code == 0
 
@@ -846,7 +844,7 @@ def test_exp_gate(study: Study, value: float | None, code: int, state: str) -> N
     assert run.code == code, run.text
     if code:
         assert "FAILED research/research_plan.yaml::g1" in run.out
-        assert f"the gate is {state}" in run.out
+        assert f"gate status: {state}" in run.out
     assert study.exprunner("gates", "g1").code == {"passed": 0, "failed": 1, "pending": 3}[state]
 
 
@@ -980,7 +978,7 @@ BEFORE = "import pytest, os\n@pytest.fixture(autouse=True)\ndef ready():\n"
         ("from os import _exit\ndef e_x1_1(runner): _exit(0)\n", "e_x1_1"),
         (f"{BEFORE}    os._exit(0)\n{MET}", "e_x1_1"),
         (f"{BEFORE}    yield\n    os._exit(0)\n{MET}", "e_x1_1"),
-        (f"import os\nos._exit(0)\n{MET}", "something outside of any handler"),
+        (f"import os\nos._exit(0)\n{MET}", "code outside any handler"),
     ],
     ids=["bound early", "setup", "teardown", "import"],
 )
@@ -991,7 +989,7 @@ def test_a_process_that_is_ended_elsewhere(study: Study, code: str, who: str) ->
     run = study.pytest()
     assert run.code == 1, run.text
     assert (
-        f"{who} called os._exit(0): the run ends here, unfinished. '--exp-executor subprocess' keeps others "
+        f"{who} called os._exit(0): the run ends here and is incomplete. '--exp-executor subprocess' keeps others "
         "from that.\n"
     ) in run.err
 
@@ -1057,7 +1055,7 @@ def test_a_conftest_that_exits(study: Study) -> None:
     study.write("experiments/conftest.py", "import sys\nsys.exit(0)\n")
     run = study.pytest()
     assert run.code == 4
-    words = "a conftest file ended the run with sys.exit(0); nothing was run, so that is no success"
+    words = "a conftest file ended the run with sys.exit(0); nothing was run, so this is not a success"
     assert words in run.err
     study.write("tests/conftest.py", "import sys\nsys.exit(0)\n")
     assert study.pytest("tests").code == 0

@@ -519,7 +519,7 @@ def test_a_detached_run(study: Study, server: ModalServer) -> None:
     assert left.code == 1  # nothing has been found yet
     assert "3 skipped" in left.text
     assert "begun on Modal as fc-" in left.text
-    assert "waits for what was begun on Modal" in left.text
+    assert "waits for a job pending on Modal" in left.text
     assert "2 sub-experiments begun on Modal; 'exprunner status' lists them" in left.text
     assert "e_x1_1 was begun on Modal" in study.exprunner("status").text
     deadline = time.monotonic() + 120
@@ -596,7 +596,7 @@ def test_what_cannot_be_begun(study: Study, server: ModalServer) -> None:
     failed = run(study, server)
     assert failed.code == 1
     assert "INTERNALERROR" not in failed.text
-    assert "e_x1_1 could not be begun: File exists (" in failed.text
+    assert "e_x1_1 could not be submitted: File exists (" in failed.text
     assert "3 failed" in failed.text  # both, and the experiment
     (study.research / ".exprunner" / "away").unlink()
     assert run(study, server, "--exp-resume").code == 0
@@ -605,10 +605,10 @@ def test_what_cannot_be_begun(study: Study, server: ModalServer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--exp-detach",), "--exp-detach needs --exp-executor modal: nothing here goes on without pytest"),
+        (("--exp-detach",), "--exp-detach needs --exp-executor modal: other executors stop when pytest ends"),
         (
             ("--exp-detach", "--exp-executor=modal", "--exp-gate=all"),
-            "--exp-gate cannot be combined with --exp-detach, which waits for no result; 'exprunner gates' reports "
+            "--exp-gate cannot be combined with --exp-detach, which does not wait for results; 'exprunner gates' reports "
             "them once results are collected",
         ),
     ],
@@ -647,7 +647,7 @@ def test_what_it_may_cost(study: Study) -> None:
         "run e_x1_3: it has never run [Modal: no GPU, 2 cores, at most 24 h]",
         "3 to run, 0 to skip, 0 blocked; nothing was run (--exp-explain)",
         (
-            "on Modal: at most 26 GPU-hours (A10G 24, H100 2), if Modal retries nothing; each without a time "
+            "on Modal: at most 26 GPU-hours (A10G 24, H100 2), without retries by Modal; each without a time "
             "limit counts as 24 h (1 sub-experiment)"
         ),
     ]

@@ -149,4 +149,4 @@ def test_ignoring_dependencies(needing: Study) -> None:
     """Run all the same, a handler hears that there is nothing."""
     assert needing.pytest("experiments", "-k", "e_x1_2", "--exp-ignore-dependencies").code == 1
     message = needing.record("e_x1_2")["error"]["message"]
-    assert message == "e_x1_2 needs e_x1_1, and there is no attempt of e_x1_1; run e_x1_1 first"
+    assert message == "e_x1_2 needs e_x1_1, but there is no attempt of e_x1_1; run e_x1_1 first"

@@ -148,9 +148,7 @@ def test_a_dependent_of_what_did_not_proceed(study: Study) -> None:
     run = parallel(study)
     assert run.code == 1
     assert run.counts(passed=2, failed=2)
-    assert (
-        "blocked: d needs g to have passed; c says pivot: Not met: accuracy 0.100 (needs ≥ 0.90)" in run.out
-    )
+    assert "blocked: d needs g to pass; c says pivot: Not met: accuracy 0.100 (needs ≥ 0.90)" in run.out
     assert "Completed: 3  Failed: 0  Skipped: 0  Blocked: 1  No handler: 0" in run.out
     assert not study.attempt("e_d", experiment="d").exists()
 
@@ -229,8 +227,8 @@ def test_distributions_that_cannot_keep_order(study: Study, distribution: str) -
     run = parallel(study, "--dist", distribution)
     assert run.code == 4
     assert run.err.strip() == (
-        f"ERROR: --dist {distribution} cannot keep the order that dependencies ask for; "
-        "run experiments with -n N alone, which starts each of them as soon as it may"
+        f"ERROR: --dist {distribution} cannot keep the order that dependencies require; "
+        "run experiments with -n N alone, which starts each of them as soon as it can"
     )
     assert not (study.research / "experiments").exists()
 

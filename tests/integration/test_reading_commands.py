@@ -237,14 +237,14 @@ def test_no_difference(first: Study) -> None:
     first.pytest()
     run = first.exprunner("diff", "e_x1_1")
     assert run.out.endswith(
-        "\n\nNothing recorded differs except times and ids. 3 metrics and all else are the same.\n"
+        "\n\nNothing recorded differs except times and ids. 3 metrics and everything else are the same.\n"
     )
 
 
 def test_comments_and_lost_texts(first: Study) -> None:
     """A change of comments alone is told as such; where the earlier text is lost, that is said."""
     again(first, "def ", "# a comment\ndef ")
-    assert "Code: experiments/handlers.py changed (comments, formatting or docstrings alone)\n" in (
+    assert "Code: experiments/handlers.py changed (only comments, formatting or docstrings)\n" in (
         first.exprunner("diff", "e_x1_1").out
     )
     for kept in (first.research / ".exprunner" / "sources").iterdir():
@@ -308,7 +308,7 @@ def test_from_nothing_to_done(study: Study) -> None:
     study.plan(GATED)
     assert study.exprunner("next").out == (
         "1. write: e_x1_1\n   e_x1_1 (Accuracy) has no handler yet\n   $ exprunner new e_x1_1\n"
-        "2. gate: gate_1\n   gate_1 is pending: x1-first not started\n   $ exprunner gates gate_1\n"
+        "2. gate: gate_1\n   gate_1 is pending: x1-first has not started\n   $ exprunner gates gate_1\n"
     )
     study.handlers(MET.replace("0.95", "1 / 0"))
     assert study.exprunner("next").out.startswith(
@@ -324,7 +324,7 @@ def test_from_nothing_to_done(study: Study) -> None:
         "1. decide: x1-first\n   x1-first says pivot (Not met: accuracy 0.100 (needs ≥ 0.80)); the plan: Try another\n"
     )
     again(study, "0.1", "0.95")
-    assert study.exprunner("next").out == "nothing is left to do in this plan\n"
+    assert study.exprunner("next").out == "this plan is complete; nothing is left to do\n"
 
 
 def test_a_plan_elsewhere(study: Study) -> None:
@@ -361,4 +361,4 @@ def test_a_run_that_was_cut_short(study: Study) -> None:
     assert f"   $ {command}\n" in told
     study.handlers(MET)
     assert study.pytest(*command.split()[1:]).code == 0
-    assert study.exprunner("next").out == "nothing is left to do in this plan\n"
+    assert study.exprunner("next").out == "this plan is complete; nothing is left to do\n"

@@ -173,7 +173,7 @@ def test_a_stub_run_says_on_the_page_that_nothing_was_measured(study: Study) -> 
     study.handlers(HANDLER)
     study.pytest("experiments/", "--exp-stub", "--exp-report", "r.html")
     page = Page(study.root / "r.html")
-    assert "Stub run: no handler was called and nothing here was measured." in page.text
+    assert "Stub run: no handler was called and nothing was measured." in page.text
     assert "0.950" not in page.text
 
 
@@ -313,4 +313,4 @@ def test_one_experiment_alone_is_one_of_the_plan(study: Study) -> None:
     run = study.exprunner("report", "--html", "r.html", "--only", "x1-frist")
     assert (run.code, run.text) == (4, "unknown experiment 'x1-frist' (did you mean 'x1-first'?)\n")
     run = study.exprunner("report", "--only", "x1-first")
-    assert (run.code, run.text) == (4, "--only is about a page; name one with --html FILE\n")
+    assert (run.code, run.text) == (4, "--only needs --html FILE\n")

@@ -225,7 +225,7 @@ def test_records_of_an_earlier_version(done: Study) -> None:
     del record["inputs"], record["upstream"]
     file.write_bytes(orjson.dumps(record))
     explained = resume(done, "--exp-explain")
-    assert "run e_x1_3: attempt 1 did not record what it was made from" in explained.out
+    assert "run e_x1_3: attempt 1 did not record its code and inputs" in explained.out
 
 
 def test_a_dependent_that_may_not_run(done: Study) -> None:
@@ -337,8 +337,8 @@ def test_explaining(done: Study) -> None:
     run = resume(done, "--exp-explain", "-n2", "-q")
     assert run.code == 0
     assert run.out.splitlines()[:6] == [
-        "run e_x1_1: since attempt 1 e_x1_1 has changed, or what it uses in experiments/handlers.py",
-        "run e_x1_2: it needs e_x1_1, to be run before",
+        "run e_x1_1: since attempt 1 e_x1_1 has changed, or code it uses in experiments/handlers.py",
+        "run e_x1_2: it needs e_x1_1 to run first",
         "skip e_x1_3: nothing has changed since attempt 1",
         "skip e_x2_1: nothing has changed since attempt 1",
         "2 to run, 2 to skip, 0 blocked; nothing was run (--exp-explain)",
@@ -349,7 +349,7 @@ def test_explaining(done: Study) -> None:
     assert plain[2] == "run e_x1_3: --exp-resume is not given"
     assert plain[4:6] == [
         "4 to run, 0 to skip, 0 blocked; nothing was run (--exp-explain)",
-        "with --exp-resume, 2 unchanged ones would not be run again",
+        "with --exp-resume, 2 unchanged ones would be reused",
     ]
 
 
@@ -361,7 +361,7 @@ def test_explaining_a_first_run(study: Study) -> None:
     lines = study.pytest("experiments", "--exp-explain", "-q").out.splitlines()
     assert lines[:5] == [
         "run e_x1_1: it has never run",
-        "run e_x1_2: it needs e_x1_1, to be run before",
+        "run e_x1_2: it needs e_x1_1 to run first",
         "block e_x1_3: e_x1_3 needs the data file data/shapes.txt, which is missing",
         "run e_x2_1: it has never run, if x1-first proceeds",
         "3 to run, 0 to skip, 1 blocked; nothing was run (--exp-explain)",
@@ -379,7 +379,7 @@ def test_with_a_stub_run(study: Study, option: str) -> None:
     run = study.pytest("experiments", option, "--exp-stub")
     assert run.code == 4
     assert run.err.strip() == (
-        f"ERROR: {option} cannot be combined with --exp-stub: a stub run takes everything through the harness; "
+        f"ERROR: {option} cannot be combined with --exp-stub: a stub run always covers everything; "
         "use one of them"
     )
 

@@ -108,12 +108,12 @@ def test_a_plan_that_was_registered_anew(repository: Repository) -> None:
     assert study.exprunner("audit").code == 0
     assert audited(study) == [
         "x1-first",
-        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
+        "  note: it has results of an earlier plan, retired in COMMIT (DAY, A. Person: Retire); "
         "by its last results file, the verdicts were missed (accuracy); the results are "
         "kept in research/archive/first/experiments/x1-first",
         "  note: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
         "x2-second",
-        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Retire); "
+        "  note: it has results of an earlier plan, retired in COMMIT (DAY, A. Person: Retire); "
         "by its last results file, the verdicts were target (loss); the results are "
         "kept in research/archive/first/experiments/x2-second",
         "0 changes after the first result, 3 notes",
@@ -142,13 +142,13 @@ def test_records_that_were_lost_on_the_way(repository: Repository) -> None:
     assert found.code == 1
     assert audited(study) == [
         "x1-first",
-        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
+        "  note: it has results of an earlier plan, retired in COMMIT (DAY, A. Person: Clean up); "
         "by its last results file, the verdicts were missed (accuracy); the results are not kept anywhere",
         "  changed: the record of attempt 1 of e_x1_1, of the plan that was retired in COMMIT, is not kept anywhere; COMMIT "
         "(DAY, A. Person: Results) has it",
         "  note: x1-first.success_criteria.accuracy.target 0.90 → 0.80 since the plan that was retired in COMMIT",
         "x2-second",
-        "  note: it has results of an earlier plan, which was retired in COMMIT (DAY, A. Person: Clean up); "
+        "  note: it has results of an earlier plan, retired in COMMIT (DAY, A. Person: Clean up); "
         "by its last results file, the verdicts were target (loss); the results are not kept anywhere",
         "  changed: the record of attempt 1 of e_x2_1, of the plan that was retired in COMMIT, is not kept anywhere; COMMIT "
         "(DAY, A. Person: Results) has it",
@@ -201,7 +201,7 @@ def test_records_that_stayed(repository: Repository) -> None:
     assert "changed: x1-first.success_criteria.accuracy.target 0.90 → 0.80 in COMMIT" in text
     assert (
         "COMMIT (DAY, A. Person: Take the plan away) took the plan away, and results of it stayed in "
-        "research/experiments or came back: with the plan of then it counts as one study" in text
+        "research/experiments or came back: so the two plans count as one study" in text
     )
 
 

@@ -70,7 +70,7 @@ def test_one_attempt_per_seed(study: Study, arguments: tuple[str, ...]) -> None:
         "accuracy of 0.820 (mean of 3 seeds, 95 % interval 0.77 to 0.87, t over seeds) is above the 0.70 target."
         in findings
     )
-    assert "accuracy: 3 seeds with a standard deviation of 0.020" in findings
+    assert "accuracy: 3 seeds, standard deviation 0.020" in findings
     # Not ±, which is the interval in the table above.
     assert "| **accuracy** | 0.820 (SD 0.020) | 0.800 | 0.820 | 0.840 |" in findings
 
@@ -83,12 +83,12 @@ def test_seeds_that_straddle_the_tier(study: Study) -> None:
     assert row(run, "accuracy") == "accuracy 0.720 ± 0.15 ≥ 0.70 – target, borderline — needs review"
     assert (
         "accuracy of 0.720 (mean of 3 seeds, 95 % interval 0.571 to 0.869, t over seeds) is above the 0.70 "
-        "target; its interval includes 0.70 so it is not settled and needs review; about 35 more "
+        "target; its interval includes 0.70, so it is not settled and needs review; about 35 more "
         "seeds would settle it at this spread." in run.text
     )
     assert "(confidence: low)" in run.out
     assert (
-        "confidence low: Measured 1 of 1 gating criterion; accuracy: 3 seeds with a standard deviation of 0.060; "
+        "confidence low: Measured 1 of 1 gating criterion; accuracy: 3 seeds, standard deviation 0.060; "
         "accuracy is borderline." in run.text
     )
     assert "to review: x1-first: accuracy of 0.720" in study.exprunner("status").text
@@ -395,9 +395,9 @@ def test_a_baseline_that_is_not_there(study: Study) -> None:
     assert run.code == 1
     reasons = {name: entry["reason"] for name, entry in study.results()["criteria"].items()}
     assert reasons == {
-        "gain": "e_x1_1 seed 1 has seed 1 and its baseline e_x1_2 has 0 and 5; expected the same seeds",
+        "gain": "e_x1_1 seed 1 has seed 1 and its baseline e_x1_2 has 0 and 5; both need the same seeds",
         "ratio": "e_x1_1 seed 0 did not return its baseline nothing",
-        "zero": "its baseline naught in e_x1_1 seed 0 is 0, and a ratio needs one above 0",
+        "zero": "its baseline naught in e_x1_1 seed 0 is 0; a ratio needs a baseline above 0",
     }
     verdicts = {name: entry["verdict"] for name, entry in study.results()["criteria"].items()}
     assert verdicts == {"gain": "not_measured", "ratio": "not_measured", "zero": "inadmissible"}
@@ -513,7 +513,7 @@ def test_the_best_of_several_systems(study: Study) -> None:
     )
     assert study.pytest().code == 1
     assert study.results()["criteria"]["seconds"]["reason"] == (
-        "e_x1_1 did not return it; e_x1_2 did, and the plan asks for one attempt (together)"
+        "e_x1_1 did not return it; e_x1_2 did, but the plan requires one attempt to meet every criterion (together)"
     )
     study.handlers(
         "def e_x1_1(runner): return {'metrics': {'accuracy': 0.95, 'seconds': 0.9}}\n"

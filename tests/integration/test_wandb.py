@@ -206,7 +206,7 @@ def test_a_handler_that_is_killed(tracked: Study, arguments: tuple[str, ...]) ->
     lost = logs(tracked)["e_x1_3 #1"]
     assert [row["e_x1_3/row"] for row in lost.rows()] == list(range(50))
     assert (lost.summary["status"], lost.exit_code) == ("failed", 1)
-    known = "wandb: received 0 attempts, 4 already there; 4 kept locally, waiting for a server\n"
+    known = "wandb: received 0 attempts, 4 already delivered; 4 kept locally, waiting for a server\n"
     assert sync(tracked).out == known
 
 
@@ -354,7 +354,7 @@ def test_online(tracked: Study) -> None:
         assert done.code == 0, done.text
         assert said(done) == ["trackers: wandb", f"wandb: received 4 attempts ({server.url}/e/p)"]
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
-        assert sync(tracked, **online(server)).out == "wandb: received 0 attempts, 4 already there\n"
+        assert sync(tracked, **online(server)).out == "wandb: received 0 attempts, 4 already delivered\n"
         assert server.sent_twice == []
         (tracked.research / ".exprunner" / "tracking" / "wandb.jsonl").unlink()
         assert sync(tracked, **online(server)).out == "wandb: received 4 attempts\n"
@@ -368,7 +368,7 @@ def test_offline_first(tracked: Study) -> None:
     with serving() as server:
         assert sync(tracked, **online(server)).out == "wandb: received 4 attempts\n"
         assert [row["e_x1_3/row"] for row in rows_of(server, "e_x1_3")] == list(range(50))
-        assert sync(tracked, **online(server)).out == "wandb: received 0 attempts, 4 already there\n"
+        assert sync(tracked, **online(server)).out == "wandb: received 0 attempts, 4 already delivered\n"
 
 
 @pytest.mark.slow

@@ -449,7 +449,7 @@ def test_an_artifact_that_was_never_saved(study: Study) -> None:
         "def e_x1_1(runner):\n    return {'metrics': {'accuracy': 0.95}, 'artifacts': ['plot.png']}\n"
     )
     run = study.pytest()
-    issue = "e_x1_1 lists 1 artifact that it never saved: plot.png."
+    issue = "e_x1_1 lists 1 artifact that it did not save: plot.png."
     assert issue in run.out
     assert study.results()["issues"] == [issue]
 
@@ -460,11 +460,11 @@ def test_an_artifact_that_was_never_saved(study: Study) -> None:
         ("../up.txt", "has the part '..', which could lead out of its folder"),
         ("/etc/passwd", "is an absolute path"),
         ("C:x.txt", "is an absolute path"),
-        ("a\\b.txt", "has a backslash in it"),
+        ("a\\b.txt", "contains a backslash"),
         ("", "is empty"),
-        ("a\x00b", "has a control character in it"),
+        ("a\x00b", "contains a control character"),
         ("x" * 300, "has a part longer than 200 bytes"),
-        ("con.txt", "has the part 'con.txt', a word that some systems reserve"),
+        ("con.txt", "has the part 'con.txt', a name that some systems reserve"),
         (".hidden", "has the part '.hidden', which starts or ends with a dot or a space"),
     ],
 )

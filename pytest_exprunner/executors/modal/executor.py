@@ -147,7 +147,7 @@ class ModalExecutor:
 
     def _make(self, job: Job, source: Path, told: Told, began: Began) -> Answer:
         if self._cancelled.is_set():
-            raise ExecutorError("it was stopped before it began")
+            raise ExecutorError("it was stopped before it started")
         with in_words():
             self._send(job.files, source)
         retries = self._containers[job.sub_experiment].retries
@@ -218,7 +218,7 @@ class ModalExecutor:
                 time.sleep(_PAUSE)
                 continue
             except AuthError as error:
-                raise StillAwayError(f"Modal no longer answers: {error}") from error
+                raise StillAwayError(f"Modal no longer responds: {error}") from error
             except (Exception, InputCancellation) as error:  # noqa: BLE001 - told apart there
                 return self._ended_otherwise(job, error)
             if answer is not None:

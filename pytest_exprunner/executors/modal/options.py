@@ -53,9 +53,9 @@ def bound(asked_for: Iterable[Mapping[str, Any]]) -> str:
             hours[kind] = hours.get(kind, 0.0) + int(number or 1) * options.get("timeout", LONGEST) / 3600
             unlimited += "timeout" not in options
     if not hours:
-        return "no GPU is asked for"
+        return "no GPU requested"
     by_type = ", ".join(f"{kind} {value:.3g}" for kind, value in sorted(hours.items()))
-    words = f"at most {sum(hours.values()):.3g} GPU-hours ({by_type}), if Modal retries nothing"
+    words = f"at most {sum(hours.values()):.3g} GPU-hours ({by_type}), without retries by Modal"
     if unlimited:
         words += f"; each without a time limit counts as 24 h ({count(unlimited, 'sub-experiment')})"
     return words

@@ -122,14 +122,14 @@ class RemoteHooks:
             call = self._detach(item)
             if call:
                 submitted += 1
-                self._skip(item, f"begun on Modal as {call}; 'exprunner collect' fetches it")
+                self._skip(item, f"submitted to Modal as {call}; 'exprunner collect' fetches it")
         for item in waiting.values():
-            self._skip(item, "waits for what was begun on Modal")
+            self._skip(item, "waits for a job pending on Modal")
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(
-                f"{count(submitted, 'sub-experiment')} begun on Modal; 'exprunner status' lists them, "
+                f"{count(submitted, 'sub-experiment')} submitted to Modal; 'exprunner status' lists them, "
                 "'exprunner collect' fetches what has ended"
             )
 
@@ -284,7 +284,7 @@ class RemoteHooks:
 
 
 def _not_begun(item: pytest.Item, error: OSError) -> str:
-    return f"{item.stash[SELECTED].label} could not be begun: {os_reason(error)}"
+    return f"{item.stash[SELECTED].label} could not be submitted: {os_reason(error)}"
 
 
 def _reports_of_failure(item: pytest.Item, text: str) -> list[pytest.TestReport]:

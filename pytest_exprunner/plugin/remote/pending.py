@@ -27,7 +27,7 @@ def collect_pending(settings: Settings) -> list[str]:
     except LockedError:
         return []  # they belong to a run that goes on
     except (ImportError, ExprunnerError, OSError) as error:
-        return [f"warning: what an earlier run began on Modal could not be collected: {error}"]
+        return [f"warning: jobs of an earlier run on Modal could not be collected: {error}"]
     finally:
         lock.release()
     lines = [f"collected from Modal: {', '.join(collected.brought)}"] if collected.brought else []

@@ -171,7 +171,7 @@ def test_what_is_no_step(watched: Watched, step: Any) -> None:
     """Other steps are refused in words."""
     with pytest.raises(TypeError) as caught:
         watched.runner.log_metrics({"loss": 1.0}, step=step)
-    assert str(caught.value) == f"log_metrics: step is {step!r}; expected a whole number"
+    assert str(caught.value) == f"log_metrics: step is {step!r}; expected an integer"
 
 
 # --- progress ---------------------------------------------------------------------------------
@@ -311,9 +311,9 @@ def test_members_that_are_not_there(watched: Watched, name: str, message: str) -
         ("evidence", "it is called: runner.evidence(…)"),
         ("fallback", "it is called: runner.fallback(…)"),
         ("log_metrics", "it is called: runner.log_metrics(…)"),
-        ("metrics", "nothing would read it"),
-        ("seed", "nothing would read it"),
-        ("config", "nothing would read it"),
+        ("metrics", "the attribute has no effect"),
+        ("seed", "the attribute has no effect"),
+        ("config", "the attribute has no effect"),
     ],
 )
 def test_members_cannot_be_set(watched: Watched, name: str, how: str) -> None:

@@ -219,8 +219,8 @@ def test_a_stub_needs_no_gpu() -> None:
 
 def test_the_bound() -> None:
     """GPUs times hours; without a limit, Modal's own."""
-    assert bound([{}, {"cpu": 2.0}]) == "no GPU is asked for"
+    assert bound([{}, {"cpu": 2.0}]) == "no GPU requested"
     assert bound([{"gpu": "H100:2", "timeout": 1800}, {"gpu": "T4", "timeout": 3600}]) == (
-        "at most 2 GPU-hours (H100 1, T4 1), if Modal retries nothing"
+        "at most 2 GPU-hours (H100 1, T4 1), without retries by Modal"
     )
     assert in_words({"gpu": "T4", "timeout": 90}) == "T4, at most 1.5 min"

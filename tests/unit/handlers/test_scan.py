@@ -160,9 +160,9 @@ def test_two_handlers_for_one_id(write: Write) -> None:
         found.check()
     assert str(caught.value) == (
         "two handlers for e_x1_1: e_x1_1_a at experiments/handlers.py:1 and "
-        "e_x1_1_b at experiments/other.py:1; keep one, or rename one to another id\n"
+        "e_x1_1_b at experiments/other.py:1; remove one, or rename it to another id\n"
         "two handlers for e3_7: e3_7 at experiments/handlers.py:2 and "
-        "e3_7_x at experiments/other.py:3; keep one, or rename one to another id"
+        "e3_7_x at experiments/other.py:3; remove one, or rename it to another id"
     )
 
 

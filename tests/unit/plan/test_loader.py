@@ -677,7 +677,7 @@ _CRITERION = "experiments.x1.success_criteria.iou"
         ),
         (
             "target: 1, borderline: -1",
-            (f"5:36: {_CRITERION}.borderline: -1 is not zero or above; expected zero or a number above"),
+            (f"5:36: {_CRITERION}.borderline: -1 is not zero or above; expected zero or a positive number"),
         ),
         (
             "target: 1, borderline: .inf",
@@ -848,7 +848,7 @@ def test_id_of_many_characters(length: int) -> None:
         ),
         (
             f"{SMALLEST}gates:\n  x1-first: {{experiments: [x1-first]}}\n",
-            "7:3: gates.x1-first: 'x1-first' is an experiment too; expected another id",
+            "7:3: gates.x1-first: 'x1-first' is also an experiment; expected another id",
         ),
     ],
 )
@@ -882,14 +882,14 @@ def test_ids_that_are_not_distinct(source: str, message: str) -> None:
             "    replaces: [x2-second]",
             (
                 "8:15: experiments.x2-second.replaces: cycle: x2-second → x2-second; "
-                "expected no experiment to replace itself"
+                "expected no experiment that replaces itself"
             ),
         ),
         (
             "    dependencies: [x2-second]",
             (
                 "8:19: experiments.x2-second.dependencies: cycle: x2-second → x2-second; "
-                "expected no experiment to depend on itself"
+                "expected no experiment that depends on itself"
             ),
         ),
     ],
@@ -953,7 +953,7 @@ def chained(*edges: tuple[str, str]) -> str:
 def test_cycle_is_shown_as_a_path() -> None:
     """Each experiment in the path depends on the one after it, the first repeated at the end."""
     assert said(chained(("a", "b"), ("b", "c"), ("c", "a"))) == one(
-        "2:45: experiments.a.dependencies: cycle: a → b → c → a; expected no experiment to depend on itself"
+        "2:45: experiments.a.dependencies: cycle: a → b → c → a; expected no experiment that depends on itself"
     )
 
 
@@ -1002,9 +1002,9 @@ def test_every_cycle_is_reported() -> None:
     """Two cycles are two problems."""
     assert said(chained(("a", "b"), ("b", "a"), ("c", "d"), ("d", "c"))) == (
         "2:45: experiments.a.dependencies: cycle: a → b → a; "
-        "expected no experiment to depend on itself\n"
+        "expected no experiment that depends on itself\n"
         "4:45: experiments.c.dependencies: cycle: c → d → c; "
-        "expected no experiment to depend on itself\n"
+        "expected no experiment that depends on itself\n"
         "2 problems; run 'exprunner check' after editing."
     )
 
@@ -1018,11 +1018,11 @@ def test_every_cycle_is_reported() -> None:
         ("seeds: [0, 0]", "4:20: {sub}.seeds: a seed is listed twice; expected each once"),
         (
             "seeds: [0, -1]",
-            "4:20: {sub}.seeds: -1 is not a seed; expected a whole number from 0 to 4294967295",
+            "4:20: {sub}.seeds: -1 is not a seed; expected an integer from 0 to 4294967295",
         ),
         (
             "seeds: [true]",
-            "4:20: {sub}.seeds: true is not a seed; expected a whole number from 0 to 4294967295",
+            "4:20: {sub}.seeds: true is not a seed; expected an integer from 0 to 4294967295",
         ),
     ],
 )
@@ -1071,7 +1071,7 @@ def test_baselines_that_there_are() -> None:
         ),
         (
             "criterion: accuracy, by: ' ', date: 2026-01-22, reason: late",
-            "waivers[0].by: ' ' says nothing; a waiver is signed: expected a text",
+            "waivers[0].by: ' ' is empty; a waiver must be signed: expected text",
         ),
         (
             "criterion: accuracy, by: A, date: 22.1.2026, reason: late",
@@ -1111,7 +1111,7 @@ def test_a_gpu_that_modal_does_not_have() -> None:
     """It is refused before anything is sent anywhere, with the list."""
     [problem] = refused(f"{SMALLEST}modal: {{gpu: A1000}}\n")
     assert problem.text + problem.hint == (
-        "'A1000' is not a GPU that Modal is known to have; expected T4, L4, A10, A10G, L40S, A100, A100-40GB, "
+        "'A1000' is not a GPU type that Modal offers; expected T4, L4, A10, A10G, L40S, A100, A100-40GB, "
         "A100-80GB, RTX-PRO-6000, H100, H100!, H200, B200"
     )
 
@@ -1152,7 +1152,7 @@ def test_misspelt_key(source: str, message: str) -> None:
     assert warned(source) == [f"{FILE}:{message}"]
 
 
-_OTHERS = "a key of your own needs a name less like it"
+_OTHERS = "choose a more distinct name for a key of your own"
 
 
 @pytest.mark.parametrize(
@@ -1193,7 +1193,7 @@ def test_misspelt_key_that_decides(source: str, place: str, key: str) -> None:
     """A near miss of a key whose loss could let a run pass is an error, where it stands."""
     first, last = said(source).splitlines()
     assert first.startswith(place)
-    assert first.endswith(f" (did you mean {key!r}?); a key of your own needs a name less like it")
+    assert first.endswith(f" (did you mean {key!r}?); choose a more distinct name for a key of your own")
     assert last == "1 problem; run 'exprunner check' after editing."
 
 
@@ -1202,7 +1202,7 @@ def test_message_about_a_misspelt_key_that_decides() -> None:
     source = with_experiment("sucess_criteria: {iou: {target: 1}}")
     assert said(source).splitlines()[0] == (
         "4:5: experiments.x1.sucess_criteria: unknown key 'sucess_criteria' (did you mean 'success_criteria'?); "
-        "a key of your own needs a name less like it"
+        "choose a more distinct name for a key of your own"
     )
 
 
@@ -1294,7 +1294,7 @@ def test_every_problem_at_once_in_line_order() -> None:
         "11:23: experiments.x2.sub_experiments.e_1: sub-experiment 'e_1' is also in x1; "
         "expected each in one experiment\n"
         "11:36: experiments.x2.sub_experiments.e_1.seeds: -1 is not a seed; "
-        "expected a whole number from 0 to 4294967295\n"
+        "expected an integer from 0 to 4294967295\n"
         "12:5: experiments.x2.7: the key 7 is not text; expected quotes around it\n"
         "14:25: gates.g.experiments[1]: unknown experiment 'x3'\n"
         "10 problems; run 'exprunner check' after editing."
@@ -1559,7 +1559,7 @@ def test_settings_of_trackers() -> None:
         ("{wandb: {project: 2024}}", "6:29: tracking.wandb.project: 2024 is not text"),
         (
             "{wandb: {project: a/b}}",
-            "6:29: tracking.wandb.project: 'a/b' is no project of W&B; expected a name without / \\ # ? % : "
+            "6:29: tracking.wandb.project: 'a/b' is not a W&B project; expected a name without / \\ # ? % : "
             "and of at most 128 characters",
         ),
         ("{wandb: {entity: 3}}", "6:28: tracking.wandb.entity: 3 is not text"),

@@ -114,11 +114,11 @@ def test_what_does_not_matter(project: Project, name: str, old: str, new: str) -
 @pytest.mark.parametrize(
     ("name", "old", "new", "reason"),
     [
-        ("experiments/handlers.py", "train(RATE)", "train(1)", "e_1 has changed, or what it uses in {0}"),
-        ("experiments/handlers.py", "RATE = 0.1", "RATE = 0.2", "e_1 has changed, or what it uses in {0}"),
-        ("experiments/handlers.py", "fit(rate)", "fit(-rate)", "e_1 has changed, or what it uses in {0}"),
-        ("experiments/handlers.py", "import helpers", "import unused as helpers", "e_1 has changed, or what it uses in {0}"),
-        ("experiments/handlers.py", "import os\n", "import os\nos.umask(0)\n", "e_1 has changed, or what it uses in {0}"),
+        ("experiments/handlers.py", "train(RATE)", "train(1)", "e_1 has changed, or code it uses in {0}"),
+        ("experiments/handlers.py", "RATE = 0.1", "RATE = 0.2", "e_1 has changed, or code it uses in {0}"),
+        ("experiments/handlers.py", "fit(rate)", "fit(-rate)", "e_1 has changed, or code it uses in {0}"),
+        ("experiments/handlers.py", "import helpers", "import unused as helpers", "e_1 has changed, or code it uses in {0}"),
+        ("experiments/handlers.py", "import os\n", "import os\nos.umask(0)\n", "e_1 has changed, or code it uses in {0}"),
         ("experiments/helpers.py", "return rate", "return -rate", "{0} has changed"),
         ("shared.py", "Y = 1", "Y = 2", "{0} has changed"),
         ("conftest.py", "import pytest", "import pytest\nX = 1", "{0} has changed"),

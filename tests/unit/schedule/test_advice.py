@@ -106,7 +106,7 @@ def test_an_interrupted_run() -> None:
             "resume",
             SUB,
             f"pytest experiments/ --exp-resume -m {SUB}",
-            "e_x1_1 is unfinished: run run-9 selected it and has not finished it; finished work is reused",
+            "e_x1_1 is unfinished: run run-9 selected it but did not finish it; finished work is reused",
         )
     ]
     assert advise(results, known(going_on="run-9")) == [
@@ -162,10 +162,10 @@ def test_seeds_that_would_not_help() -> None:
         "seeds",
         "pytest experiments/ --exp-seeds 10 -m e_x1_1",
     )
-    assert action.why.endswith("; with 3 seeds the mean itself is uncertain")
+    assert action.why.endswith("; 3 seeds are too few for a reliable mean")
     [action] = advice(*seeded(*([0.4, 0.8] * 5), 0.6001))
     assert (action.kind, action.command) == ("decide", None)
-    assert action.why.endswith("more seeds would hardly settle it; decide it yourself")
+    assert action.why.endswith("more seeds would hardly help, so decide yourself")
 
 
 def test_what_the_plan_says_next() -> None:
@@ -181,7 +181,7 @@ def test_what_the_plan_says_next() -> None:
     ]
     [action] = advice(make_record({"accuracy": 0.1}))
     assert action.why == (
-        "x1-first says pivot (accuracy 0.100 < 0.60); decide what replaces it (the plan names no step)"
+        "x1-first says pivot (accuracy 0.100 < 0.60); decide what replaces it (the plan has no step)"
     )
 
 
@@ -197,7 +197,7 @@ def test_blockers() -> None:
     plan = make_plan({X1: make_entry(blockers=["no machine"])})
     assert [(a.kind, a.command, a.why) for a in advice(plan=plan)] == [
         ("blocked", None, "x1-first is blocked by: no machine"),
-        ("decide", None, "x1-first is blocked by no machine: resolve that first"),
+        ("decide", None, "x1-first is blocked by no machine; resolve this first"),
     ]
 
 
@@ -205,7 +205,7 @@ def test_gates() -> None:
     """A gate says what it waits for; one that has passed says nothing."""
     plan = make_plan(gates={"gate_1": {"experiments": [X1]}})
     assert advice(plan=plan)[-1] == Advice(
-        "gate", "gate_1", "exprunner gates gate_1", "gate_1 is pending: x1-first not started"
+        "gate", "gate_1", "exprunner gates gate_1", "gate_1 is pending: x1-first has not started"
     )
     assert advice(make_record({"accuracy": 0.9}), plan=plan) == []
     missed = advice(make_record({"accuracy": 0.1}), plan=plan)[-1]

@@ -68,7 +68,7 @@ def test_an_attempt_that_started(layout: Layout) -> None:
     """From its start an attempt is known, with its variant and its run, before anything else."""
     journal = begun(layout, variant="a", variants=("a", "b"), run="run-7")
     found = only(layout)
-    assert (found.status, found.reason) == (Status.IN_PROGRESS, "it started and never finished")
+    assert (found.status, found.reason) == (Status.IN_PROGRESS, "it started but never finished")
     assert found.key == AttemptKey(X1, SUB, 1, "a")
     assert (found.run, found.started_at) == ("run-7", "2026-01-20T16:31:40.657242Z")
     journal.close()

@@ -344,7 +344,7 @@ def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
         (b"a: 1\n---\nb: 2\n", "line 2: a second document starts here; expected one"),
         (b"\x00\x01\x02", "line 1: character #x0000 is not allowed in YAML"),
         (b"a: !!python/object:os.system x\n", "line 1: tag "),
-        (b"a: &a [*a]\n", "line 1: alias *a stands inside its own anchor"),
+        (b"a: &a [*a]\n", "line 1: alias *a refers to itself"),
     ],
 )
 def test_a_broken_file_is_said(folder: Path, data: bytes, problem: str) -> None:
@@ -408,8 +408,8 @@ recommendation: proceed
     found = state.criteria["accuracy"]
     assert (found.verdict, found.value) == (Verdict.INADMISSIBLE, 0.99)
     assert str(found.reason) == (
-        "e_x1_1 declared its numbers imported (read from a results file of another tool); "
-        "the plan admits real"
+        "e_x1_1 declared its numbers as imported (read from a results file of another tool); "
+        "the plan admits only real"
     )
     assert state.subs[SUB].currents[0].record.finding == "It works"
 

@@ -110,7 +110,7 @@ def test_what_is_open_means_investigate() -> None:
     """Criteria that are not measured or not admissible are named."""
     assert said(MET, ABSENT_B, REFUSED_C) == (
         Recommendation.INVESTIGATE,
-        "Not measured: b; Measured but inadmissible: c (1 of 3 with a value that counts).",
+        "Not measured: b; Measured but inadmissible: c (1 of 3 with an admissible value).",
     )
 
 
@@ -131,7 +131,7 @@ def test_zero_of_zero_is_never_a_success(severity: str | None) -> None:
     results = [] if severity is None else [MET]
     assert said(*results, plan=planned(criteria)) == (
         Recommendation.INVESTIGATE,
-        "The plan has no gating success criterion, so nothing says what would count as success.",
+        "The plan has no gating success criterion, so it does not define success.",
     )
 
 
@@ -222,7 +222,7 @@ def test_blockers_block() -> None:
             [make_result(Verdict.TARGET, 0.8, evidence=(EvidenceKind.SIMULATED,))],
             {SUB: Status.COMPLETED, "e_2": Status.SKIPPED}, Confidence.LOW,
             "Measured 1 of 1 gating criterion; one run each (n = 1), so the spread over seeds is unknown; "
-            "not all numbers are real measurements; e_2 did not complete.",
+            "not all values are real measurements; e_2 did not complete.",
         ),
         ([ABSENT], DONE, Confidence.LOW, "Measured 0 of 1 gating criterion."),
         ([], DONE, Confidence.LOW, "Measured 0 of 0 gating criteria."),

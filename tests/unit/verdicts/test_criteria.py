@@ -237,7 +237,7 @@ def test_only_real_evidence_by_default(kind: EvidenceKind) -> None:
     reading = make_reading({"accuracy": 0.9}, kinds=[(kind, "API down")])
     found = evaluate(make_criterion(**TIERS), [reading])
     assert found.verdict is Verdict.INADMISSIBLE
-    assert str(found.reason) == f"{SUB} declared its numbers {kind} (API down); the plan admits real"
+    assert str(found.reason) == f"{SUB} declared its numbers as {kind} (API down); the plan admits only real"
     assert found.evidence == (kind,)
     assert not found.met
 
@@ -257,7 +257,7 @@ def test_every_declared_kind_must_be_admitted() -> None:
     found = evaluate(criterion, [reading])
     assert found.verdict is Verdict.INADMISSIBLE
     assert str(found.reason) == (
-        f"{SUB} declared its numbers fallback (cache); the plan admits real and simulated"
+        f"{SUB} declared its numbers as fallback (cache); the plan admits only real and simulated"
     )
 
 
@@ -294,7 +294,7 @@ def test_what_is_no_number_is_not_measured(value: object, words: str) -> None:
     """Anything but a number is not measured, and the reason shows what was returned."""
     found = result_of(value)
     assert found.verdict is Verdict.NOT_MEASURED
-    assert str(found.reason) == f"{SUB} returned {words} and not a number"
+    assert str(found.reason) == f"{SUB} returned {words}, not a number"
     assert found.n == 0
     assert not found.measured
 
@@ -387,12 +387,12 @@ def test_from_without_variant_takes_all_of_them() -> None:
         (
             [make_reading({"loss": 1.0}, logged={"accuracy": Logged(100, 0.81)})],
             None,
-            f"{SUB} logged it 100 times, last 0.81, but did not return it",
+            f"{SUB} logged it 100 times, last 0.81, but never returned it",
         ),
         (
             [make_reading({"Accuracy": 1.0}, logged={"accuracy": Logged(1, 0.81)})],
             SUB,
-            f"{SUB} logged it once, last 0.81, but did not return it",
+            f"{SUB} logged it once, last 0.81, but never returned it",
         ),
     ],
 )

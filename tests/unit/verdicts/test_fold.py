@@ -148,11 +148,11 @@ def test_an_attempt_that_never_finished() -> None:
     state = fold_one(
         [
             make_record({"accuracy": 0.8}),
-            make_record(sequence=2, status=Status.IN_PROGRESS, reason="it started and never finished"),
+            make_record(sequence=2, status=Status.IN_PROGRESS, reason="it started but never finished"),
         ]
     )
     assert state.status is Status.IN_PROGRESS
-    assert state.subs[SUB].reason == "it started and never finished"
+    assert state.subs[SUB].reason == "it started but never finished"
 
 
 # --- pending ----------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_pending_hides_yesterdays_success() -> None:
     assert state.status is Status.IN_PROGRESS
     assert state.criteria["accuracy"].verdict is Verdict.NOT_MEASURED
     assert state.assessment.recommendation is Recommendation.INVESTIGATE
-    assert state.subs[SUB].reason == "run run-9 selected it and has not finished it"
+    assert state.subs[SUB].reason == "run run-9 selected it but did not finish it"
     assert [past.key.sequence for past in state.subs[SUB].history] == [1]
 
 
@@ -303,7 +303,7 @@ def test_a_listed_artifact_that_was_never_saved() -> None:
     """What a handler lists and never saved is told; what it saved under its short name is fine."""
     saved = Artifact("artifacts/e_x1_1/iou.png", "0" * 64, 9, "image")
     record = make_record({"accuracy": 0.8}, artifacts=(saved,), listed=("iou.png", "x.png"))
-    assert fold_one([record]).issues == ("e_x1_1 lists 1 artifact that it never saved: x.png.",)
+    assert fold_one([record]).issues == ("e_x1_1 lists 1 artifact that it did not save: x.png.",)
     assert current(fold_one([record])).record.missing == ("x.png",)
 
 
@@ -321,7 +321,7 @@ def test_moved_goalposts() -> None:
     record = make_record({"accuracy": 0.3, "f1": 1}, registered=digests(old.experiments[X1]))
     assert fold_one([record], plan=new).issues == (
         "The criterion accuracy has changed since it was first used.",
-        "The criterion loss was judged by earlier attempts and is no longer in the plan.",
+        "The criterion loss decided earlier attempts but is no longer in the plan.",
         "The criterion f1 was added after the first attempt.",
     )
 

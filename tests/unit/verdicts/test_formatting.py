@@ -44,12 +44,12 @@ def said(value: object, name: str = "spatial_iou", **terms: Any) -> str:
         (
             0.61,
             "spatial_iou of 0.610 is above the 0.60 threshold, short of the 0.70 target; "
-            "it barely passes 0.60 and needs review.",
+            "it narrowly meets 0.60 and needs review.",
         ),
         (
             0.60,
             "spatial_iou of 0.600 is exactly at the 0.60 threshold, short of the 0.70 target; "
-            "it barely passes 0.60 and needs review.",
+            "it narrowly meets 0.60 and needs review.",
         ),
         (
             0.59,
@@ -105,7 +105,7 @@ def test_not_measured() -> None:
         "spatial_iou was not measured: nothing has completed yet."
     )
     assert said("0.9") == (
-        "spatial_iou was not measured: e_x1_1 returned '0.9', which is text and not a number."
+        "spatial_iou was not measured: e_x1_1 returned '0.9', which is text, not a number."
     )
 
 

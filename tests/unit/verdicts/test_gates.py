@@ -172,7 +172,7 @@ def test_a_gate_waits() -> None:
         GateState.PENDING,
         (
             "p2-hybrid-encoder says proceed: The success criterion is met",
-            "c2-adapter-bridging not started",
+            "c2-adapter-bridging has not started",
         ),
     )
 
@@ -183,7 +183,7 @@ def test_a_gate_fails() -> None:
     assert gate_of(plan, ran(0.559)) == (
         GateState.FAILED,
         (
-            "c2-adapter-bridging not started",
+            "c2-adapter-bridging has not started",
             "p2-hybrid-encoder says pivot: Not met: spatial_iou 0.559 (needs ≥ 0.60)",
         ),
     )
@@ -253,11 +253,9 @@ def test_a_gate_that_passed_unlocks() -> None:
 
 def test_a_gate_that_waits_blocks() -> None:
     """What a gate unlocks waits for it, with the lines that keep it closed."""
-    assert blocked(unlocking()) == (
-        "c2-adapter-bridging needs g1 to have passed; p2-hybrid-encoder not started",
-    )
+    assert blocked(unlocking()) == ("c2-adapter-bridging needs g1 to pass; p2-hybrid-encoder has not started",)
     assert blocked(unlocking(), ran(0.1)) == (
-        "c2-adapter-bridging needs g1 to have passed; "
+        "c2-adapter-bridging needs g1 to pass; "
         "p2-hybrid-encoder says pivot: Not met: spatial_iou 0.100 (needs ≥ 0.60)",
     )
 
@@ -265,7 +263,7 @@ def test_a_gate_that_waits_blocks() -> None:
 def test_a_gate_as_dependency() -> None:
     """A dependency may be a gate, with the same reasons, named once."""
     plan = study(c2={"dependencies": ["g1"]}, gates={"g1": {"experiments": [P2], "unlocks": [C2]}})
-    assert blocked(plan) == ("c2-adapter-bridging needs g1 to have passed; p2-hybrid-encoder not started",)
+    assert blocked(plan) == ("c2-adapter-bridging needs g1 to pass; p2-hybrid-encoder has not started",)
 
 
 def test_an_unlock_in_words_blocks_nothing() -> None:

@@ -90,12 +90,12 @@ def test_parts_are_optional(value: object, expected: Returned) -> None:
         (("a", {"metrics": {}}), "the handler returned ('a', {'metrics': {}})"),
         (
             {},
-            "the handler returned a mapping with nothing, and none of 'finding', 'metrics' and "
+            "the handler returned a mapping with nothing but none of 'finding', 'metrics' and "
             "'artifacts'; put numbers under 'metrics'",
         ),
         (
             {"iou": 0.5, "loss": 0.1},
-            "the handler returned a mapping with 'iou', 'loss', and none of 'finding', 'metrics' and "
+            "the handler returned a mapping with 'iou', 'loss' but none of 'finding', 'metrics' and "
             "'artifacts'; put numbers under 'metrics'",
         ),
         ({"metric": {"a": 1}}, "the handler returned the key 'metric'; did you mean 'metrics'?"),

@@ -44,7 +44,7 @@ def test_what_moved_is_no_answer_of_then() -> None:
     """A bar that was lowered after the first attempt is told before the success."""
     records = [make_record({"accuracy": _GOOD}, registered={"accuracy": "another digest"})]
     said = answer(fold_one(records, plan=make_plan({X1: make_entry(type="claim")})))
-    assert said == "It holds under the current plan, which has changed since the first attempt."
+    assert said == "It holds under the current plan, but the plan has changed since the first attempt."
 
 
 def test_what_is_measured_in_part_is_said_to_be() -> None:
@@ -93,7 +93,7 @@ def test_what_replaces_and_what_was_replaced_say_so() -> None:
     plan = make_plan({X1: make_entry(), "x2": make_entry(subs=["e_2"], replaces=[X1])})
     old = fold_one([make_record({"accuracy": _BAD})], plan=plan)
     assert list(implications(old, plan)) == [
-        "x2 replaces it, so a miss here is expected and no longer counts."
+        "x2 replaces it, so misses here are expected and no longer count."
     ]
 
 

@@ -253,7 +253,9 @@ def test_a_gate_that_passed_unlocks() -> None:
 
 def test_a_gate_that_waits_blocks() -> None:
     """What a gate unlocks waits for it, with the lines that keep it closed."""
-    assert blocked(unlocking()) == ("c2-adapter-bridging needs g1 to pass; p2-hybrid-encoder has not started",)
+    assert blocked(unlocking()) == (
+        "c2-adapter-bridging needs g1 to pass; p2-hybrid-encoder has not started",
+    )
     assert blocked(unlocking(), ran(0.1)) == (
         "c2-adapter-bridging needs g1 to pass; "
         "p2-hybrid-encoder says pivot: Not met: spatial_iou 0.100 (needs ≥ 0.60)",

@@ -44,7 +44,7 @@ def entry_of(file: Path, folder: Path) -> FileContent:
 def place_of(folder: Path, name: str) -> Path:
     """Return where a file from elsewhere belongs. Raises `ExecutorError` if that is not below ``folder``."""
     if not stays_inside(name) or "\\" in name:
-        raise ExecutorError(f"a received file is called {name!r}, which leads out of its folder")
+        raise ExecutorError(f"a received file is called {name!r}, which leads outside its folder")
     return folder / PurePosixPath(name)
 
 

@@ -47,7 +47,7 @@ def stays_inside(path: str) -> bool:
 
 def _inside(path: str) -> str:
     if not stays_inside(path):
-        raise ValueError(f"the artifact path {path!r} leads out of its folder")
+        raise ValueError(f"the artifact path {path!r} leads outside its folder")
     return path
 
 

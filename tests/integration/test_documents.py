@@ -169,7 +169,7 @@ def test_the_page_about_trackers(study: Study) -> None:
     for message in re.findall(
         r"^\| `(.*?)` \| ", page.read_text(encoding="utf-8").partition("## Common")[2], re.MULTILINE
     ):
-        words = re.sub(r"(was not done|s after|wandb missed).*", r"\1", message.partition("…")[0]).strip()
+        words = re.sub(r"(did not finish within|wandb missed).*", r"\1", message.partition("…")[0]).strip()
         assert words.removeprefix("wandb ") in source, message
     known = study.pytest("--help").out + study.exprunner("--help").out
     for name in set(re.findall(r"(--exp-[a-z-]+|(?<=exprunner )\w+(?= ))", page.read_text(encoding="utf-8"))):

@@ -90,4 +90,8 @@ def test_a_study(study: Study, with_records: bool) -> None:
             assert bool(new.pop(text)) == bool(old.pop(text))
         new["assessment"].pop("confidence_notes")
         old["assessment"].pop("confidence_notes")
+        for label, criterion in new["criteria"].items():
+            assert ("reason" in criterion) == ("reason" in old["criteria"][label])
+            criterion.pop("reason", None)
+            old["criteria"][label].pop("reason", None)
         assert new == old

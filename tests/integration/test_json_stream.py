@@ -194,8 +194,8 @@ def test_a_file_that_holds_something_else_is_not_touched(study: Study) -> None:
     run = study.pytest("experiments/", "--exp-json", "experiments/handlers.py")
     assert run.code == 4
     assert (
-        "--exp-json: 'experiments/handlers.py' holds something else than events and was not touched; name a new "
-        "file, or delete that one" in run.text
+        "--exp-json: 'experiments/handlers.py' contains something other than events and was left unchanged; name "
+        "another file, or delete that one" in run.text
     )
     assert "def e_x1_1" in file.read_text(encoding="utf-8")
 

@@ -624,8 +624,8 @@ def test_a_replaced_experiment_that_meets_its_criteria(study: Study) -> None:
     assert run.code == 0, run.text
     assert run.counts(passed=2)
     assert (
-        "  replaced by p2-new: misses are expected; it now meets all its criteria, and still does "
-        "not count as met\n" in run.out
+        "  replaced by p2-new: misses are expected; it now meets all its criteria but cannot "
+        "count as met\n" in run.out
     )
     gates = study.exprunner("gates", "g1")
     assert gates.code == 1
@@ -958,7 +958,7 @@ def test_a_handler_that_ends_the_process(study: Study, before: float | None) -> 
     study.handlers("import os\ndef e_x1_1(runner): os._exit(0)\n")
     run = study.pytest()
     assert run.code == 1
-    assert "e_x1_1 called os._exit(0): the run ends here, unfinished." in run.err
+    assert "e_x1_1 called os._exit(0): the run ends here and is incomplete." in run.err
     status = study.exprunner("status")
     assert "x1-first  in progress → investigate" in status.out
     assert "proceed" not in status.out
@@ -989,8 +989,8 @@ def test_a_process_that_is_ended_elsewhere(study: Study, code: str, who: str) ->
     run = study.pytest()
     assert run.code == 1, run.text
     assert (
-        f"{who} called os._exit(0): the run ends here and is incomplete. '--exp-executor subprocess' keeps others "
-        "from that.\n"
+        f"{who} called os._exit(0): the run ends here and is incomplete. '--exp-executor subprocess' "
+        "protects the others.\n"
     ) in run.err
 
 

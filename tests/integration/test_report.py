@@ -242,7 +242,10 @@ def test_a_file_that_is_no_report_is_not_touched(study: Study, name: str) -> Non
         study.pytest("experiments/", "--exp-report", name),
     ):
         assert run.code == 4
-        assert "is not the name of a page" in run.text or "exists and is not a report; it was not" in run.text
+        assert (
+            "is not the name of a page" in run.text
+            or "exists and is not a report; it was left unchanged" in run.text
+        )
     assert (study.root / name).read_bytes() == before
     assert study.exprunner("report", "--html", "r.html").code == 0
 

@@ -299,7 +299,7 @@ def test_after_an_interrupted_run_from_the_start(study: Study, number: int) -> N
     (study.root / "go").touch()
     explained = resume(study, "--exp-explain")
     assert "skip e_x1_1: nothing has changed since attempt 2" in explained.out
-    assert "selected it again and has not finished" in explained.out
+    assert "selected it again but did not finish it" in explained.out
     run = resume(study)
     assert run.code == 0, run.text
     assert attempts(study) == {"e_x1_1": 2, "e_x1_2": 3, "e_x1_3": 2}

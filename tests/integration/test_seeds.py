@@ -153,8 +153,8 @@ def test_seeds_that_change_nothing(study: Study) -> None:
     assert study.pytest().code == 0
     assert study.results()["assessment"]["confidence"] == "medium"
     assert study.results()["assessment"]["confidence_notes"].endswith(
-        "accuracy: 3 seeds gave exactly the same value; either it does not depend on the seed, or the handler "
-        "ignores the seed."
+        "accuracy: 3 seeds gave exactly the same value; either the metric does not depend on the seed "
+        "or the handler ignores runner.seed."
     )
 
 
@@ -523,8 +523,8 @@ def test_the_best_of_several_systems(study: Study) -> None:
     assert run.code == 0, run.text
     assert study.results()["criteria"]["seconds"]["value"] == 0.9
     assert (
-        "The plan asks that one attempt meets every criterion (together); that was not so when the first attempt "
-        "ran." in study.results()["issues"]
+        "The plan now requires one attempt to meet every criterion (together); that changed after the first "
+        "attempt." in study.results()["issues"]
     )
     for one in ("e_x1_1", "e_x1_2"):
         assert study.pytest("experiments", "-k", one).code == 0

@@ -120,7 +120,7 @@ def test_one_signal_to_the_leading_process(
     if arguments:
         assert entries["e_x1_3"]["reason"] == f"{word} stopped it"
     else:
-        assert entries["e_x1_3"]["reason"].endswith("selected it and has not finished it")
+        assert entries["e_x1_3"]["reason"].endswith("selected it but did not finish it")
     assert waiting.exprunner("gates").code in {0, 4}  # no gate in the plan
 
 

@@ -185,7 +185,7 @@ def test_every_point_is_there(tracked: Study, arguments: tuple[str, ...]) -> Non
 
 def said(done: Run) -> list[str]:
     """Every line that says anything of W&B."""
-    lines = (line for line in done.out.splitlines() if not line.startswith("waiting for wandb"))
+    lines = (line for line in done.out.splitlines() if not line.startswith("waiting up to"))
     return [line for line in lines if "wandb" in line and "platform" not in line]
 
 

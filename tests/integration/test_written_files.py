@@ -191,7 +191,7 @@ def test_an_edited_generated_part_is_set_aside(study: Study) -> None:
     name = kept[0].rsplit("/", 1)[1]
     assert (
         f"{FOLDER}/FINDINGS.md had been edited between its markers; it was kept as {name} and the "
-        "generated part was written anew." in run.out
+        "generated part was rewritten." in run.out
     )
 
 
@@ -526,7 +526,7 @@ def test_artifacts_that_lead_out_are_not_published(study: Study, clone: bool) ->
         record.write_text(record.read_text().replace('"artifacts/e_x1_1/a.txt"', f'"{up}/a.txt"'))
     verify = study.exprunner("verify")
     assert verify.code == 1
-    assert "leads out of its folder" in verify.out
+    assert "leads outside its folder" in verify.out
     report = study.exprunner("report")
     assert not (study.research / "a.txt").exists(), report.text
 

@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import orjson
 import pytest
@@ -388,7 +387,7 @@ def test_temporary_files_and_links_do_not_count(shop: Shop) -> None:
 @pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")])
 def test_matplotlib(shop: Shop, name: str, start: bytes) -> None:
     """A figure is saved in the format of its name."""
-    mpl.use("Agg")
+    pytest.importorskip("matplotlib").use("Agg")
     from matplotlib.figure import Figure
 
     figure = Figure()

@@ -20,7 +20,7 @@ HOSTILE = ["", "/etc/passwd", "../up", "a/../../up", "a/..", "..", "./a/..", "a\
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_that_leads_out(tmp_path: Path, name: str) -> None:
     """It is refused, whoever sent it."""
-    with pytest.raises(ExecutorError, match="leads out of its folder"):
+    with pytest.raises(ExecutorError, match="leads outside its folder"):
         place_of(tmp_path, name)
 
 

@@ -193,7 +193,7 @@ def test_an_artifact_that_leads_out_is_refused(path: str) -> None:
     """Whoever wrote the record: what it lists is published under its own name."""
     value = orjson.loads(dump_record(make_record()))
     value["artifacts"] = [{"path": path, "sha256": "", "bytes": 0, "type": "file"}]
-    with pytest.raises(ValueError, match="leads out of its folder"):
+    with pytest.raises(ValueError, match="leads outside its folder"):
         parse_record(orjson.dumps(value))
 
 

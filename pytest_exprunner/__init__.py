@@ -14,7 +14,7 @@ __all__ = ["ExperimentRunner", "Failure", "Hint", "Tracker", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    # pytest imports this package at every start, also where there is no plan: stay light.
+    # pytest imports this package at every start, even without a plan, so imports must be lazy.
     if name == "ExperimentRunner":
         from pytest_exprunner.execution.runner import ExperimentRunner
 

@@ -1,4 +1,4 @@
-"""The same runs, started with ``modal run -m pytest_exprunner.modal_app::run_experiment``."""
+"""Starts the same runs with ``modal run -m pytest_exprunner.modal_app::run_experiment``."""
 
 from __future__ import annotations
 
@@ -58,27 +58,27 @@ def list_results() -> None:
         size = sum(file["bytes"] for file in answer["files"])
         _run, *attempt, _name = path.split("/")[1:]
         what = answer["problem"] or f"{len(answer['files'])} files, {size:,} bytes"
-        print(f"{_run}  {'/'.join(attempt)}  {what}")  # noqa: T201 - what it is for
+        print(f"{_run}  {'/'.join(attempt)}  {what}")  # noqa: T201 - printing is the purpose
     if not answered:
         print(f"the volume {VOLUME} holds no attempt")  # noqa: T201
 
 
 @app.local_entrypoint()
 def smoke_test(gpu: str = "") -> None:
-    """Build the image, bring the project there, and have pytest collect it; with a GPU, look at it."""
+    """Build the image, upload the project and let pytest collect it; with a GPU, check that it is usable."""
     plan = _plan()
     loaded = loader.load(plan, str(plan)).plan
     root = Path.cwd()
     staged = stage(root, project_files.shipped(root, plan.parent, loaded.experiments))
     try:
-        looking = modal.App("pytest-exprunner-smoke-test", include_source=False)
+        smoke_app = modal.App("pytest-exprunner-smoke-test", include_source=False)
         image = image_of(loaded.modal, root, Path(staged.name))
-        function = looking.function(image=image, timeout=600, gpu=gpu or None)(smoke)
-        with looking.run():
+        function = smoke_app.function(image=image, timeout=600, gpu=gpu or None)(smoke)
+        with smoke_app.run():
             seen = function.remote(f"{PROJECT}/{plan.parent.parent.relative_to(root).as_posix()}/experiments")
     finally:
         staged.cleanup()
-    print("\n".join(f"{name}: {value}" for name, value in seen.items()))  # noqa: T201 - what it is for
+    print("\n".join(f"{name}: {value}" for name, value in seen.items()))  # noqa: T201 - printing is the purpose
     raise SystemExit(0 if seen["collected"] and (seen["cuda"] or not gpu) else 1)
 
 
@@ -91,5 +91,5 @@ def _plan() -> Path:
 
 
 def _refuse(text: str) -> None:
-    print(f"ERROR: {text}", file=sys.stderr)  # noqa: T201 - as pytest says it
+    print(f"ERROR: {text}", file=sys.stderr)  # noqa: T201 - in pytest's format
     raise SystemExit(4)

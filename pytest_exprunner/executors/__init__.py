@@ -1,1 +1,1 @@
-"""Where handlers are called: the contract of an executor, and one module or package per engine."""
+"""Executors call handlers: the contract of an executor, and one module or package per engine."""

@@ -1,4 +1,4 @@
-"""What is sent to where handlers are called, and what comes back: plain values, the same for every engine."""
+"""The contract of an executor, and the plain values sent and received, the same for every engine."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from pytest_exprunner.model.attempt import AttemptKey
 from pytest_exprunner.model.layout import attempt_name
 
 PROJECT = "{project}/"
-"""Stands for the project's folder, wherever that is on the remote worker."""
+"""Placeholder for the project's folder on the remote worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is the same for every item of a run. Paths are relative to the project's folder."""
+    """Settings that all jobs of a run share. Paths are relative to the project's folder."""
 
     run: str
     arguments: Sequence[str]
-    """What pytest was asked to collect."""
+    """Arguments that select what pytest collects."""
     options: Mapping[str, Any]
-    """pytest's options, as far as they are plain values."""
+    """pytest's options whose values are plain."""
     folder: str
-    """Where pytest was started."""
+    """Folder in which pytest was started."""
     results: str
     branch: str
-    """Of the results folder: ``stub``, or an empty text."""
+    """Branch of the results folder: ``stub``, or an empty string."""
     autoload: bool
-    """Whether pytest loads every plugin that is installed."""
+    """Whether pytest loads all installed plugins."""
     provenance: Mapping[str, Any]
-    """What only the machine that leads the run knows: the commit."""
+    """Provenance that only the controller knows: the commit."""
 
     def dump(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Setup:
-        """Read what `dump` returned."""
+        """Read the result of `dump`."""
         return cls(**value)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt that is to be made elsewhere; its number has been taken here."""
+    """One attempt to run on another machine; its number is already taken on this one."""
 
     nodeid: str
     experiment: str
@@ -57,53 +57,53 @@ class Job:
     seed: int | None
     sequence: int
     files: Sequence[FileContent] = ()
-    """What it reads of other attempts, relative to the results folder."""
+    """Files of other attempts that it reads, relative to the results folder."""
     token: str = ""
-    """Tells it from any other job that ever had its number."""
+    """Distinguishes it from any other job that ever had its number."""
 
     @property
     def key(self) -> AttemptKey:
-        """The attempt."""
+        """The key of the attempt."""
         return AttemptKey(self.experiment, self.sub_experiment, self.sequence, self.variant, self.seed)
 
     @property
     def name(self) -> str:
-        """``p2-hybrid-encoder/e_p2_1/0001-3f9a2c41``: unique within a run."""
+        """A name unique within a run, such as ``p2-hybrid-encoder/e_p2_1/0001-3f9a2c41``."""
         return f"{self.experiment}/{self.sub_experiment}/{attempt_name(self.sequence)}-{self.token}"
 
     def dump(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Job:
-        """Read what `dump` returned."""
+        """Read the result of `dump`."""
         entries = tuple(FileContent(**entry) for entry in value["files"])
         return cls(**{**value, "files": entries})
 
 
 class StillAwayError(ExecutorError):
-    """Nobody knows what has become of a job; it may go on, or have ended."""
+    """The outcome of a job is unknown: it may still run or have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a job."""
+    """The outcome of a job."""
 
     reports: Sequence[Mapping[str, Any]] = ()
-    """pytest's reports, serialised."""
+    """Serialised pytest reports."""
     files: Sequence[FileContent] = ()
-    """Everything in the attempt's folder."""
+    """Every file in the attempt's folder."""
     problem: str = ""
-    """Why there are no reports: what became of the process, in words."""
+    """Why there are no reports: how the process ended."""
 
     def dump(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Answer:
-        """Read what `dump` returned."""
+        """Read the result of `dump`."""
         return cls(
             value["reports"], tuple(FileContent(**entry) for entry in value["files"]), value["problem"]
         )
@@ -111,13 +111,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a file that an attempt is writing, as it grows."""
+    """A part of a file that an attempt is still writing."""
 
     name: str
     offset: int
     data: bytes
     start: str
-    """Another text where the attempt was begun anew, on another machine."""
+    """Identifies one start of the attempt; a restart on another machine has another value."""
 
 
 Told = Callable[[Piece], None]
@@ -125,30 +125,29 @@ Began = Callable[[str], None]
 
 
 class Executor(Protocol):
-    """Makes attempts elsewhere. Opened for a run; closing it ends what is still under way."""
+    """Runs attempts elsewhere. Opened for a run; closing it stops the jobs that `submit` started."""
 
     most: int
-    """How many jobs may be under way at once."""
+    """Maximum number of concurrent jobs."""
 
     def __enter__(self) -> Self:
-        """Make ready. Raises `ExecutorError` where that is not possible."""
+        """Prepare to run jobs. Raises `ExecutorError` if that fails."""
         ...
 
     def __exit__(self, *exc: object) -> None:
-        """End what is under way and free everything."""
+        """Stop the jobs in progress and release all resources."""
         ...
 
-    def submit(self, job: Job, source: Path, told: Told, began: Began) -> Future[Answer]:
-        """Start a job whose files stand below ``source``.
+    def submit(self, job: Job, source: Path, on_piece: Told, on_start: Began) -> Future[Answer]:
+        """Start a job whose files are below ``source``.
 
-        From another thread ``began`` is called with what the engine knows it by, then ``told`` with what
-        the attempt writes. The future ends with what became of the job, or with `ExecutorError` where the
-        engine failed it.
+        Another thread calls ``on_start`` with the engine's id of the job, then ``on_piece`` with what the
+        attempt writes. The future returns the answer, or raises `ExecutorError` if the engine failed the job.
         """
         ...
 
     def leave(self, job: Job, source: Path) -> str:
-        """Start a job that goes on when the executor is closed; return what the engine knows it by."""
+        """Start a job that continues after the executor is closed; return the engine's id of the job."""
         ...
 
     def fetch(self, entry: FileContent) -> Iterator[bytes]:
@@ -156,5 +155,5 @@ class Executor(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Ask everything that is under way to note that it was stopped, and to end."""
+        """Ask all jobs in progress to record the interruption and stop."""
         ...

@@ -1,4 +1,4 @@
-"""Files on their way between machines: listed with their hashes, kept by content, put in place whole."""
+"""Files sent between machines: listed with hashes, stored by content, installed atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_exprunner.store import atomic
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file: where it stands below some folder, and what is in it."""
+    """A file: its path below some folder, and the hash and size of its content."""
 
     path: str
     """Relative, with forward slashes."""
@@ -25,7 +25,7 @@ class FileContent:
 
 
 def listed(folder: Path) -> list[FileContent]:
-    """Return every file below a folder, temporary ones and links left out."""
+    """Return every file below a folder, except temporary files and links."""
     found = []
     for root, inner, names in os.walk(folder):
         inner.sort()
@@ -37,28 +37,28 @@ def listed(folder: Path) -> list[FileContent]:
 
 
 def entry_of(file: Path, folder: Path) -> FileContent:
-    """Return one file as it is now."""
+    """Return the path, hash and size of one file."""
     return FileContent(file.relative_to(folder).as_posix(), atomic.digest(file), file.stat().st_size)
 
 
 def place_of(folder: Path, name: str) -> Path:
-    """Return where a file from elsewhere belongs. Raises `ExecutorError` if that is not below ``folder``."""
+    """Return the local path of a received file. Raises `ExecutorError` if it is not below ``folder``."""
     if not stays_inside(name) or "\\" in name:
         raise ExecutorError(f"a received file is called {name!r}, which leads outside its folder")
     return folder / PurePosixPath(name)
 
 
 def object_name(sha256: str) -> str:
-    """Return where a store keeps some content."""
+    """Return the path in a store of the content with this hash."""
     return f"objects/{sha256[:2]}/{sha256}"
 
 
 def install(
     entries: Iterable[FileContent], folder: Path, fetch: Callable[[FileContent], Iterator[bytes]]
 ) -> None:
-    """Put files in place, each in one step and only if it is what was listed.
+    """Install files, each in one step and only if its hash matches.
 
-    What is there already and the same is left alone. Raises `ExecutorError` on other content, and
+    A file that already has this content is left unchanged. Raises `ExecutorError` on other content, and
     whatever ``fetch`` raises.
     """
     for entry in entries:
@@ -83,14 +83,14 @@ def install(
 
 
 class Store:
-    """A folder that keeps files by their content, so that the same one is sent and kept once."""
+    """A folder that stores files by content, so that identical files are sent and stored once."""
 
     def __init__(self, folder: Path) -> None:
         """Nothing is read or written yet."""
         self.folder = folder
 
     def keep(self, entries: Iterable[FileContent], source: Path) -> None:
-        """Take in files that stand below ``source``."""
+        """Store files that are below ``source``."""
         for entry in entries:
             kept = self.folder / object_name(entry.sha256)
             if not kept.exists():

@@ -1,4 +1,4 @@
-"""What a far end and its pytest say to each other: a line of JSON each time, through two pipes."""
+"""The protocol between a remote worker and its pytest: lines of JSON through two pipes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pytest_exprunner.provenance import environment
 
 
 class LinePipe:
-    """Two pipes to whoever asks: a line of JSON is one thing said."""
+    """A pair of pipes to the remote worker; each message is a line of JSON."""
 
     def __init__(self, reading: int, writing: int) -> None:
-        """The descriptors of the pipes."""
+        """Take the descriptors of the pipes and read the first message, the setup."""
         for descriptor in (reading, writing):
-            os.set_inheritable(descriptor, False)  # noqa: FBT003 - has no name
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only
         self._lines = os.fdopen(reading, "rb")
         self._writing = writing
         found = json.loads(self._lines.readline())
@@ -27,24 +27,24 @@ class LinePipe:
         self.setup = Setup.parse(_placed(found, f"{self.project}/"))
 
     def jobs(self) -> Iterator[Job]:
-        """Yield jobs until there are no more."""
+        """Yield jobs until the pipe is closed."""
         for line in self._lines:
             yield Job.parse(json.loads(line))
 
     def answer(self, reports: list[Any], problem: str = "") -> None:
-        """Answer the job that was yielded last."""
+        """Send the answer to the job that was yielded last."""
         value = {"reports": reports, "problem": problem}
         data = memoryview(json.dumps(value, default=str).encode("utf-8", "backslashreplace") + b"\n")
         while data:
             data = data[os.write(self._writing, data) :]
 
     def shared_run(self) -> SharedRun:
-        """Return what is to be recorded of this machine, with what only the other one knows."""
+        """Return the run with this machine's environment and the controller's provenance."""
         return SharedRun(self.setup.run, {**environment.capture(self.project), **self.setup.provenance})
 
 
 def _placed(value: Any, project: str) -> Any:
-    """Put the project's folder where something stands for it."""
+    """Replace the placeholder with the project's folder."""
     if isinstance(value, str):
         return value.replace(PROJECT, project) if value.startswith(PROJECT) else value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""An attempt that is made elsewhere, as it is seen here: what it writes, while it writes it."""
+"""The local copy of an attempt that runs elsewhere, updated while the attempt writes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pytest_exprunner.model.layout import EVENTS, LOG, RECORD
 from pytest_exprunner.store import atomic
 
 GROWING = (EVENTS, LOG)
-"""What is sent while it grows."""
+"""Files that are sent while they grow."""
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 class Mirror:
-    """Appends the pieces that arrive to files of the same names. Others follow them as if it ran here."""
+    """Appends received pieces to local files, so that readers follow them as if the attempt ran locally."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` is the attempt's, and there."""
+        """``folder`` is the attempt's; `take` requires that it exists."""
         self.folder = folder
         self._sizes = dict.fromkeys(GROWING, 0)
         self._start = ""
 
     def take(self, piece: Piece) -> None:
-        """Write a piece. One that came twice, or too early, is left out: the whole comes at the end."""
+        """Write a piece. Skip one that came twice or too early, because `bring` completes the files."""
         if piece.name not in self._sizes:
             return
         if piece.start != self._start:
@@ -42,7 +42,7 @@ class Mirror:
                 os.close(descriptor)
 
     def bring(self, answer: Answer, fetch: Callable[[FileContent], Iterator[bytes]]) -> None:
-        """Bring home what an attempt has left; its record last, which is what makes it count."""
+        """Fetch the files of an attempt. Its record comes last, because the record makes it count."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for entry in answer.files:
             if entry.path in GROWING:
@@ -51,21 +51,21 @@ class Mirror:
         install(sorted(others, key=lambda entry: entry.path == RECORD), self.folder, fetch)
 
     def complete(self, entry: FileContent, fetch: Callable[[FileContent], Iterator[bytes]]) -> None:
-        """Make a file what it was elsewhere. What came is kept where it is a part: others are reading it."""
+        """Complete a file. Keep received data that is a prefix of it, because others are reading it."""
         target = place_of(self.folder, entry.path)
         with tempfile.TemporaryDirectory() as folder:
             install([entry], Path(folder), fetch)
-            whole = Path(folder, entry.path).read_bytes()
-        here = target.read_bytes() if target.exists() else b""
-        if whole.startswith(here):
+            content = Path(folder, entry.path).read_bytes()
+        received = target.read_bytes() if target.exists() else b""
+        if content.startswith(received):
             with target.open("ab") as stream:
-                stream.write(whole[len(here) :])
+                stream.write(content[len(received) :])
         else:
             self._set_aside(target)
-            atomic.replace(target, whole)
+            atomic.replace(target, content)
 
     def _begin(self, start: str) -> None:
-        """Set aside what a machine had written that was taken away."""
+        """Set aside what a preempted machine wrote."""
         self._start = start
         for name in self._sizes:
             self._sizes[name] = 0

@@ -1,4 +1,4 @@
-"""Attempts that were begun elsewhere and have not come home: known here also when who began them is gone."""
+"""Pending jobs. They are recorded on disk, so they survive the run that submitted them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pytest_exprunner.store import atomic
 
 
 class JobSource(Protocol):
-    """Where answers are kept."""
+    """A store of answers."""
 
     def answer(self, run: str, job: Job, *, stopped: bool) -> Answer | None:
-        """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
+        """Return the answer of a job, or None. With ``stopped``, also accept the answer of a stopped job."""
         ...
 
     def fetch(self, entry: FileContent) -> Iterator[bytes]:
@@ -29,39 +29,39 @@ class JobSource(Protocol):
         ...
 
     def goes_on(self, call: str) -> bool:
-        """Tell whether something is still being made."""
+        """Return whether a call is still running."""
         ...
 
     def over(self, run: str) -> None:
-        """Take in that nothing of a run is waited for any more."""
+        """Release what was deployed for a run, because none of its jobs is pending."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PendingJob:
-    """An attempt that was begun elsewhere."""
+    """A submitted job whose result has not been fetched."""
 
     run: str
     job: Job
     call: str
-    """What the engine knows it by; an empty text until it does."""
+    """The engine's id of the job; empty until it has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedJobs:
-    """What was looked for, by the labels of attempts."""
+    """The outcome of collecting jobs, by the labels of attempts."""
 
     brought: tuple[str, ...] = ()
-    """What is here now."""
+    """Attempts whose files are now here."""
     going_on: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
-    """What left nothing behind, and why where that is known."""
+    """Attempts without results, each with the reason if it is known."""
     failed: tuple[str, ...] = ()
-    """What may be there and could not be had, and why; another time it may."""
+    """Attempts whose results could not be fetched, each with the reason; a later try may succeed."""
 
 
 class PendingJobs:
-    """One small file for each of them."""
+    """The pending jobs of a results folder, in one small file each."""
 
     def __init__(self, layout: Layout) -> None:
         """Nothing is read or written yet."""
@@ -69,17 +69,17 @@ class PendingJobs:
         self._folder = layout.lock_folder / AWAY
 
     def note(self, run: str, job: Job, call: str = "") -> None:
-        """Take in that a job is about to begin; or, with its ``call``, that it has."""
+        """Record that a job is about to start, or, with its ``call``, that it has started."""
         self._folder.mkdir(parents=True, exist_ok=True)
         value = {"run": run, "job": job.dump(), "call": call}
         atomic.replace(self._file(run, job), json.dumps(value).encode())
 
     def settle(self, run: str, job: Job) -> None:
-        """Take in that it is over, and here."""
+        """Remove a job that is no longer pending."""
         self._file(run, job).unlink(missing_ok=True)
 
     def pending(self) -> list[PendingJob]:
-        """Return what is not."""
+        """Return the pending jobs."""
         found = []
         for file in sorted(self._folder.glob("*.json")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -90,29 +90,29 @@ class PendingJobs:
         return found
 
     def collect(self, source: JobSource) -> CollectedJobs:
-        """Bring home what has ended since; forget what has left nothing."""
+        """Collect jobs that have finished since; drop those without results."""
         found: dict[str, list[str]] = {"brought": [], "going_on": [], "gone": [], "failed": []}
         pending = self.pending()
-        for begun in pending:
-            label = begun.job.key.label
+        for entry in pending:
+            label = entry.job.key.label
             try:
-                what, why = self._collect(begun, source)
+                what, why = self._collect(entry, source)
             except (ExecutorError, OSError) as error:
                 what, why = "failed", str(error)
             found[what].append(f"{label} ({why})" if why else label)
             if what in {"brought", "gone"}:
-                self.settle(begun.run, begun.job)
-        for run in {begun.run for begun in pending} - {begun.run for begun in self.pending()}:
+                self.settle(entry.run, entry.job)
+        for run in {entry.run for entry in pending} - {entry.run for entry in self.pending()}:
             source.over(run)
         return CollectedJobs(**{what: tuple(labels) for what, labels in found.items()})
 
-    def _collect(self, begun: PendingJob, source: JobSource) -> tuple[str, str]:
-        """Return what has become of one, and why where there is more to say."""
-        # Asked first: what has ended by then has left what it leaves.
-        alive = bool(begun.call) and source.goes_on(begun.call)
-        answer = source.answer(begun.run, begun.job, stopped=not alive)
+    def _collect(self, entry: PendingJob, source: JobSource) -> tuple[str, str]:
+        """Return the outcome of one job, as a field of `CollectedJobs`, and the reason if there is one."""
+        # Check this first: a call that has ended by now has published its answer.
+        alive = bool(entry.call) and source.goes_on(entry.call)
+        answer = source.answer(entry.run, entry.job, stopped=not alive)
         if answer is not None and answer.files:
-            Mirror(self._layout.attempt(begun.job.key)).bring(answer, source.fetch)
+            Mirror(self._layout.attempt(entry.job.key)).bring(answer, source.fetch)
             return "brought", ""
         if alive:
             return "going_on", ""

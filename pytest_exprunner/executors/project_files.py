@@ -1,4 +1,4 @@
-"""Which files of a project travel: what git sees, without what runs leave behind."""
+"""Selects the files of a project to upload: those that git sees, except the output of runs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _SECRET = (
     *(".env", ".env.*", ".envrc", ".netrc", ".pypirc", ".npmrc", ".git-credentials", ".modal.toml"),
     *("credentials.json", "kaggle.json", "*service-account*.json", "*_secret.json"),
 )
-"""Names of files that hold keys, as patterns."""
+"""Name patterns of files that hold secrets."""
 _MAX_BYTES = 500 * 1024 * 1024
 
 
 def shipped(root: Path, results: Path, experiments: Collection[str]) -> list[str]:
-    """Return the files of a project that go along, relative to it.
+    """Return the files of a project to upload, relative to it.
 
-    Tracked files and untracked ones that git does not ignore; without git, everything but caches and
-    environments. Never results of these ``experiments``, and no file whose name says that
-    it holds a secret. A link to a folder of the project stands for what travels of that folder. Raises
-    `ExecutorError` where that is more than half a gigabyte, or a name is not UTF-8.
+    These are tracked files and untracked ones that git does not ignore; without git, everything but
+    caches and environments. Results of these ``experiments``, and files whose name suggests a secret, are
+    left out. A link to a folder of the project stands for that folder's uploaded files. Raises
+    `ExecutorError` if the files exceed 500 MiB in total, or if a name is not UTF-8.
     """
     found = _as_git_sees(root)
     names = _everything(root) if found is None else found
@@ -73,7 +73,7 @@ def _refuse_odd_names(names: Collection[str]) -> None:
 
 
 def _as_git_sees(root: Path) -> list[str] | None:
-    # Files of submodules are tracked by these, and as much a part of what runs.
+    # Include the files of submodules, because the run uses them too.
     tracked = _listed(root, "--cached", "--recurse-submodules")
     new = _listed(root, "--others", "--exclude-standard")
     if tracked is None or new is None:
@@ -98,7 +98,7 @@ def _everything(root: Path) -> list[str]:
 def _travels(root: Path, name: str, results: Path, experiments: Collection[str]) -> bool:
     file = root / name
     there = file.resolve()
-    inside = there.is_relative_to(root.resolve())  # a link may lead anywhere
+    inside = there.is_relative_to(root.resolve())  # a link may point anywhere
     if not file.is_file() or not inside or _is_secret(file.name) or _is_secret(there.name):
         return False
     if not file.is_relative_to(results):

@@ -1,7 +1,7 @@
-"""The far end: what stands between an engine and pytest on the machine where handlers are called.
+"""The remote worker: connects an engine with pytest on the machine that calls the handlers.
 
-One warm pytest takes one job after the other, each in a forked process of its own. What an attempt
-writes is sent on while it grows; the files are buffered by being files, so a handler never waits.
+One warm pytest runs one job after the other, each in its own forked process. What an attempt writes
+is sent while it grows. The files themselves are the buffer, so a handler never waits.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from pytest_exprunner.model.layout import EVENTS, LOG, Layout
 from pytest_exprunner.store import atomic
 
 _MODULE = "pytest_exprunner.plugin.remote.worker"
-_LOOK = 0.1  # seconds between looks at what an attempt has written
+_LOOK = 0.1  # seconds between checks for new data
 _PIECE = 256 * 1024
-_LAST_WORDS = 2000  # characters
-_PATIENCE = 3.0  # seconds to note an interruption
+_STDERR_TAIL = 2000  # characters
+_PATIENCE = 3.0  # seconds to record an interruption
 ANSWER = "answer.json"
 STOPPED = "stopped.json"
-"""The answer of a job that was stopped, as long as nobody has begun it again."""
+"""The answer of a job that was stopped and has not been started again."""
 
 
 class Warm:
-    """A pytest that has collected and waits for jobs."""
+    """A pytest process that has collected and waits for jobs."""
 
     def __init__(self, setup: Setup, project: Path) -> None:
-        """Start it."""
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
+        """Start the process."""
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         child_reads, self._writing = os.pipe()
         self._reading, child_writes = os.pipe()
         package = str(Path(pytest_exprunner.__file__).parent.parent)
@@ -57,7 +57,7 @@ class Warm:
             env={**os.environ, **refused, "PYTHONPATH": os.pathsep.join(path)},
             pass_fds=(child_reads, child_writes),
             stdin=subprocess.DEVNULL,
-            stderr=self._complaints,
+            stderr=self._stderr,
         )
         os.close(child_reads)
         os.close(child_writes)
@@ -65,50 +65,50 @@ class Warm:
         self.send({**setup.dump(), "project": str(project)})
 
     def send(self, value: object) -> None:
-        """Tell it something."""
+        """Send a message, as a line of JSON."""
         data = memoryview(json.dumps(value).encode() + b"\n")
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which `receive` finds out
+        with contextlib.suppress(BrokenPipeError):  # pytest has ended, which `receive` reports
             while data:
                 data = data[os.write(self._writing, data) :]
 
     def receive(self, seconds: float) -> dict[str, Any] | None:
-        """Return what it says within some seconds, or None. Raises `ExecutorError` where it has ended."""
+        """Return the next message, or None after ``seconds``. Raises `ExecutorError` if pytest has ended."""
         deadline = time.monotonic() + seconds
         while b"\n" not in self._rest:
             ready, _, _ = select.select([self._reading], [], [], max(deadline - time.monotonic(), 0.0))
             if not ready:
-                # What it has forked holds its end of the pipe open, so the end of the pipe says nothing.
+                # Forked processes hold the pipe open, so it need not end when pytest ends.
                 if self._process.poll() is not None:
-                    raise ExecutorError(self._last_words(_ending(self._process.returncode)))
+                    raise ExecutorError(self._end_message(_ending(self._process.returncode)))
                 return None
             piece = os.read(self._reading, 1 << 20)
             if not piece:
-                raise ExecutorError(self._last_words(_ending(self._process.wait())))
+                raise ExecutorError(self._end_message(_ending(self._process.wait())))
             self._rest += piece
         line, _, self._rest = self._rest.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def _last_words(self, ending: str) -> str:
-        self._complaints.seek(0)
-        text = self._complaints.read().decode("utf-8", "replace").strip()
-        why = f":\n{text[-_LAST_WORDS:]}" if text else ""
+    def _end_message(self, ending: str) -> str:
+        self._stderr.seek(0)
+        text = self._stderr.read().decode("utf-8", "replace").strip()
+        why = f":\n{text[-_STDERR_TAIL:]}" if text else ""
         return f"pytest ended on the remote worker ({ending}){why}"
 
     def interrupt(self) -> None:
-        """Have what is under way note that it was stopped."""
+        """Interrupt the attempt in progress, so that it records the interruption."""
         with contextlib.suppress(OSError):
             self._process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
-        """End it."""
+        """Stop the process and release all resources."""
         os.close(self._writing)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE)
         self._process.kill()
         self._process.wait()
         os.close(self._reading)
-        self._complaints.close()
+        self._stderr.close()
 
 
 def _ending(code: int) -> str:
@@ -116,19 +116,19 @@ def _ending(code: int) -> str:
 
 
 class _Tail(threading.Thread):
-    """Sends on what an attempt writes, as it grows. What cannot be sent now is sent later."""
+    """Sends what an attempt writes, as it grows. What cannot be sent now is sent later."""
 
-    def __init__(self, folder: Path, told: Callable[[Piece], bool]) -> None:
+    def __init__(self, folder: Path, send: Callable[[Piece], bool]) -> None:
         super().__init__(name="exprunner-tail", daemon=True)
         self._folder = folder
-        self._told = told
+        self._send = send
         self._sent = {EVENTS: 0, LOG: 0}
         self._start = uuid.uuid4().hex
         self._over = threading.Event()
 
     def run(self) -> None:
         while not self._over.wait(_LOOK):
-            self._send_new()  # what is new after the last time comes whole with the answer
+            self._send_new()  # the answer includes what is written after the last pass
 
     def finish(self) -> None:
         self._over.set()
@@ -140,51 +140,51 @@ class _Tail(threading.Thread):
                 with (self._folder / name).open("rb") as stream:
                     stream.seek(sent)
                     data = stream.read(_PIECE)
-                if data and self._told(Piece(name, sent, data, self._start)):
+                if data and self._send(Piece(name, sent, data, self._start)):
                     self._sent[name] = sent + len(data)
 
 
 def place_of_answer(run: str, job: Job) -> str:
-    """Return the folder of a store that tells what became of a job."""
+    """Return the folder in a store that holds the answer of a job."""
     return f"runs/{run}/{job.name}"
 
 
 class RemoteWorker:
-    """Takes jobs of one run, one at a time."""
+    """Runs the jobs of one run, one at a time."""
 
     def __init__(self, setup: Setup, project: Path, store: Store) -> None:
-        """``project`` is the folder that the code was brought to; ``store`` is shared with whoever asks."""
+        """``project`` is the folder with the uploaded code; ``store`` is shared with the controller."""
         self._setup = setup
         self._project = project
         self._store = store
         self._layout = Layout(project / setup.results, setup.branch)
         self._warm: Warm | None = None
 
-    def run(self, job: Job, told: Callable[[Piece], bool]) -> Answer:
-        """Make an attempt; what it was is in the store when this returns, or raises.
+    def run(self, job: Job, send: Callable[[Piece], bool]) -> Answer:
+        """Run an attempt. Its files are in the store when this returns or raises.
 
-        A job that has been answered before, by a machine that was taken away as it ended, is not made
-        again. ``told`` returns whether it could pass a piece on.
+        A job that was already answered, by a machine preempted as it finished, is not run again. ``send``
+        returns whether it could send a piece.
         """
-        told_in = self._store.folder / place_of_answer(self._setup.run, job)
-        if (told_in / ANSWER).is_file():
-            return Answer.parse(json.loads((told_in / ANSWER).read_bytes()))
+        answer_folder = self._store.folder / place_of_answer(self._setup.run, job)
+        if (answer_folder / ANSWER).is_file():
+            return Answer.parse(json.loads((answer_folder / ANSWER).read_bytes()))
         folder = self._layout.attempt(job.key)
-        # What was made here before is in the store. Gone from here, it cannot take the number of this one.
+        # Earlier attempts are in the store. Remove them here, so that they cannot take this one's number.
         shutil.rmtree(folder.parent, ignore_errors=True)
-        (told_in / STOPPED).unlink(missing_ok=True)
+        (answer_folder / STOPPED).unlink(missing_ok=True)
         install(job.files, self._layout.root, self._store.fetch)
-        tail = _Tail(folder, told)
+        tail = _Tail(folder, send)
         tail.start()
         try:
             answer = self._ask(job)
         except BaseException:
             self._stopped()
-            self._publish(told_in / STOPPED, Answer(problem="it was stopped"), folder)
+            self._publish(answer_folder / STOPPED, Answer(problem="it was stopped"), folder)
             raise
         finally:
             tail.finish()
-        return self._publish(told_in / ANSWER, answer, folder)
+        return self._publish(answer_folder / ANSWER, answer, folder)
 
     def _ask(self, job: Job) -> Answer:
         try:
@@ -199,7 +199,7 @@ class RemoteWorker:
         return Answer(reports=found["reports"], problem=found["problem"])
 
     def _stopped(self) -> None:
-        """Have the attempt note that it was stopped; the next job gets a new pytest."""
+        """Make the attempt record the interruption; the next job gets a new pytest."""
         if self._warm is not None:
             self._warm.interrupt()
             with contextlib.suppress(ExecutorError):

@@ -1,1 +1,1 @@
-"""Handlers called in containers on Modal."""
+"""The executor that calls handlers in containers on Modal."""

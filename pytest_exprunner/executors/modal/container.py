@@ -1,4 +1,4 @@
-"""What runs in a container on Modal."""
+"""Code that runs inside a container on Modal."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ PROJECT = "/repo"
 STORE = "/exprunner-results"
 _SMALL = 64 * 1024
 _FEW = 16
-_PATIENCE = 1.0  # seconds that a piece waits for room in the queue
+_PATIENCE = 1.0  # seconds to wait for room in the queue
 
-_far_ends: dict[str, RemoteWorker] = {}
+_workers: dict[str, RemoteWorker] = {}
 
 
 def attempt(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
-    """Make an attempt in this container; the function that runs on Modal."""
+    """Run an attempt in this container. This is the function that Modal calls."""
     try:
-        return _made(setup, job, volume, pieces)
-    except Exception as error:  # noqa: BLE001 - what leads out of here is then Modal's own
+        return _attempt(setup, job, volume, pieces)
+    except Exception as error:  # noqa: BLE001 - an exception that leaves here would look like Modal's own
         problem = f"on the remote worker: {type(error).__name__}: {error}"
         return Answer(problem=problem).dump(), {}
 
 
-def _made(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
+def _attempt(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, pieces: modal.Queue) -> object:
     volume.reload()
     described = Job.parse(job)
     partition = partition_of(described)
 
-    def told(piece: Piece) -> bool:
+    def send(piece: Piece) -> bool:
         try:
             pieces.put(
                 (piece.name, piece.offset, piece.data, piece.start), partition=partition, timeout=_PATIENCE
@@ -53,23 +53,23 @@ def _made(setup: dict[str, Any], job: dict[str, Any], volume: modal.Volume, piec
         return True
 
     run, store = setup["run"], Store(Path(STORE))
-    if run not in _far_ends:
-        _far_ends[run] = RemoteWorker(Setup.parse(setup), Path(PROJECT), store)
+    if run not in _workers:
+        _workers[run] = RemoteWorker(Setup.parse(setup), Path(PROJECT), store)
     try:
-        answer = _far_ends[run].run(described, told)
-        return answer.dump(), _small(answer, store)
+        answer = _workers[run].run(described, send)
+        return answer.dump(), _small_files(answer, store)
     finally:
         volume.commit()
 
 
-def _small(answer: Answer, store: Store) -> dict[str, bytes]:
-    """Return what may as well come along: asking for a small file takes longer than sending it."""
+def _small_files(answer: Answer, store: Store) -> dict[str, bytes]:
+    """Return small files to send with the answer: fetching one takes longer than sending it."""
     entries = [entry for entry in answer.files if entry.bytes <= _SMALL][:_FEW]
     return {entry.sha256: b"".join(store.fetch(entry)) for entry in entries}
 
 
 def smoke(folder: str) -> dict[str, Any]:
-    """Look at a container: its GPU, and what pytest collects of the handlers in a folder."""
+    """Return a container's GPU and what pytest collects from the handlers in a folder."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
     command += ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin", folder]
     done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
@@ -85,5 +85,5 @@ def smoke(folder: str) -> dict[str, Any]:
 
 
 def partition_of(job: Job) -> str:
-    """Return the part of the queue that a job has to itself."""
+    """Return the partition of the queue that is reserved for a job."""
     return hashlib.sha256(job.name.encode()).hexdigest()[:32]

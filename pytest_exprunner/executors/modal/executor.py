@@ -1,4 +1,4 @@
-"""Modal: each attempt is a call of one function, whose container holds the project and a warm pytest."""
+"""Runs attempts on Modal: each is one function call in a container with the project and a warm pytest."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from pytest_exprunner.plan.compute import Container
 from pytest_exprunner.plan.models import Plan, SubExperiment
 
 _LOOK = 0.3
-_OUTAGE = 600.0  # seconds without an answer from Modal after which it is given up
+_OUTAGE = 600.0  # seconds without a response from Modal before it gives up
 _PAUSE = 1.0
 _AFTER_CANCEL = 8.0
 
 
 class _SystemError(ExecutorError):
-    """Modal failed an attempt; its handler did nothing wrong."""
+    """Modal, not the handler, failed an attempt."""
 
 
 class ModalExecutor:
-    """Makes attempts on Modal, while it is open."""
+    """Runs attempts on Modal while it is open."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class ModalExecutor:
         shipped: Sequence[str],
         subs: Sequence[SubExperiment],
     ) -> None:
-        """``shipped`` are the files below ``root`` that go along, ``subs`` what may be run."""
+        """``shipped`` are the files below ``root`` to upload, ``subs`` the sub-experiments that can run."""
         self.most = settings.most_containers or plan.modal.max_containers
         self._detached = settings.detach
         self._plan = plan
@@ -62,16 +62,16 @@ class ModalExecutor:
         self._results = VolumeResults()
         self._volume = self._results.volume
         self._sending = threading.Lock()
-        self._known: set[str] = set()
+        self._uploaded: set[str] = set()
         self._small: dict[str, bytes] = {}
         self._calls: dict[str, modal.FunctionCall[Any]] = {}
         self._cancelled = threading.Event()
         self._functions: dict[str, Any] = {}
         self._variants: dict[str, Any] = {}
-        self._left = 0
+        self._detached_jobs = 0
 
     def __enter__(self) -> Self:
-        """Bring the project there. Raises `ExecutorError` where Modal refuses."""
+        """Upload the project and start the app. Raises `ExecutorError` if Modal refuses it."""
         with contextlib.ExitStack() as stack:
             staged = Path(stack.enter_context(stage(self._root, self._shipped)))
             app = modal.App(app_name(self._setup.run), include_source=False)
@@ -93,12 +93,12 @@ class ModalExecutor:
         if not self._detached:
             stack.enter_context(app.run())
             return
-        # Of an app that only lost its client, Modal keeps no more than the function called last.
+        # Once an ephemeral app loses its client, Modal keeps only the last function called, so deploy it.
         app.deploy()
-        stack.callback(lambda: None if self._left else self._results.over(self._setup.run))
+        stack.callback(lambda: None if self._detached_jobs else self._results.over(self._setup.run))
 
     def __exit__(self, *exc: object) -> None:
-        """End the app, and with it what is under way."""
+        """Close the app. Calls in progress stop, except the jobs of a detached run."""
         self._cancelled.set()
         with contextlib.suppress(Error, OSError):
             self._stack.close()
@@ -117,16 +117,16 @@ class ModalExecutor:
         }
         return {name: value for name, value in options.items() if value}
 
-    def submit(self, job: Job, source: Path, told: Told, began: Began) -> Future[Answer]:
-        """Start a job."""
-        return self._pool.submit(self._make, job, source, told, began)
+    def submit(self, job: Job, source: Path, on_piece: Told, on_start: Began) -> Future[Answer]:
+        """Start a job; see `Executor.submit`."""
+        return self._pool.submit(self._make, job, source, on_piece, on_start)
 
     def leave(self, job: Job, source: Path) -> str:
-        """Start a job that goes on when this is closed, which takes a run that is detached."""
+        """Submit a job that continues after this is closed; needs a detached run."""
         with in_words():
             self._send(job.files, source)
             call = self._spawn(job).object_id
-        self._left += 1
+        self._detached_jobs += 1
         return call
 
     def fetch(self, entry: FileContent) -> Iterator[bytes]:
@@ -137,42 +137,42 @@ class ModalExecutor:
         yield from self._results.fetch(entry)
 
     def cancel(self) -> None:
-        """Ask everything that is under way to note that it was stopped."""
+        """Cancel every call in progress, so that its attempt records the interruption."""
         self._cancelled.set()
         for call in list(self._calls.values()):
             with contextlib.suppress(Error, OSError):
                 call.cancel()
 
-    # --- one job, in a thread of its own ------------------------------------------------------
+    # --- one job, in its own thread -----------------------------------------------------------
 
-    def _make(self, job: Job, source: Path, told: Told, began: Began) -> Answer:
+    def _make(self, job: Job, source: Path, on_piece: Told, on_start: Began) -> Answer:
         if self._cancelled.is_set():
             raise ExecutorError("it was stopped before it started")
         with in_words():
             self._send(job.files, source)
         retries = self._containers[job.sub_experiment].retries
-        answer = self._called(job, told, began, 1 if retries is None else retries)
-        self._known.update(entry.sha256 for entry in answer.files)
+        answer = self._call_with_retries(job, on_piece, on_start, 1 if retries is None else retries)
+        self._uploaded.update(entry.sha256 for entry in answer.files)
         return answer
 
-    def _called(self, job: Job, told: Told, began: Began, retries: int) -> Answer:
+    def _call_with_retries(self, job: Job, on_piece: Told, on_start: Began, retries: int) -> Answer:
         try:
-            return self._call(job, told, began)
+            return self._call(job, on_piece, on_start)
         except _SystemError as error:
             if not retries or self._cancelled.is_set():
                 return Answer(problem=str(error))
-        return self._called(job, told, began, retries - 1)
+        return self._call_with_retries(job, on_piece, on_start, retries - 1)
 
-    def _call(self, job: Job, told: Told, began: Began) -> Answer:
-        """Make the attempt once. Raises `_SystemError` where that failed for no fault of the handler."""
+    def _call(self, job: Job, on_piece: Told, on_start: Began) -> Answer:
+        """Run the attempt once. Raises `_SystemError` if Modal, not the handler, failed it."""
         with in_words():
             self._calls[job.name] = call = self._spawn(job)
-        began(call.object_id)
-        if self._cancelled.is_set():  # it was, while this was being spawned
+        on_start(call.object_id)
+        if self._cancelled.is_set():  # cancelled while the call was being spawned
             with contextlib.suppress(Error, OSError):
                 call.cancel()
         try:
-            return self._wait(job, call, told)
+            return self._wait(job, call, on_piece)
         finally:
             self._calls.pop(job.name, None)
 
@@ -184,14 +184,14 @@ class ModalExecutor:
         return call
 
     def _send(self, entries: Sequence[FileContent], source: Path) -> None:
-        """Send the files that others have left and that are not there yet."""
+        """Upload the files of other attempts that the volume does not have yet."""
         with self._sending:
-            new = {entry.sha256: entry for entry in entries if entry.sha256 not in self._known}
+            new = {entry.sha256: entry for entry in entries if entry.sha256 not in self._uploaded}
             if new:
                 with self._volume.batch_upload(force=True) as batch:
                     for sha256, entry in new.items():
                         batch.put_file(source / entry.path, f"/{object_name(sha256)}")
-                self._known.update(new)
+                self._uploaded.update(new)
 
     def _function_for(self, job: Job) -> Any:
         sub = self._plan.experiments[job.experiment].sub_experiments[job.sub_experiment]
@@ -204,35 +204,38 @@ class ModalExecutor:
             self._variants[name] = function.with_options(**options) if options else function
         return self._variants[name]
 
-    def _wait(self, job: Job, call: modal.FunctionCall[Any], told: Told) -> Answer:
+    def _wait(self, job: Job, call: modal.FunctionCall[Any], on_piece: Told) -> Answer:
         since: float | None = None
         partition = partition_of(job)
         while True:
             try:
                 answer = self._answer_of(call)
-                self._pass_on(partition, told)
+                self._pass_on(partition, on_piece)
                 since = None
             except UNREACHABLE as error:
                 since = since or time.monotonic()
-                self._give_up_in_time(since, error)
+                self._check_outage(since, error)
                 time.sleep(_PAUSE)
                 continue
             except AuthError as error:
                 raise StillAwayError(f"Modal no longer responds: {error}") from error
-            except (Exception, InputCancellation) as error:  # noqa: BLE001 - told apart there
-                return self._ended_otherwise(job, error)
+            except (Exception, InputCancellation) as error:  # noqa: BLE001 - distinguished there
+                return self._answer_after_failure(job, error)
             if answer is not None:
                 return answer
 
-    def _give_up_in_time(self, since: float, error: BaseException) -> None:
+    def _check_outage(self, since: float, error: BaseException) -> None:
         if self._cancelled.is_set():
             raise StillAwayError(f"stopped while Modal could not be reached: {error}") from error
         if time.monotonic() - since > _OUTAGE:
             raise StillAwayError(f"Modal could not be reached for {_OUTAGE:g} s: {error}") from error
 
-    def _ended_otherwise(self, job: Job, error: BaseException) -> Answer:
-        """Return what a call has left that did not return. Raises `_SystemError` where that is nothing."""
-        found = self._left_behind(job)
+    def _answer_after_failure(self, job: Job, error: BaseException) -> Answer:
+        """Return what a failed call published, or a timeout.
+
+        Raises `ExecutorError` if the run was cancelled, else `_SystemError`.
+        """
+        found = self._published_answer(job)
         if found is not None:
             return found
         if isinstance(error, FunctionTimeoutError):
@@ -242,7 +245,7 @@ class ModalExecutor:
         raise _SystemError(f"Modal failed it: {type(error).__name__}: {error}") from error
 
     def _answer_of(self, call: modal.FunctionCall[Any]) -> Answer | None:
-        """Return what a call has returned, or None where it goes on. Raises what became of it."""
+        """Return the answer of a call, or None if it is still running. Raises the error of a failed call."""
         try:
             answer, small = call.get(timeout=_LOOK)
         except (NoAnswerYet, TimeoutError) as error:
@@ -252,13 +255,13 @@ class ModalExecutor:
         self._small.update(small)
         return Answer.parse(answer)
 
-    def _pass_on(self, partition: str, told: Told) -> None:
+    def _pass_on(self, partition: str, on_piece: Told) -> None:
         while pieces := self._pieces.get_many(100, block=False, partition=partition):
             for name, offset, data, start in pieces:
-                told(Piece(name, offset, data, start))
+                on_piece(Piece(name, offset, data, start))
 
-    def _left_behind(self, job: Job) -> Answer | None:
-        """Return what a job that was stopped has published all the same."""
+    def _published_answer(self, job: Job) -> Answer | None:
+        """Return what a job published before its call failed. After a cancellation, wait for it briefly."""
         stopped = self._cancelled.is_set()
         deadline = time.monotonic() + (_AFTER_CANCEL if stopped else 0.0)
         while (found := self._results.answer(self._setup.run, job, stopped=stopped)) is None:
@@ -269,6 +272,6 @@ class ModalExecutor:
 
 
 def _name_of(container: Container) -> str:
-    """Return one name for all containers that are made of the same."""
+    """Return one name for all containers that differ in nothing but retries."""
     made_of = {name: repr(value) for name, value in container if name != "retries"}
     return f"attempt-{hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:8]}"

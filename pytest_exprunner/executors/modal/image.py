@@ -1,4 +1,4 @@
-"""What a container is made of: the project's dependencies, then its code."""
+"""Builds container images: the project's dependencies first, then its code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DISTRIBUTION = "pytest-exprunner"
 
 
 def image_of(settings: Container, root: Path, staged: Path) -> modal.Image:
-    """Return the image: what the project depends on, then its code, which changes most, at the end."""
+    """Return the image. The project's code comes last, because it changes most often."""
     image = _with_dependencies(_base(settings), settings, root)
     paths = [PROJECT, *([f"{PROJECT}/src"] if (root / "src").is_dir() else [])]
     image = image.env({"PYTHONPATH": os.pathsep.join(["/root", *paths]), **settings.env})
@@ -53,10 +53,10 @@ def _with_dependencies(image: modal.Image, settings: Container, root: Path) -> m
 
 
 def dependencies(root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Return what a project's pyproject.toml says that it depends on, by extras and groups.
+    """Return the dependencies that a project's pyproject.toml declares, with these extras and groups.
 
-    Groups that include others, and extras that name extras of the project itself, are followed. Raises
-    `ExecutorError` where an extra or a group is not there, or says what cannot be read.
+    Follows groups that include others, and extras that name extras of the project itself. Raises
+    `ExecutorError` if an extra or a group is missing, or if the file cannot be parsed.
     """
     file = root / "pyproject.toml"
     try:
@@ -90,7 +90,7 @@ def _refuse_unknown(kind: str, name: str, known: Mapping[str, Any]) -> None:
 
 
 def _without_itself(project: Mapping[str, Any], wanted: Iterable[str], seen: set[str]) -> list[str]:
-    """Put what the project's own extras stand for in the place of ``project[extra]``: its code travels."""
+    """Replace ``project[extra]`` with the dependencies of that extra; the project's code is uploaded."""
     own = canonicalize_name(str(project.get("name", "")))
     kept: list[str] = []
     for text in wanted:
@@ -109,7 +109,7 @@ def _own_dependencies() -> list[str]:
 
 
 def stage(root: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
-    """Copy what goes along: what is edited from now on is not what runs."""
+    """Copy the files to upload, so that later edits do not change what runs."""
     staged = tempfile.TemporaryDirectory(prefix="exprunner-ship-")
     try:
         for name in names:

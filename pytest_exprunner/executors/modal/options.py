@@ -1,4 +1,4 @@
-"""What a sub-experiment asks of a container on Modal, and what that may come to at most."""
+"""Translates a sub-experiment's resources into Modal options, and bounds their GPU-hours."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pytest_exprunner._util.errors import count
 from pytest_exprunner.plan.compute import Modal, Resources
 
 LONGEST = 24 * 3600
-"""Seconds that Modal grants an attempt at most."""
+"""Longest timeout that Modal allows, in seconds."""
 GRACE = 600
-"""Seconds beyond a handler's own limit, which is kept in the container: for imports before, files after."""
+"""Seconds added to the handler's limit, which the container enforces: for imports before, files after."""
 
 
 def asked(
     resources: Resources, limit: float | None, settings: Modal, *, stub: bool = False
 ) -> dict[str, Any]:
-    """Return what a sub-experiment asks for, in Modal's words; ``limit`` in seconds is the handler's.
+    """Return the Modal options of a sub-experiment; ``limit`` is the handler's time limit in seconds.
 
     A ``stub`` run calls no handler, so it needs no GPU.
     """
@@ -33,7 +33,7 @@ def asked(
 
 
 def in_words(options: Mapping[str, Any]) -> str:
-    """Return what is asked for as people read it: ``H100:2, 4 cores, 2048 MiB, at most 2.5 min``."""
+    """Return the options as text: ``H100:2, 4 cores, 2048 MiB, at most 2.5 min``."""
     parts = [
         options.get("gpu", "no GPU"),
         f"{options['cpu']:g} cores" if "cpu" in options else "",
@@ -44,7 +44,7 @@ def in_words(options: Mapping[str, Any]) -> str:
 
 
 def bound(asked_for: Iterable[Mapping[str, Any]]) -> str:
-    """Return the GPU-hours that attempts may take at most, by type, if each is made once."""
+    """Return the most GPU-hours that attempts can take, by GPU type, if each runs once."""
     hours: dict[str, float] = {}
     unlimited = 0
     for options in asked_for:
@@ -55,10 +55,10 @@ def bound(asked_for: Iterable[Mapping[str, Any]]) -> str:
     if not hours:
         return "no GPU requested"
     by_type = ", ".join(f"{kind} {value:.3g}" for kind, value in sorted(hours.items()))
-    words = f"at most {sum(hours.values()):.3g} GPU-hours ({by_type}), without retries by Modal"
+    text = f"at most {sum(hours.values()):.3g} GPU-hours ({by_type}), without retries by Modal"
     if unlimited:
-        words += f"; each without a time limit counts as 24 h ({count(unlimited, 'sub-experiment')})"
-    return words
+        text += f"; each without a time limit counts as 24 h ({count(unlimited, 'sub-experiment')})"
+    return text
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What attempts on Modal have left behind, and how Modal's refusals read; needs no run that goes on."""
+"""Results of attempts on Modal, and Modal's errors as messages. Needs no run in progress."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pytest_exprunner.executors.remote_worker import ANSWER, STOPPED, place_of_a
 VOLUME = "exprunner-results"
 UNREACHABLE = (OSError, EOFError, modal.exception.ConnectionError, modal.exception.ServiceError)
 OVER = (FunctionTimeoutError, OutputExpiredError)
-"""Errors about time that are an end."""
+"""Errors about time that mean that a call has ended."""
 
 
 def app_name(run: str) -> str:
-    """Return what the app of a run is called."""
+    """Return the name of a run's app."""
     return f"exprunner-{run}"
 
 
 class VolumeResults:
-    """What attempts have left on the volume; can be read without any function there."""
+    """Results that attempts published on the volume; reading them starts no function."""
 
     def __init__(self) -> None:
-        """Nothing is asked for yet."""
+        """No request is sent yet."""
         self.volume = modal.Volume.from_name(VOLUME, create_if_missing=True)
 
     def answer(self, run: str, job: Job, *, stopped: bool) -> Answer | None:
-        """Return what became of a job, also where it was ``stopped``; None where nothing is there."""
+        """Return the answer of a job, or None. With ``stopped``, also accept the answer of a stopped job."""
         folder = place_of_answer(run, job)
         for name in (ANSWER, STOPPED) if stopped else (ANSWER,):
             with in_words(), contextlib.suppress(NotFoundError, FileNotFoundError, ValueError):
@@ -42,14 +42,14 @@ class VolumeResults:
         return None
 
     def goes_on(self, call: str) -> bool:
-        """Tell whether a call has neither returned nor failed."""
+        """Return whether a call has neither returned nor failed."""
         try:
             modal.FunctionCall.from_id(call).get(timeout=0)
         except (NoAnswerYet, TimeoutError) as error:
             return not isinstance(error, OVER)
         except (AuthError, *UNREACHABLE):
-            return True  # nobody knows, so nothing is given up
-        except Exception:  # noqa: BLE001 - whatever it raised, it has ended
+            return True  # unknown, so assume that it still runs
+        except Exception:  # noqa: BLE001 - any other error means that the call has ended
             return False
         return False
 
@@ -59,17 +59,17 @@ class VolumeResults:
             yield from self.volume.read_file(object_name(entry.sha256))
 
     def over(self, run: str) -> None:
-        """Take in that nothing of a run is waited for any more: what was deployed for it ends."""
+        """Stop the app that was deployed for a run, because none of its jobs is pending."""
         with contextlib.suppress(Error, OSError):
             app = modal.App.lookup(app_name(run))
-            stop = getattr(app, "stop", None)  # before modal 1.6 only its command line could
+            stop = getattr(app, "stop", None)  # before modal 1.6 only the command line can stop an app
             if stop is not None:
                 stop()
 
 
 @contextlib.contextmanager
 def in_words() -> Iterator[None]:
-    """Say what Modal refuses, and what to do about it."""
+    """Convert Modal's errors into `ExecutorError`, with a fix where there is one."""
     try:
         yield
     except AuthError as error:

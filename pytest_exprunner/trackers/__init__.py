@@ -1,1 +1,1 @@
-"""Who else is told what happens: the contract of a tracker, and one module per service."""
+"""Trackers send attempts to other services: the contract of a tracker, and one module per service."""

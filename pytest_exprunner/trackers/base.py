@@ -1,8 +1,8 @@
-"""What a tracker is told, and the tracker that does nothing with it.
+"""The events that a tracker receives, and the tracker that ignores them.
 
-A tracker lives in a process of its own and reads the journals of attempts there. Whatever it raises,
-and however long it takes, no handler waits for it and no result changes; what it missed is told again
-by ``exprunner sync``. Calls come one after the other, for each attempt in the order of events.
+A tracker runs in its own process and reads the journals of attempts there. If it raises or is slow, no
+handler waits and no result changes; ``exprunner sync`` sends what it missed. Calls come one after the
+other, for each attempt in the order of its events.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pytest_exprunner.plan.models import Experiment, SubExperiment
 
 @dataclass(frozen=True, slots=True)
 class TrackerContext:
-    """What a tracker knows before anything happens."""
+    """What a tracker receives when it is opened."""
 
     project: str
-    """The name of the study; empty where the plan gives it none."""
+    """Name of the study; empty if the plan gives none."""
     settings: Mapping[str, object]
-    """What the plan says about this tracker under ``tracking``."""
+    """Settings of this tracker under ``tracking`` in the plan."""
     root: Path
     """The project's folder."""
     store: Path
-    """A folder, which may not exist yet, for what is not committed."""
+    """A folder for files that are not committed; it may not exist yet."""
     stub: bool = False
     replaying: bool = False
-    """Nothing is going on: what was missed is told, from the journals."""
+    """Whether missed events are sent from the journals, without a run in progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class AttemptStarted:
     key: AttemptKey
     run: str
     time: float
-    """Seconds since 1970, UTC; so are the times of all other events."""
+    """Seconds since 1970, UTC, as in all other events."""
     experiment: Experiment
     sub_experiment: SubExperiment
     gates: tuple[str, ...]
-    """The gates over the experiment."""
+    """Gates that include the experiment."""
     params: Mapping[str, Plain]
     rng_seed: int | None
     stub: bool
@@ -53,14 +53,14 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class MetricsLogged:
-    """One call of ``log_metrics``; names are bare."""
+    """One call of ``log_metrics``; names have no prefix."""
 
     key: AttemptKey
     time: float
     metrics: Mapping[str, Plain]
     step: int | None
     row: int
-    """How many calls there were before this one."""
+    """Number of calls before this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,79 +75,79 @@ class ProgressEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
-    """A file that an attempt saved and that is there."""
+    """A file that an attempt saved and that exists."""
 
     name: str
-    """As the handler named it, such as ``plots/iou.png``."""
+    """The name that the handler gave, such as ``plots/iou.png``."""
     file: Path
     type: str
-    """What it is: image, data, model, text, page or file, or as the handler said."""
+    """The kind of file: image, data, model, text, page or file, or what the handler gave."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """An attempt has ended, and this is its record."""
+    """An attempt has ended; it has this record."""
 
     key: AttemptKey
     record: AttemptRecord
     artifacts: tuple[StoredArtifact, ...]
     rows: int
-    """How often ``log_metrics`` was called."""
+    """Number of calls of ``log_metrics``."""
     folder: Path
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """Results and findings are written."""
+    """Results and findings have been written."""
 
     run: str
     results: Results
     experiments: Sequence[str]
-    """The experiments that the run was about."""
+    """The experiments of the run."""
     files: tuple[Path, ...]
-    """Every results file and all findings of these."""
+    """The results files and findings of these experiments, and the findings of the study."""
 
 
 class Tracker:
-    """Does nothing. A tracker overrides what it cares for; each method may raise anything."""
+    """Does nothing. Override the methods you need; each may raise anything."""
 
     @property
     def is_final(self) -> bool:
-        """Tell, once it is open, whether what it is told now need not be told again."""
+        """Whether what it receives now need not be sent again. Read after `open`."""
         return True
 
     @property
     def place(self) -> str:
-        """Where what it is told goes, for people: an address or a folder; may be empty."""
+        """Where the data goes, for people: an address or a folder; may be empty."""
         return ""
 
     def open(self, context: TrackerContext) -> Sequence[str]:
-        """Get ready; return what people should be warned of. Called first, once."""
+        """Prepare the tracker; return warnings for people. Called first, once."""
         del context
         return ()
 
     def attempt_started(self, event: AttemptStarted) -> int:
-        """Return how many rows of metrics of this attempt are known already; they are not sent again."""
+        """Return how many rows of this attempt's metrics are already stored; they are not sent again."""
         del event
         return 0
 
     def metrics_logged(self, event: MetricsLogged) -> None:
-        """Take in one row of metrics."""
+        """Receive one row of metrics."""
 
     def progress_reported(self, event: ProgressEvent) -> None:
-        """Take in progress or evidence."""
+        """Receive progress or evidence."""
 
     def attempt_ended(self, event: AttemptEnded) -> str | None:
-        """Take in the outcome; return where it went, a path or an address, or None if it went nowhere.
+        """Receive the outcome; return where it went, a path or an address, or None if it went nowhere.
 
-        The attempt is delivered when this has returned, and it went somewhere. An attempt that never
-        ended is told as what it was when its process was lost, by ``exprunner sync``.
+        The attempt is delivered when this has returned, unless it returned None. ``exprunner sync`` sends an
+        attempt that never ended, in the state in which its process was lost.
         """
         del event
         return ""
 
     def run_ended(self, event: RunEnded) -> None:
-        """Take in the results of a run. Not called by ``exprunner sync``."""
+        """Receive the results of a run. ``exprunner sync`` does not call this."""
 
     def close(self) -> None:
-        """Give back everything, attempts that have not ended included. Called last, once."""
+        """Release all resources, including attempts that have not ended. Called last, once."""

@@ -1,4 +1,4 @@
-"""Journals → a tracker's methods: the one place that catches what a tracker raises."""
+"""Calls a tracker's methods from journals; the only place that catches what a tracker raises."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from pytest_exprunner.trackers.ledger import Delivery, Ledger, name_of
 T = TypeVar("T")
 _PROGRESS = ("stage", "progress", "track", "evidence")
 _PATIENCE = 3
-"""After so many attempts in a row that a tracker failed on, it is left alone."""
+"""After it failed on this many attempts in a row, a tracker receives nothing more."""
 
 
 class Dispatcher:
-    """Tells one tracker what is read of attempts."""
+    """Passes what is read of attempts to one tracker."""
 
     def __init__(
         self, tracker: Tracker, name: str, plan: Plan, layout: Layout, warn: Callable[[str], None]
     ) -> None:
-        """``warn`` receives what people should know, each thing once."""
+        """``warn`` receives messages for people; it should show each only once."""
         self._tracker = tracker
         self.name = name
         self.plan = plan
@@ -53,14 +53,14 @@ class Dispatcher:
         self._failed_in_a_row = 0
 
     def open(self, context: TrackerContext) -> bool:
-        """Let the tracker get ready; tell whether it is."""
+        """Open the tracker; return whether that succeeded."""
         opened = self._call(lambda: list(self._tracker.open(context)))
         for warning in opened[0] if opened else ():
             self._warn(f"{self.name}: {text(warning)}")
         return bool(opened)
 
     def take(self, seen: Seen) -> None:
-        """Pass on what was read of an attempt. Never raises."""
+        """Pass on an event of an attempt. Never raises."""
         if not self._call(lambda: self._take(seen)):
             self._give_up(name_of(seen.key))
             self.missed += seen.event is None
@@ -83,14 +83,14 @@ class Dispatcher:
             self._call(lambda: self._tracker.run_ended(event()))
 
     def close(self) -> None:
-        """Let the tracker give back what it has."""
+        """Close the tracker."""
         self._call(self._tracker.close)
 
     def _started(self, key: AttemptKey, event: Mapping[str, Any]) -> None:
         experiment = self.plan.experiments.get(key.experiment)
         sub = experiment.sub_experiments.get(key.sub_experiment) if experiment is not None else None
         if experiment is None or sub is None:
-            return  # the plan does not know it any more
+            return  # no longer in the plan
         params, rng_seed = event.get("params"), event.get("rng_seed")
         started = AttemptStarted(
             key=key,
@@ -103,10 +103,10 @@ class Dispatcher:
             rng_seed=rng_seed if type(rng_seed) is int else None,
             stub=self.layout.branch == "stub",
         )
-        known = self._call(lambda: self._tracker.attempt_started(started))
-        if known:
-            # Whoever forgets to return a number has no rows.
-            self._rows[name_of(key)] = (0, known[0] if isinstance(known[0], int) else 0)
+        returned = self._call(lambda: self._tracker.attempt_started(started))
+        if returned:
+            # A tracker that returns no number has no rows.
+            self._rows[name_of(key)] = (0, returned[0] if isinstance(returned[0], int) else 0)
             self._runs[name_of(key)] = started.run
         else:
             self._give_up(name_of(key))
@@ -122,10 +122,10 @@ class Dispatcher:
         return True
 
     def _metrics(self, key: AttemptKey, event: Mapping[str, Any]) -> bool:
-        row, known = self._rows[name_of(key)]
-        self._rows[name_of(key)] = (row + 1, known)
+        row, already_sent = self._rows[name_of(key)]
+        self._rows[name_of(key)] = (row + 1, already_sent)
         metrics, step = decode(event.get("metrics")), event.get("step")
-        if row < known or not isinstance(metrics, dict):
+        if row < already_sent or not isinstance(metrics, dict):
             return True
         logged = MetricsLogged(key, _time(event), metrics, decode(step) if step is not None else None, row)
         return bool(self._call(lambda: self._tracker.metrics_logged(logged)))
@@ -135,7 +135,7 @@ class Dispatcher:
         if name not in self._rows:
             self.missed += 1
             return
-        rows, _known = self._rows.pop(name)
+        rows, _already_sent = self._rows.pop(name)
         run = self._runs.pop(name)
         folder = self.layout.attempt(key)
         record = read_attempt(folder, key)
@@ -155,7 +155,7 @@ class Dispatcher:
         self.delivered += 1
 
     def _give_up(self, name: tuple[str, str, int]) -> None:
-        """Tell the tracker nothing more of an attempt that it failed on: sync tells it whole."""
+        """Stop sending an attempt that the tracker failed on; sync sends all of it."""
         self._rows.pop(name, None)
         self._failed_in_a_row += 1
 
@@ -164,10 +164,10 @@ class Dispatcher:
         return (self.layout.lock_folder / "tracking").relative_to(self.layout.root.parent).as_posix()
 
     def _call(self, act: Callable[[], T]) -> list[T]:
-        """Return what a method returned as the one item of a list; an empty list if it raised."""
+        """Return the result of a method as the one item of a list; an empty list if it raised."""
         try:
             return [act()]
-        except Exception as error:  # noqa: BLE001 - a tracker may raise anything, and changes nothing by it
+        except Exception as error:  # noqa: BLE001 - a tracker may raise anything, without effect on the run
             traceback.print_exc(file=sys.stderr)
             detail = text(error).strip()[:500]
             self._warn(

@@ -1,4 +1,4 @@
-"""What the process of a tracker is told first: light, since who leads a run imports it."""
+"""The first message to a tracker's process. Imports little, because the controller imports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class TrackerJob:
-    """What to follow, and for which tracker."""
+    """The run to follow, and the tracker that follows it."""
 
     name: str
     place: str
@@ -20,10 +20,10 @@ class TrackerJob:
     run: str
 
     def dump(self) -> bytes:
-        """Return it as a line."""
+        """Return the job as a line of JSON."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def file_name(tracker: str) -> str:
-    """Return a tracker's name as files may have it."""
+    """Return a tracker's name in a form that is valid in file names."""
     return re.sub(r"[^\w.-]", "-", tracker)

@@ -1,4 +1,4 @@
-"""What each tracker has been told for good: a line per attempt, appended when it was delivered."""
+"""The deliveries of each tracker: one line per attempt, appended when the attempt was delivered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Name = tuple[str, str, int]
 
 
 class Delivery(NamedTuple):
-    """The run of an attempt, where it went, and whether for good: not so for what waits for a server."""
+    """The run of an attempt, where it went, and whether it is final: false while it waits for a server."""
 
     run: str
     place: str
@@ -25,10 +25,10 @@ class Delivery(NamedTuple):
 
 
 class Ledger:
-    """The deliveries of one tracker. A line that a kill tore counts as none: it is told again."""
+    """The deliveries of one tracker. A line cut off by a kill is ignored, so its attempt is sent again."""
 
     def __init__(self, layout: Layout, tracker: str) -> None:
-        """Kept among the run state, which is not committed."""
+        """The file is part of the run state, which is not committed."""
         self.folder = layout.lock_folder / "tracking"
         self._file = self.folder / f"{file_name(tracker)}.jsonl"
         self._found = dict(self._read())
@@ -43,17 +43,17 @@ class Ledger:
                     yield (str(experiment), str(sub), int(sequence)), delivery
 
     def of(self, key: AttemptKey, run: str) -> Delivery | None:
-        """Return where an attempt went, if it did; another run's of the same number is another one."""
+        """Return the delivery of an attempt, or None. The same number in another run is another attempt."""
         found = self._found.get(name_of(key))
         return found if found is not None and found.run == run else None
 
     def add(self, key: AttemptKey, delivery: Delivery) -> None:
-        """Note a delivery, in one write. Raises OSError."""
+        """Record a delivery in one write. Raises OSError."""
         entry = {"attempt": name_of(key), **delivery._asdict()}
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
-            # A line of its own also behind one that was torn.
+            # The leading newline separates the entry from a line that was cut off.
             os.write(descriptor, b"\n" + orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         finally:
             os.close(descriptor)
@@ -61,5 +61,5 @@ class Ledger:
 
 
 def name_of(key: AttemptKey) -> Name:
-    """What names an attempt in files."""
+    """Return the parts that name an attempt in files."""
     return key.experiment, key.sub_experiment, key.sequence

@@ -1,4 +1,4 @@
-"""Trackers by name: those that come along, those that packages offer, and any class by its place."""
+"""Trackers by name: built-in ones, those that packages offer, and any class by its import path."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def place_of(name: str, root: Path) -> str:
-    """Return where the class of a tracker is, ``package.module:Class``. Raises `ExprunnerError`.
+    """Return the import path of a tracker's class, ``package.module:Class``. Raises `ExprunnerError`.
 
-    Modules are looked for as Python does, and in the project's folder.
+    Modules are looked up where Python looks for them, and in the project's folder.
     """
     if _PLACE.fullmatch(name):
         _refuse_missing(name.partition(":")[0], root)
@@ -37,20 +37,20 @@ def place_of(name: str, root: Path) -> str:
 
 
 def _refuse_missing(module: str, root: Path) -> None:
-    """Refuse a module that cannot be imported from the project's folder; nothing of it is executed."""
+    """Raise `ExprunnerError` if there is no such module. None of it is executed."""
     first = module.partition(".")[0]
     try:
         there = importlib.machinery.PathFinder.find_spec(first, [str(root), *sys.path]) is not None
     except (ImportError, ValueError):
-        there = True  # whoever imports it says more
+        there = True  # importing it gives a better message
     if not (there or first in sys.modules or first in sys.builtin_module_names):
         raise ExprunnerError(f"there is no module {first!r} in {root} or where Python looks for modules")
 
 
 def load(place: str, root: Path) -> Tracker:
-    """Return a tracker, given the place of its class. Raises ImportError with what to do.
+    """Return a tracker, given the import path of its class. Raises ImportError with what to do.
 
-    From now on modules may be imported from the project's folder, after all others.
+    Modules in the project's folder can be imported from then on, with the lowest priority.
     """
     if str(root) not in sys.path:
         sys.path.append(str(root))
@@ -61,7 +61,7 @@ def load(place: str, root: Path) -> Tracker:
         hint = did_you_mean(class_name, vars(module))
         raise ImportError(f"there is no {class_name} in {module_name}{hint}")
     if not (isinstance(found, type) and issubclass(found, Tracker)):
-        raise ImportError(  # noqa: TRY004 - for whoever asked, it is a class that is not there
+        raise ImportError(  # noqa: TRY004 - for the user, the class is missing
             f"{place} is not a tracker; expected a subclass of pytest_exprunner.Tracker"
         )
     return found()

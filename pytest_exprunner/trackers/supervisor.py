@@ -1,4 +1,4 @@
-"""The trackers of a run: a process for each, started with the run and waited for at its end."""
+"""The trackers of a run: one process each, started with the run and awaited at its end."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pytest_exprunner.model.layout import Layout
 from pytest_exprunner.trackers.job import TrackerJob, file_name
 
 _MODULE = "pytest_exprunner.trackers.worker"
-_UNNOTICED = 3.0  # seconds that nobody needs to be told of
+_UNNOTICED = 3.0  # seconds of waiting without a message
 _BETWEEN_LOOKS = 0.01
 
 
 class Trackers:
-    """Started and ended by the process that leads a run. Nothing that becomes of them changes a result."""
+    """Starts and stops the trackers in the controller. Their failures change no result."""
 
     def __init__(self, places: Mapping[str, str], plan_file: Path, root: Path, layout: Layout) -> None:
-        """``places`` are the classes by the names that people gave."""
+        """``places`` maps the names that people gave to the import paths of classes."""
         self._places = places
         self._plan_file = plan_file
         self._root = root
@@ -36,15 +36,15 @@ class Trackers:
         self._processes: dict[str, _Process] = {}
         self.notes: list[str] = []
         self.told: list[str] = []
-        """What was delivered, and where it is, in words."""
+        """Sentences about what was delivered, and where it is."""
 
     @property
     def pids(self) -> list[int]:
-        """The processes that are at work."""
+        """The ids of the running processes."""
         return [process.pid for process in self._processes.values()]
 
     def start(self, run: str) -> None:
-        """Start following a run. Never raises: a tracker that cannot start is noted."""
+        """Start following a run. Never raises: `notes` names a tracker that cannot start."""
         for name, place in self._places.items():
             job = TrackerJob(
                 name,
@@ -63,18 +63,18 @@ class Trackers:
     def finish(
         self, experiments: Sequence[str], patience: float, say: Callable[[str], None] = lambda _text: None
     ) -> None:
-        """Say that the run is over, and wait for what is left to be told, ``patience`` seconds for all.
+        """Announce the end of the run, and wait up to ``patience`` seconds for all trackers together.
 
-        A Ctrl-C ends the waiting, and not the run, which is over.
+        Ctrl-C ends the wait, not the run, which has finished.
         """
         deadline = time.monotonic() + patience
         for process in self._processes.values():
             process.announce_end(experiments)
         try:
             self._wait(min(_UNNOTICED, patience))
-            left = ", ".join(name for name, process in self._processes.items() if process.code is None)
-            if left and patience > _UNNOTICED:
-                say(f"waiting up to {patience:g} s for {left} (Ctrl-C stops waiting)")
+            unfinished = ", ".join(name for name, process in self._processes.items() if process.code is None)
+            if unfinished and patience > _UNNOTICED:
+                say(f"waiting up to {patience:g} s for {unfinished} (Ctrl-C stops waiting)")
             self._wait(deadline - time.monotonic())
             why = f"did not finish within {patience:g} s after the run and was stopped"
         except KeyboardInterrupt:
@@ -92,10 +92,10 @@ class Trackers:
 
     def _end(self, name: str, process: _Process, why: str) -> None:
         code = process.code
-        told = process.end()
+        messages = process.end()
         sync = f"'exprunner sync --tracker {name}'"
-        self.notes += [f"{line['warning']}" for line in told if "warning" in line]
-        last = next((line for line in told if "missed" in line), None)
+        self.notes += [f"{line['warning']}" for line in messages if "warning" in line]
+        last = next((line for line in messages if "missed" in line), None)
         if code is None:
             self.notes.append(f"{name} {why}; {sync} sends the rest")
         elif last is None:
@@ -117,12 +117,12 @@ class Trackers:
 
 
 class _Process:
-    """The process of one tracker; a session of its own, so that a Ctrl-C is for the run alone."""
+    """The process of one tracker, in its own session, so that Ctrl-C reaches only the run."""
 
     def __init__(self, job: TrackerJob, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # A file, not a pipe: what is told need not be read meanwhile, and nobody can hold it open.
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
+        # A file, not a pipe: it need not be read meanwhile, and no process can hold it open.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         with (folder / f"{file_name(job.name)}.log").open("wb") as log:
             self._popen = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
                 # -P: modules in the current folder may have any names.
@@ -130,30 +130,30 @@ class _Process:
                 cwd=job.root,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,
-                stdout=self._words,
+                stdout=self._output,
                 stderr=log,
                 start_new_session=True,
             )
         self.pid = self._popen.pid
-        self._tell(job.dump())
+        self._send(job.dump())
 
     @property
     def code(self) -> int | None:
-        """How it ended; None while it is at work."""
+        """The exit code, or None while the process runs."""
         return self._popen.poll()
 
     def announce_end(self, experiments: Sequence[str]) -> None:
-        """Tell it that nothing more is going to happen."""
-        self._tell(json.dumps({"experiments": list(experiments)}).encode() + b"\n")
+        """Announce the end of the run."""
+        self._send(json.dumps({"experiments": list(experiments)}).encode() + b"\n")
 
-    def _tell(self, line: bytes) -> None:
+    def _send(self, line: bytes) -> None:
         assert self._popen.stdin is not None
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             self._popen.stdin.write(line)
             self._popen.stdin.flush()
 
     def end(self) -> list[dict[str, Any]]:
-        """End it with all that it has started; return what it has told."""
+        """Stop the process with all that it started; return its messages."""
         end_tree(self.pid)
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -161,9 +161,9 @@ class _Process:
         assert self._popen.stdin is not None
         with contextlib.suppress(OSError):
             self._popen.stdin.close()
-        with self._words as words:
-            words.seek(0)
-            return _lines(words.read())
+        with self._output as output:
+            output.seek(0)
+            return _lines(output.read())
 
 
 def _lines(data: bytes) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a tracker missed, told again from the journals; what it was told for good is left alone."""
+"""Sends a tracker the stored attempts that it missed; skips those with a final delivery."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pytest_exprunner.trackers.job import file_name
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What became of the stored attempts."""
+    """Numbers of stored attempts, by what a sync did with them."""
 
     told: int
     known: int
-    """Attempts that the tracker had been told of before."""
+    """Attempts that were delivered before."""
     waiting: int
-    """Attempts among all these that are kept here until a server can be reached."""
+    """Attempts among all these that are kept locally until a server can be reached."""
     missed: int
 
 
 def tracker_context(
     plan: Plan, layout: Layout, name: str, root: Path, *, replaying: bool = False
 ) -> TrackerContext:
-    """Return what a tracker is told first."""
+    """Return the context that a tracker is opened with."""
     return TrackerContext(
         project=plan.project.name or "",
         settings=plan.tracking.of(name),
@@ -44,7 +44,7 @@ def tracker_context(
 
 
 def used_before(plan: Plan, layout: Layout) -> list[str]:
-    """Return the trackers that the plan has settings for and that were told something before."""
+    """Return the trackers that were used before; only ``wandb`` and those with settings in the plan."""
     asked = ["wandb", *(plan.tracking.model_extra or {})]
     folder = layout.lock_folder / "tracking"
     return [name for name in asked if any(folder.glob(f"{file_name(name)}.*"))]
@@ -59,10 +59,10 @@ def sync(
     wanted: Collection[str],
     warn: Callable[[str], None],
 ) -> Synced:
-    """Tell a tracker every stored attempt that it was not told of for good. Nobody else may be at work.
+    """Send a tracker every stored attempt without a final delivery. No run may be in progress.
 
     ``wanted`` are ids of experiments and sub-experiments; empty for all. Safe to repeat: a tracker that
-    has some rows of an attempt says how many, and those are not sent again.
+    has some rows of an attempt returns how many, and those are not sent again.
     """
     folder = layout.lock_folder / "tracking"
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,28 +76,28 @@ def _sync(feed: Dispatcher, tracker: Tracker, root: Path, wanted: Collection[str
     stored = [a for a in _stored(plan, layout) if not ids or {a.key.experiment, a.key.sub_experiment} & ids]
     if not feed.open(tracker_context(plan, layout, name, root, replaying=True)):
         return Synced(0, 0, 0, len(stored))
-    left = [a for a in stored if _is_left(feed, a, final=tracker.is_final)]
-    for attempt in left:
+    unsent = [a for a in stored if _is_unsent(feed, a, final=tracker.is_final)]
+    for attempt in unsent:
         ended = False
         for seen in follow_attempt(layout.attempt(attempt.key), attempt):
             feed.take(seen)
             ended = seen.event is None
-        if not ended:  # its process is gone, or somebody would have the lock
+        if not ended:  # its process is gone, because the caller holds the lock
             feed.take(Seen(attempt.key, None))
     feed.close()
     deliveries = [feed.ledger.of(attempt.key, attempt.run) for attempt in stored]
     waiting = sum(delivery is not None and not delivery.final for delivery in deliveries)
-    return Synced(feed.delivered, len(stored) - len(left), waiting, feed.missed)
+    return Synced(feed.delivered, len(stored) - len(unsent), waiting, feed.missed)
 
 
 def _stored(plan: Plan, layout: Layout) -> Iterator[AttemptRecord]:
     for experiment in plan.experiments.values():
         for sub, attempts in read_attempts(layout, experiment.id).attempts.items():
             if sub in experiment.sub_experiments:
-                # One without a run was killed before it had written a word.
+                # An attempt without a run was killed before it wrote anything.
                 yield from (attempt for attempt in attempts if attempt.run)
 
 
-def _is_left(feed: Dispatcher, attempt: AttemptRecord, *, final: bool) -> bool:
+def _is_unsent(feed: Dispatcher, attempt: AttemptRecord, *, final: bool) -> bool:
     delivery = feed.ledger.of(attempt.key, attempt.run)
     return delivery is None or (final and not delivery.final)

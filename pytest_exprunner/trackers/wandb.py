@@ -1,7 +1,7 @@
-"""Weights & Biases: a run per attempt, grouped by experiment, and one that owns the results.
+"""Weights & Biases: one run per attempt, grouped by experiment, and one run for the results.
 
-What is sent follows from the journals alone, so a run that was cut short is completed later under the
-same id (``exprunner sync``).
+What is sent depends only on the journals, so ``exprunner sync`` can complete an interrupted run later,
+under the same id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pytest_exprunner.trackers.base import (
 from pytest_exprunner.verdicts.criteria import digest
 
 _REACHED_WITHIN = 5
-"""Seconds for a server to answer, and again for the first run to be accepted."""
+"""Seconds to wait for a server to answer, and again for the first run to be accepted."""
 _MODES = ("online", "dryrun", "offline", "disabled")
 _NAME = re.compile(r"[^\w.-]+", re.ASCII)
 _RESERVED_TYPES = re.compile(r"job$|wandb-")
@@ -43,7 +43,7 @@ _HIDDEN = "superseded-"
 
 
 class WandbTracker(Tracker):
-    """Talks to the ``wandb`` library; it decides once where runs go: online, offline or nowhere."""
+    """Uses the ``wandb`` library. `open` decides once where runs go: online, offline or nowhere."""
 
     def __init__(self) -> None:
         """Nothing is imported or opened yet."""
@@ -53,24 +53,24 @@ class WandbTracker(Tracker):
         self._context = TrackerContext("", {}, Path(), Path())
         self._runs: dict[AttemptKey, Any] = {}
         self._evidence: dict[AttemptKey, set[str]] = {}
-        self._known: dict[AttemptKey, int] = {}
+        self._resumed_rows: dict[AttemptKey, int] = {}
 
     # --- the study ----------------------------------------------------------------------------
 
     def open(self, context: TrackerContext) -> Sequence[str]:
-        """Import wandb; decide whether its server is to be used, within some seconds."""
+        """Import wandb; decide within some seconds whether to use its server."""
         self._context = context
         asked = (os.environ.get("WANDB_MODE") or "online").lower()
         if asked == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() == "true":
             self._mode = "disabled"
             return ()
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # what wandb tells of itself, offline too
-        os.environ.setdefault("WANDB_SILENT", "true")  # and it asks nobody for a key
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb's own reports, even offline
+        os.environ.setdefault("WANDB_SILENT", "true")  # do not ask for a key
         if asked not in _MODES:
             raise ValueError(f"WANDB_MODE is {asked!r}; expected {', '.join(_MODES[:-1])} or {_MODES[-1]}")
-        os.environ["WANDB_MODE"] = "offline" if asked == "dryrun" else asked  # wandb itself is less lenient
+        os.environ["WANDB_MODE"] = "offline" if asked == "dryrun" else asked  # wandb itself is stricter
         try:
-            import wandb  # an extra, and a second to import
+            import wandb  # optional, and takes a second to import
         except ImportError as error:
             raise ImportError(
                 f"wandb is not installed here ({error}): python -m pip install 'pytest-exprunner[wandb]'"
@@ -85,7 +85,7 @@ class WandbTracker(Tracker):
         return [f"{reason}; runs are kept in {self._shown_folder}{later}"]
 
     def close(self) -> None:
-        """Close runs that never ended as failed ones, and the library with its processes."""
+        """Close runs that never ended as failed, then the library with its processes."""
         for run in self._runs.values():
             with contextlib.suppress(Exception):
                 run.finish(exit_code=1)
@@ -105,23 +105,23 @@ class WandbTracker(Tracker):
 
     @property
     def place(self) -> str:
-        """Where runs are: the project's page, or a folder here."""
+        """Where runs are stored: the project's page, or a local folder."""
         return self._address or (str(self._shown_folder) if self._mode == "offline" else "")
 
     def _why_not_online(self) -> str:
-        """Return why the server cannot be used now; empty where it can."""
+        """Return why the server cannot be used now; empty if it can."""
         settings = self._wandb.setup().settings
         url = str(settings.base_url).rstrip("/")
         try:
             urllib.request.urlopen(f"{url}/graphql", timeout=_REACHED_WITHIN).close()  # noqa: S310
         except urllib.error.HTTPError:
-            pass  # it answered
+            pass  # the server answered
         except (OSError, ValueError) as error:
             return f"{url} cannot be reached ({getattr(error, 'reason', None) or error})"
         try:
             if not self._wandb.login(relogin=False, verify=False, timeout=1):
                 return f"there is no API key for {url} (set WANDB_API_KEY or run 'wandb login')"
-        except Exception:  # noqa: BLE001 - wandb raises much, also what is not its own
+        except Exception:  # noqa: BLE001 - wandb raises many types, not only its own
             return f"there is no API key for {url} (set WANDB_API_KEY or run 'wandb login')"
         return ""
 
@@ -134,7 +134,7 @@ class WandbTracker(Tracker):
             quiet=True,
             reinit="create_new",
             init_timeout=_REACHED_WITHIN,
-            disable_git=True,  # the commit is among what is recorded anyway
+            disable_git=True,  # the commit is recorded anyway
             save_code=False,
             x_save_requirements=False,
             x_disable_meta=True,  # the command line may hold secrets
@@ -157,7 +157,7 @@ class WandbTracker(Tracker):
     # --- one attempt --------------------------------------------------------------------------
 
     def attempt_started(self, event: AttemptStarted) -> int:
-        """Open the run of an attempt; return how many rows the server has of it."""
+        """Open the run of an attempt; return how many of its rows the server has."""
         if self._mode == "disabled":
             return 0
         run_id = id_of(event.key, event.run)
@@ -180,8 +180,8 @@ class WandbTracker(Tracker):
             self._address = str(run.project_url or "")
         self._runs[event.key] = run
         self._evidence[event.key] = {"stub"} if event.stub else set()
-        known = self._known[event.key] = int(run.starting_step) if run.resumed else 0
-        return known
+        rows = self._resumed_rows[event.key] = int(run.starting_step) if run.resumed else 0
+        return rows
 
     def _tags(self, event: AttemptStarted) -> list[str]:
         own = self._context.settings.get("tags")
@@ -198,18 +198,18 @@ class WandbTracker(Tracker):
         return [_tag(tag) for tag in dict.fromkeys(str(tag) for tag in tags if tag not in (None, ""))]
 
     def _hide_earlier(self, run_id: str) -> None:
-        """Put away what a process that was killed left of a run: it is written again, whole."""
+        """Rename what a killed process left of a run, because the run is written again from its start."""
         for folder in (self._folder / "wandb").glob(f"offline-run-*-{run_id}"):
             with contextlib.suppress(OSError):
                 folder.rename(folder.with_name(_HIDDEN + folder.name))
 
     def metrics_logged(self, event: MetricsLogged) -> None:
-        """Log a row under the sub-experiment's name and its own step."""
+        """Log a row under the sub-experiment's name, with its own step."""
         run = self._runs.get(event.key)
         if run is None:
             return
         prefix = event.key.sub_experiment
-        # The step has its name there already.
+        # The name ``step`` is taken by the step of the row.
         names = {name: "step (metric)" if name == "step" else name for name in event.metrics}
         row: dict[str, Any] = {f"{prefix}/{names[n]}": _number(v) for n, v in event.metrics.items()}
         if event.step is not None:
@@ -217,7 +217,7 @@ class WandbTracker(Tracker):
         run.log({**row, "_timestamp": event.time})
 
     def progress_reported(self, event: ProgressEvent) -> None:
-        """Mark a run whose numbers were not measured."""
+        """Tag a run with the evidence that its handler declared."""
         run = self._runs.get(event.key)
         if run is not None and event.kind == "evidence":
             self._evidence[event.key].add(str(event.data.get("kind")))
@@ -225,11 +225,11 @@ class WandbTracker(Tracker):
 
     @property
     def is_final(self) -> bool:
-        """Only what a server has need not be sent again."""
+        """Whether the server has what was sent; otherwise it is sent again."""
         return self._mode == "online"
 
     def attempt_ended(self, event: AttemptEnded) -> str | None:
-        """Send the outcome and the artifacts, and close the run."""
+        """Send the outcome and the artifacts, then close the run."""
         run = self._runs.pop(event.key, None)
         kinds = self._evidence.pop(event.key, set())
         if run is None:
@@ -255,20 +255,20 @@ class WandbTracker(Tracker):
             if _RESERVED_TYPES.match(kind):
                 kind = f"x-{kind}"
             artifact = self._wandb.Artifact(label, type=kind, metadata={"attempt": sequence})
-            # Sent from where it is: attempts never change, and a copy of a model is large.
+            # Do not copy the file: attempts never change, and a model is large.
             artifact.add_file(str(stored.file), name=stored.name, policy="immutable", skip_cache=True)
             run.log_artifact(artifact, aliases=["latest", f"attempt-{sequence}"])
             if stored.file.suffix.lower() in _IMAGES:
-                with contextlib.suppress(Exception):  # a broken picture is an artifact all the same
+                with contextlib.suppress(Exception):  # a broken image is still an artifact
                     images[f"{event.key.sub_experiment}/{stored.name}"] = self._wandb.Image(str(stored.file))
-        # Every call of log is a row there: one more than of metrics, and these were sent before.
+        # Every log call adds a row. More rows than metrics means that the images were sent before.
         if images and self._known.get(event.key, 0) <= event.rows:
             run.log(images)
 
-    # --- the run as a whole -------------------------------------------------------------------
+    # --- the run ------------------------------------------------------------------------------
 
     def run_ended(self, event: RunEnded) -> None:
-        """Keep results and findings as an artifact of a run of its own."""
+        """Store results and findings as an artifact of a separate run."""
         if self._mode == "disabled":
             return
         run = self._init(
@@ -289,13 +289,13 @@ class WandbTracker(Tracker):
 
 
 def id_of(key: AttemptKey, run: str) -> str:
-    """Return the id of an attempt's run: the same whoever sends it, and however often."""
+    """Return the id of an attempt's run, the same for every sender and every repetition."""
     text = "\0".join(str(part) for part in (run, key.experiment, key.sub_experiment, key.sequence))
     return f"a{hashlib.sha256(text.encode()).hexdigest()[:15]}"
 
 
 def artifact_name(label: str, name: str) -> str:
-    """Return a name for W&B, which has few characters: with a hash where two could become alike."""
+    """Return a name of the few characters that W&B allows, with a hash if two names could collide."""
     plain = f"{label}-{name.replace('/', '-')}"
     safe = _NAME.sub("-", plain).strip("-.")[:100] or "artifact"
     if safe == plain and "-" not in name:
@@ -308,7 +308,7 @@ def _tag(tag: str) -> str:
 
 
 def _seed_set(event: AttemptStarted) -> str | None:
-    """Return what the runs of one sub-experiment over its seeds have in common."""
+    """Return a label that the runs of one sub-experiment share over its seeds, or None without a seed."""
     seeds = event.sub_experiment.seeds
     if event.key.seed is None:
         return None
@@ -382,7 +382,7 @@ def _experiment(name: str, state: ExperimentState) -> dict[str, Any]:
 
 
 def _number(value: Plain) -> Any:
-    """Return a number as wandb takes it: it has no integers beyond 64 bits."""
+    """Return a number as wandb accepts it: an integer beyond 64 bits becomes a float."""
     if type(value) is int and value not in _INT64:
         try:
             return float(value)

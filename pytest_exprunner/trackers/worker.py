@@ -1,8 +1,8 @@
-"""The process of one tracker: it follows a run until it is told that the run is over.
+"""The process of one tracker: follows a run until the run is over.
 
-It is started with one line of JSON on its standard input, a `TrackerJob`. A second line,
-``{"experiments": […]}``, says that the run is over. Where the input ends without it, the controller is gone.
-What people should know is written as lines of JSON to standard output; anything else goes into a log.
+Its standard input starts with one line of JSON, a `TrackerJob`. A second line,
+``{"experiments": […]}``, announces the end of the run. If the input ends without it, the controller is
+gone. Messages for people go to standard output as lines of JSON; all other output goes to a log.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from pytest_exprunner.trackers.job import TrackerJob
 from pytest_exprunner.trackers.sync import tracker_context
 
 _BETWEEN_LOOKS = 0.2
-_ALONE = 6.0  # seconds to end by itself where the run that it follows is gone
+_ALONE = 6.0  # seconds to finish after the controller is gone
 _MAX_WARNINGS = 20
 _LONGEST_WARNING = 1_000
 
 
 class _Messages:
-    """Tells the run what people should know, each thing once."""
+    """Sends messages for people to the controller, each once."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
-        if text not in self._said and len(self._said) < _MAX_WARNINGS:
-            self._said.add(text)
+        if text not in self._warned and len(self._warned) < _MAX_WARNINGS:
+            self._warned.add(text)
             self.say({"warning": text[:_LONGEST_WARNING]})
 
     def say(self, value: dict[str, Any]) -> None:
@@ -51,64 +51,64 @@ class _Messages:
             self._stream.write(json.dumps(value).encode() + b"\n")
             self._stream.flush()
         except OSError:
-            pass  # nobody listens any more
+            pass  # the controller is gone
 
 
 def main() -> None:
     """Follow one run."""
-    leader = Leader()
+    controller = Controller()
     job = TrackerJob(**json.loads(_line_of_input()))
     layout = Layout(Path(job.results_root), job.branch)
-    words = _Messages(os.fdopen(os.dup(1), "wb"))
-    os.dup2(2, 1)  # what libraries print goes into a log
+    messages = _Messages(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)  # output of libraries goes to a log
     try:
         plan = loader.load(Path(job.plan_file)).plan
         tracker = registry.load(job.place, Path(job.root))
     except (ExprunnerError, ImportError) as error:
-        words.warn(f"{job.name} received nothing: {error}")
-        words.say({"delivered": 0, "missed": 0})
+        messages.warn(f"{job.name} received nothing: {error}")
+        messages.say({"delivered": 0, "missed": 0})
         return
-    feed = Dispatcher(tracker, job.name, plan, layout, words.warn)
+    feed = Dispatcher(tracker, job.name, plan, layout, messages.warn)
     if not feed.open(tracker_context(plan, layout, job.name, Path(job.root))):
-        words.say({"delivered": 0, "missed": "everything"})
+        messages.say({"delivered": 0, "missed": "everything"})
         return
     follower = Follower(layout, job.run)
-    experiments = _follow(follower, feed, leader)
+    experiments = _follow(follower, feed, controller)
     feed.missed += len(follower.unfinished)
     follower.close()
     if experiments is not None and feed.delivered:
         feed.run_ended(lambda: _outcome(job.run, plan, layout, experiments))
     feed.close()
-    words.say({"delivered": feed.delivered, "missed": feed.missed, "place": tracker.place})
+    messages.say({"delivered": feed.delivered, "missed": feed.missed, "place": tracker.place})
 
 
-class Leader:
-    """Who leads the run. Where that process is gone this one ends soon, whatever a tracker is doing."""
+class Controller:
+    """The controller. Once it is gone, this process ends soon, whatever a tracker is doing."""
 
     def __init__(self) -> None:
-        """It is the process that started this one."""
+        """Watch the process that started this one."""
         self._pid = os.getppid()
         threading.Thread(target=self._watch, name="leader", daemon=True).start()
 
     @property
     def is_gone(self) -> bool:
-        """Tell whether another process is the parent of this one now."""
+        """Whether this process has another parent now."""
         return os.getppid() != self._pid
 
     def _watch(self) -> None:
-        # Not the end of standard input: what a handler has forked may hold it open.
+        # Do not use the end of standard input: a process forked by a handler may hold it open.
         while not self.is_gone:
             time.sleep(_BETWEEN_LOOKS)
         time.sleep(_ALONE)
         end_tree(os.getpid())
 
 
-def _follow(follower: Follower, feed: Dispatcher, leader: Leader) -> list[str] | None:
-    """Pass on what is read until the run is over; return what it was about, or None if it is gone."""
+def _follow(follower: Follower, feed: Dispatcher, controller: Controller) -> list[str] | None:
+    """Pass on events until the run is over; return its experiments, or None if the controller is gone."""
     while True:
-        told = bool(select.select([0], [], [], _BETWEEN_LOOKS)[0])
-        line = _line_of_input() if told else b""
-        over = told or leader.is_gone
+        has_input = bool(select.select([0], [], [], _BETWEEN_LOOKS)[0])
+        line = _line_of_input() if has_input else b""
+        over = has_input or controller.is_gone
         for seen in follower.poll():
             feed.take(seen)
         if over:
@@ -116,7 +116,7 @@ def _follow(follower: Follower, feed: Dispatcher, leader: Leader) -> list[str] |
 
 
 def _line_of_input() -> bytes:
-    """Read a line of standard input and nothing beyond it: what is in a buffer, nobody can wait for."""
+    """Read a line of standard input and nothing beyond it, because `select` does not see buffered data."""
     line = b""
     while not line.endswith(b"\n") and (byte := os.read(0, 1)):
         line += byte

@@ -1,1 +1,1 @@
-"""The command ``exprunner``: one module per command, working on stored files alone."""
+"""The command ``exprunner``: one module per command, working on stored files only."""

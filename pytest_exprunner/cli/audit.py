@@ -1,4 +1,4 @@
-"""``exprunner audit`` and ``exprunner verify``: whether what is written can be trusted."""
+"""``exprunner audit`` and ``exprunner verify``: check whether the stored results can be trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command has: its options, the study that it opens, and how it prints."""
+"""Shared by all commands: their options, the study they open, and their output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pytest_exprunner.store.study import Study
 
 SCHEMA_VERSION = 1
 _NEWER_VERSIONS = {"audit": 2, "verify": 2}
-"""Kinds of output whose fields have changed since the first version."""
+"""Kinds of output whose fields changed after the first version."""
 _SHOWN_IDS = 12
 EXIT_FAILED = 1
 EXIT_PENDING = 3
@@ -93,7 +93,7 @@ class Opened:
         return scan(self.loaded.plan, self.settings.folders, self.root)
 
     def kind_of(self, name: str) -> Kind:
-        """Return what an id of the plan names. Raises `ExprunnerError` where it names nothing."""
+        """Return the kind of an id of the plan. Raises `ExprunnerError` if the plan has no such id."""
         plan = self.loaded.plan
         subs = [sub.id for _experiment, sub in plan.sub_experiments()]
         known: dict[Kind, Collection[str]] = {
@@ -116,21 +116,21 @@ class Opened:
 
 
 def say(lines: list[Line]) -> None:
-    """Print lines, in ASCII where the console knows nothing else."""
+    """Print lines, in ASCII if the console supports nothing else."""
     encoding = getattr(sys.stdout, "encoding", None)
     for line in lines:
         click.echo(click.style(encodable(line.text, encoding), **_COLOURS[line.style]))
 
 
 def print_json(kind: str, value: Mapping[str, Any]) -> None:
-    """Print one JSON object that says what it is."""
+    """Print one JSON object that states its schema and version."""
     version = _NEWER_VERSIONS.get(kind, SCHEMA_VERSION)
-    whole = {"schema": f"exprunner/{kind}", "schema_version": version, **value}
-    click.echo(json.dumps(named_floats(plain(whole)), indent=2, ensure_ascii=True))
+    document = {"schema": f"exprunner/{kind}", "schema_version": version, **value}
+    click.echo(json.dumps(named_floats(plain(document)), indent=2, ensure_ascii=True))
 
 
 def gate_json(gate: GateResult) -> dict[str, Any]:
-    """Return where a gate stands, as JSON has it."""
+    """Return the state of a gate as JSON."""
     return {
         "state": str(gate.state),
         "experiments": list(gate.plan.experiments),
@@ -140,7 +140,7 @@ def gate_json(gate: GateResult) -> dict[str, Any]:
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """Return a problem as JSON has it; line 0 where the whole file is meant."""
+    """Return a problem as JSON; line 0 means the entire file."""
     return {
         "file": problem.file,
         "line": problem.line,
@@ -154,7 +154,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that all have which look at a study."""
+    """Add the options that are common to all commands that read a study."""
     for decorate in (
         click.option(
             "--plan", metavar="FILE", help="The research plan (default: searched for from here upwards)."

@@ -1,4 +1,4 @@
-"""``exprunner check``: the plan and its handlers, nothing run."""
+"""``exprunner check``: checks the plan and its handlers without running anything."""
 
 from __future__ import annotations
 

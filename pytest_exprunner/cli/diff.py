@@ -1,4 +1,4 @@
-"""``exprunner diff``: what differs between two attempts."""
+"""``exprunner diff``: shows what differs between two attempts."""
 
 from __future__ import annotations
 
@@ -84,16 +84,16 @@ def _say_code(change: differences.FileChange) -> None:
 def _chosen(
     sub: SubState, attempts: Sequence[AttemptRecord], before: int | None, after: int | None
 ) -> tuple[AttemptRecord, AttemptRecord]:
-    """Return the two attempts that are compared. Raises `ExprunnerError`."""
-    known = {record.key.sequence: record for record in attempts}
+    """Return the two attempts to compare. Raises `ExprunnerError`."""
+    by_number = {record.key.sequence: record for record in attempts}
     for number in (before, after):
-        if number is not None and number not in known:
-            raise ExprunnerError(_missing(sub, known, number))
-    if not known:
+        if number is not None and number not in by_number:
+            raise ExprunnerError(_missing(sub, by_number, number))
+    if not by_number:
         raise ExprunnerError(f"{sub.id} has no attempts on disk, so there is nothing to compare")
-    counting = [c.attempt for c in sub.currents if c.attempt in known and c.attempt is not None]
-    second = known[after] if after is not None else known[max(counting, default=max(known))]
-    first = known[before] if before is not None else _one_before(second, attempts)
+    counting = [c.attempt for c in sub.currents if c.attempt in by_number and c.attempt is not None]
+    second = by_number[after] if after is not None else by_number[max(counting, default=max(by_number))]
+    first = by_number[before] if before is not None else _one_before(second, attempts)
     if first is None:
         raise ExprunnerError(f"attempt {second.key.sequence} is the first of {sub.id}; nothing is before it")
     if first.key.sequence == second.key.sequence:
@@ -101,22 +101,22 @@ def _chosen(
     return first, second
 
 
-def _missing(sub: SubState, known: Mapping[int, AttemptRecord], number: int) -> str:
+def _missing(sub: SubState, by_number: Mapping[int, AttemptRecord], number: int) -> str:
     if any(past.key.sequence == number for past in sub.history):
         return f"the record of attempt {number} of {sub.id} is not on disk; only results.yaml mentions it"
-    numbers = few([str(n) for n in sorted(known)], 10) or "none"
+    numbers = few([str(n) for n in sorted(by_number)], 10) or "none"
     return f"{sub.id} has no attempt {number}; known: {numbers}"
 
 
 def _one_before(record: AttemptRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
-    """Return the last attempt before one, of the same variant and seed where there is such a one."""
+    """Return the attempt before one, of the same variant and seed if there is one."""
     earlier = [other for other in attempts if other.key.sequence < record.key.sequence]
     same = [other for other in earlier if other.key.slot == record.key.slot]
     return same[-1] if same else earlier[-1] if earlier else None
 
 
 def _params(layout: Layout, record: AttemptRecord) -> Mapping[str, Plain]:
-    """Return the parameters of an attempt, where its journal is there."""
+    """Return the parameters of an attempt; only their digest if its journal lacks them."""
     for event in read_events(layout.attempt(record.key) / EVENTS):
         if event.get("event") == "started" and isinstance(event.get("params"), dict):
             return {str(name): decode(value) for name, value in event["params"].items()}

@@ -1,4 +1,4 @@
-"""``exprunner hints``: what is known of common errors, also where there is no network and no plan."""
+"""``exprunner hints``: shows common errors and their fixes, even without a network or a plan."""
 
 from __future__ import annotations
 

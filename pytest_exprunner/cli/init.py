@@ -1,4 +1,4 @@
-"""``exprunner init``: a small study that runs at once, to be changed into one's own."""
+"""``exprunner init``: writes a small study that runs immediately, as a starting point."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def init(folder: Path, *, as_json: bool) -> None:
         print_json("init", {"folder": str(folder), "written": written, "next": commands})
         return
     place = "here" if not before else f"into {terminal.safe(str(folder))}"
-    say([Line(f"wrote a study {place}: {count(len(written), 'file')}", "good"), *_told(written)])
+    say([Line(f"wrote a study {place}: {count(len(written), 'file')}", "good"), *_lines(written)])
     width = max(len(command) for command, _what in _NEXT)
     say(
         [
@@ -56,7 +56,7 @@ def init(folder: Path, *, as_json: bool) -> None:
     )
 
 
-def _told(written: list[str]) -> Iterator[Line]:
+def _lines(written: list[str]) -> Iterator[Line]:
     width = max(map(len, written))
     for name in written:
         what = _FILES[name][1] if name in _FILES else "what git ignores"
@@ -64,7 +64,7 @@ def _told(written: list[str]) -> Iterator[Line]:
 
 
 def _refuse_to_overwrite(folder: Path) -> None:
-    """Raise `ExprunnerError` that names everything which stands in the way, before anything is written."""
+    """Raise `ExprunnerError` with everything that is in the way, before anything is written."""
     existing = [name for name in _FILES if os.path.lexists(folder / name)]
     parents = dict.fromkeys(parent for name in _FILES for parent in reversed((folder / name).parents))
     blocked = [str(p) for p in parents if os.path.lexists(p) and not p.is_dir()]
@@ -79,7 +79,7 @@ def _refuse_to_overwrite(folder: Path) -> None:
 
 
 def _write(folder: Path) -> list[str]:
-    """Write every file that is not there; take all of them away again if one cannot be written."""
+    """Write every missing file; remove all of them again if one cannot be written."""
     starter = resources.files("pytest_exprunner") / "starter"
     contents = {name: (starter / source).read_bytes() for name, (source, _what) in _FILES.items()}
     if not os.path.lexists(folder / _IGNORE):

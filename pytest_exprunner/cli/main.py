@@ -1,4 +1,4 @@
-"""The command ``exprunner``: its commands, and what becomes of errors. Works on stored files alone."""
+"""The command ``exprunner``: its commands and its error handling. Works on stored files only."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ for _command in (
 
 
 def main() -> None:
-    """Run the command; errors meant for people are printed without a traceback."""
+    """Run the command; print errors meant for people without a traceback."""
     try:
         cli(standalone_mode=False)
     except PlanError as error:
@@ -78,10 +78,10 @@ def main() -> None:
 
 
 def _fail(message: str, problems: Sequence[Mapping[str, object]] = ()) -> None:
-    """End with the message for people, or as one JSON object where that was asked for."""
+    """Exit with the message for people, or with one JSON object if ``--json`` was given."""
     if "--json" in itertools.takewhile(lambda word: word != "--", sys.argv[1:]):
-        told = problems or [problem_json(Problem("", 0, 0, "", line)) for line in message.splitlines()]
-        print_json("error", {"ok": False, "exit_code": EXIT_USAGE, "problems": told})
+        reported = problems or [problem_json(Problem("", 0, 0, "", line)) for line in message.splitlines()]
+        print_json("error", {"ok": False, "exit_code": EXIT_USAGE, "problems": reported})
     else:
         for line in message.splitlines():
             click.echo(terminal.safe(line, 1000), err=True)

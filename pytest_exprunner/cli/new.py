@@ -1,4 +1,4 @@
-"""``exprunner new``: handlers that are still to be written, from what the plan says of them."""
+"""``exprunner new``: writes missing handlers from the plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pytest_exprunner.store import atomic
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A handler that was written, and where it stands."""
+    """A handler that was written, and its location."""
 
     sub_experiment: str
     function: str
@@ -66,10 +66,10 @@ def new(
     if as_json:
         print_json("new", {"written": [asdict(handler) for handler in written]})
     else:
-        say(_told(written))
+        say(_lines(written))
 
 
-def _told(written: Sequence[Written]) -> list[Line]:
+def _lines(written: Sequence[Written]) -> list[Line]:
     if not written:
         return [Line("nothing to write: each has a handler", "good")]
     return [
@@ -82,24 +82,24 @@ def _told(written: Sequence[Written]) -> list[Line]:
 
 
 def _named(opened: Opened, ids: Sequence[str]) -> list[tuple[Experiment, SubExperiment]]:
-    """Return sub-experiments by their ids. Raises `ExprunnerError` that names all that is wrong."""
+    """Return sub-experiments by their ids. Raises `ExprunnerError` with every problem."""
     plan = opened.loaded.plan
-    known = {sub.id: (experiment, sub) for experiment, sub in plan.sub_experiments()}
+    by_id = {sub.id: (experiment, sub) for experiment, sub in plan.sub_experiments()}
     found = opened.scan()
     handlers = found.planned()
     wrong = []
     for name in dict.fromkeys(ids):
         if name in plan.experiments:
             wrong.append(f"{name} is an experiment; for its handlers: exprunner new --experiment {name}")
-        elif name not in known:
-            wrong.append(f"unknown sub-experiment {name!r}{did_you_mean(name, known)}")
+        elif name not in by_id:
+            wrong.append(f"unknown sub-experiment {name!r}{did_you_mean(name, by_id)}")
         elif name in handlers:
             wrong.append(f"{name} has a handler: {handlers[name].name} at {handlers[name].place}")
         else:
             wrong += [f"{suspect}; fix that instead" for suspect in found.suspects(name)]
     if wrong:
         raise ExprunnerError("\n".join([*wrong, "nothing was written"]))
-    return [known[name] for name in dict.fromkeys(ids)]
+    return [by_id[name] for name in dict.fromkeys(ids)]
 
 
 def _without_handler(opened: Opened, experiment: str | None) -> list[tuple[Experiment, SubExperiment]]:
@@ -120,7 +120,7 @@ def _without_handler(opened: Opened, experiment: str | None) -> list[tuple[Exper
 
 
 def _file_of(opened: Opened, experiment: Experiment) -> Path:
-    """Return where the handlers of an experiment are written: a name that hides no module."""
+    """Return the file for an experiment's handlers; the name of a new one hides no module."""
     folder = opened.settings.folders[0]
     stem = re.sub(r"\W+", "_", experiment.id, flags=re.ASCII)
     file = folder / f"{stem}.py"
@@ -133,7 +133,7 @@ def _file_of(opened: Opened, experiment: Experiment) -> Path:
 
 
 def _appended(opened: Opened, file: Path, subs: Sequence[tuple[Experiment, SubExperiment]]) -> str:
-    """Return the text of a file with handlers at its end. Raises `ExprunnerError`; writes nothing."""
+    """Return the text of a file with handlers appended. Raises `ExprunnerError`; writes nothing."""
     shown = opened.settings.shown(file)
     try:
         with file.open(encoding="utf-8", newline="") as stream:

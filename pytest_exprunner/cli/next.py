@@ -1,4 +1,4 @@
-"""``exprunner next``: what to do next, and why."""
+"""``exprunner next``: shows what to do next, and why."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ def next_(plan: str | None, results: str | None, *, as_json: bool) -> None:
         found.without_handler(opened.loaded.plan),
         dict(_lacking(opened, study.layout)),
         current_run(study.layout) if is_led(study.layout) else "",
-        _typed(opened) + _options(("--exp-plan", plan), ("--exp-results", results)),
+        _handler_folders(opened) + _options(("--exp-plan", plan), ("--exp-results", results)),
         _options(("--plan", plan), ("--results", results)),
     )
-    actions = [*_away(study.layout, known), *advise(stored, known)]
+    actions = [*_pending(study.layout, known), *advise(stored, known)]
     notes = [*study.problems, *study.edits]
     if as_json:
         print_json("next", {"actions": [asdict(action) for action in actions], "notes": notes})
         return
-    say(list(_told(actions)))
+    say(list(_lines(actions)))
     say([Line(terminal.safe(note), "warn") for note in notes])
 
 
-def _typed(opened: Opened) -> str:
-    """Return the folders of the handlers as one types them here."""
+def _handler_folders(opened: Opened) -> str:
+    """Return the folders of the handlers, as arguments to type in the current folder."""
     names = (os.path.relpath(folder) for folder in opened.settings.folders)
     return " ".join(shlex.quote(f"{name}/") for name in names)
 
 
 def _options(*given: tuple[str, str | None]) -> str:
-    """Return options as one types them, those that were given to this command."""
+    """Return the options that were given to this command, as arguments to type."""
     return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value is not None)
 
 
 def _lacking(opened: Opened, layout: Layout) -> Iterator[tuple[str, str]]:
-    """Which sub-experiments lack data that the plan declares."""
+    """Yield the sub-experiments that lack data declared in the plan, each with a message."""
     data = DataFiles(study_root(opened.settings.plan_file), layout.state / "hashes")
     for _experiment, sub in opened.loaded.plan.sub_experiments():
         missing = data.missing(sub.data)
@@ -79,16 +79,16 @@ def _lacking(opened: Opened, layout: Layout) -> Iterator[tuple[str, str]]:
             yield sub.id, files_missing(sub.id, missing)
 
 
-def _away(layout: Layout, known: Known) -> Iterator[Advice]:
-    """What was begun on Modal by a run that is gone."""
-    for begun in PendingJobs(layout).pending():
-        if begun.run != known.going_on:
-            label = begun.job.key.label
-            why = f"{label} was submitted to Modal by run {begun.run}, which has ended"
+def _pending(layout: Layout, known: Known) -> Iterator[Advice]:
+    """Yield advice to collect the Modal jobs of runs that have ended."""
+    for entry in PendingJobs(layout).pending():
+        if entry.run != known.going_on:
+            label = entry.job.key.label
+            why = f"{label} was submitted to Modal by run {entry.run}, which has ended"
             yield Advice("resume", label, f"exprunner collect{known.options}", why)
 
 
-def _told(actions: Sequence[Advice]) -> Iterator[Line]:
+def _lines(actions: Sequence[Advice]) -> Iterator[Line]:
     if not actions:
         yield Line("this plan is complete; nothing is left to do", "good")
     for number, action in enumerate(actions, start=1):
@@ -101,7 +101,7 @@ def _told(actions: Sequence[Advice]) -> Iterator[Line]:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Return a text as lines: as wide as the terminal, and as one where nobody looks."""
+    """Return a text as lines that fit the terminal, or as one line if there is no terminal."""
     if not sys.stdout.isatty():
         return [text]
     return textwrap.wrap(text, max(shutil.get_terminal_size().columns - len("   "), _LEAST_WIDTH))

@@ -1,4 +1,4 @@
-"""``exprunner report`` and ``exprunner collect``: what is written anew from the stored attempts."""
+"""``exprunner report`` and ``exprunner collect``: rebuild files from the stored attempts."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def report(
     if html is not None:
         _write_page(opened, absolute(Path.cwd(), html), only, as_json=as_json)
         return
-    with _at_work(opened, "report"):
-        written = _write_anew(opened)
-    _tell_written(opened, written, "report", {}, as_json=as_json)
+    with _locked(opened, "report"):
+        written = _rebuild(opened)
+    _report_written(opened, written, "report", {}, as_json=as_json)
 
 
 def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: bool) -> None:
@@ -58,12 +58,12 @@ def _write_page(opened: Opened, file: Path, only: tuple[str, ...], *, as_json: b
     study, found = opened.study(), opened.scan()
     handlers = {sub: handler.place for sub, handler in found.planned().items()}
     without = found.without_handler(opened.loaded.plan)
-    moved = audit.audit(study, opened.settings.plan_file, opened.settings.project_root).by_experiment()
-    page = report_file.write(study, file, ReportContext(Known(handlers, without), moved, only))
+    changes = audit.audit(study, opened.settings.plan_file, opened.settings.project_root).by_experiment()
+    page = report_file.write(study, file, ReportContext(Known(handlers, without), changes, only))
     name, notes = opened.settings.shown(file), [*study.problems, *study.edits]
     if as_json:
-        told = {"bytes": page.size, "bytes_without_images": page.without_images, "reduced": page.reduced}
-        print_json("page", {"page": name, **told, "notes": notes})
+        sizes = {"bytes": page.size, "bytes_without_images": page.without_images, "reduced": page.reduced}
+        print_json("page", {"page": name, **sizes, "notes": notes})
         return
     say([Line(f"wrote {name} ({page.size / 1000:.0f} kB)", "good")])
     if page.reduced:
@@ -81,11 +81,11 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
     """Fetch the results of pending remote attempts and rebuild results.yaml and FINDINGS.md."""
     opened = Opened(plan, results)
     layout = Layout(opened.settings.results_root)
-    with _at_work(opened, "collect"):
+    with _locked(opened, "collect"):
         collected = CollectedJobs()
         if PendingJobs(layout).pending():
-            collected = PendingJobs(layout).collect(_elsewhere())
-        written = _write_anew(opened)
+            collected = PendingJobs(layout).collect(_answer_store())
+        written = _rebuild(opened)
     if not as_json:
         brought, gone = ", ".join(collected.brought) or "nothing", ", ".join(collected.gone)
         say([Line(f"collected: {brought}", "good" if collected.brought else "")])
@@ -95,29 +95,29 @@ def collect(plan: str | None, results: str | None, *, as_json: bool) -> None:
             say([Line(f"left no results: {gone}; 'pytest --exp-resume' runs them again", "warn")])
         for label in collected.failed:
             say([Line(f"could not be collected: {label}", "bad")])
-    told = {
+    outcome = {
         "brought": list(collected.brought),
         "going_on": list(collected.going_on),
         "left_nothing": list(collected.gone),
         "failed": list(collected.failed),
     }
-    _tell_written(opened, written, "collect", told, as_json=as_json)
+    _report_written(opened, written, "collect", outcome, as_json=as_json)
     if collected.failed:
         raise SystemExit(EXIT_FAILED)
 
 
-def _elsewhere() -> JobSource:
-    """Return where answers are kept. Raises `ExprunnerError` where that needs what is not installed."""
+def _answer_store() -> JobSource:
+    """Return the store of answers. Raises `ExprunnerError` if a package that it needs is not installed."""
     try:
-        from pytest_exprunner.executors.modal.results import VolumeResults as OnModal  # optional, and heavy
+        from pytest_exprunner.executors.modal.results import VolumeResults as OnModal  # optional, and slow
     except ImportError as error:
         raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[modal]'") from None
     return OnModal()
 
 
 @contextlib.contextmanager
-def _at_work(opened: Opened, command: str) -> Iterator[None]:
-    """Have the results folder to oneself."""
+def _locked(opened: Opened, command: str) -> Iterator[None]:
+    """Lock the results folder."""
     layout = Layout(opened.settings.results_root)
     Publisher(layout).prepare()
     lock = RunLock(layout.lock_folder)
@@ -130,14 +130,14 @@ def _at_work(opened: Opened, command: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Written:
-    """What was written anew, and what has to be said of it."""
+    """The experiments whose files were rebuilt, with notes and problems to report."""
 
     experiments: list[str]
     notes: list[str]
     problems: list[str]
 
 
-def _write_anew(opened: Opened) -> _Written:
+def _rebuild(opened: Opened) -> _Written:
     publisher, study = Publisher(Layout(opened.settings.results_root)), opened.study()
     stored = study.results()
     written = [e for e, state in stored.experiments.items() if state.started]
@@ -148,12 +148,12 @@ def _write_anew(opened: Opened) -> _Written:
     return _Written(written, publisher.notes, study.problems)
 
 
-def _tell_written(
-    opened: Opened, written: _Written, kind: str, told: Mapping[str, Any], *, as_json: bool
+def _report_written(
+    opened: Opened, written: _Written, kind: str, fields: Mapping[str, Any], *, as_json: bool
 ) -> None:
     findings = opened.settings.shown(Layout(opened.settings.results_root).findings)
     if as_json:
-        print_json(kind, {**told, **asdict(written), "findings": findings})
+        print_json(kind, {**fields, **asdict(written), "findings": findings})
     else:
         what = (
             f"wrote results and findings of {count(len(written.experiments), 'experiment')}, and {findings}"

@@ -1,4 +1,4 @@
-"""``exprunner schema``: the shape of what is read and printed."""
+"""``exprunner schema``: prints the JSON Schema of the plan or of a command's output."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def _say_kinds(kinds: dict[str, str], *, as_json: bool) -> None:
 
 
 def _kinds() -> dict[str, str]:
-    """What there are schemas of, with a sentence about each."""
+    """Return the kinds that have a schema, each with a sentence about it."""
     shipped = {name: str(found["description"]) for name, found in _shipped().items()}
     return {_PLAN: "research_plan.yaml", **shipped}
 
 
 @cache
 def _shipped() -> dict[str, dict[str, object]]:
-    """The schemas of what commands print, as they are shipped with the package."""
+    """Return the schemas of the commands' output that are shipped with the package."""
     folder = resources.files("pytest_exprunner") / "json_schemas"
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name.removesuffix(".json"): json.loads(file.read_text(encoding="utf-8")) for file in files}

@@ -1,4 +1,4 @@
-"""``exprunner show`` and ``history``: what was found, and what led there, in the terminal."""
+"""``exprunner show`` and ``exprunner history``: results and their attempts, in the terminal."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def _as_json(opened: Opened, stored: Results, name: str, kind: str) -> dict[str,
     if kind == "experiment":
         return {"experiment": document(state), **where}
     sub, planned = state.subs[name], state.plan.sub_experiments[name]
-    told = {
+    fields = {
         "experiment": state.id,
         "name": planned.name,
         "objective": planned.objective,
         "status": str(sub.status),
         "attempts": [_current_json(current) for current in sub.currents],
     }
-    return {"sub_experiment": told, **where}
+    return {"sub_experiment": fields, **where}
 
 
 def _current_json(current: CurrentAttempt) -> dict[str, Any]:
@@ -131,8 +131,8 @@ def history(name: str, plan: str | None, results: str | None, *, as_json: bool) 
     subs = state.subs.values() if owner == name else [state.subs[name]]
     found = {sub.id: attempt_history.history_of(sub, state.plan) for sub in subs}
     if as_json:
-        told = [asdict(entry) for entries in found.values() for entry in entries]
-        print_json("history", {"id": name, "experiment": owner, "attempts": told, "notes": _notes(study)})
+        attempts = [asdict(entry) for entries in found.values() for entry in entries]
+        print_json("history", {"id": name, "experiment": owner, "attempts": attempts, "notes": _notes(study)})
         return
     console.write(attempt_history.as_findings(state, found), sys.stdout)
     say([Line(terminal.safe(note), "warn") for note in _notes(study)])

@@ -1,4 +1,4 @@
-"""``exprunner skill``: what an agent needs to know of this tool, as an agent skill."""
+"""``exprunner skill``: writes what an agent needs to know about this tool, as an agent skill."""
 
 from __future__ import annotations
 
@@ -78,17 +78,17 @@ def _install(folder: Path | None, *, as_json: bool) -> None:
         }
         print_json("skill", {**_head(), "folder": shown.as_posix(), **lists})
     else:
-        say(list(_told(shown.as_posix(), done)))
+        say(list(_lines(shown.as_posix(), done)))
 
 
 def _project() -> Path:
-    """Return the folder of the study around the current folder; that itself where there is none."""
+    """Return the folder of the study around the current folder; the current folder if there is none."""
     root, _settings = ini.read(Path.cwd())
     plan = find_plan([Path.cwd()], root)
     return Path.cwd() if plan is None else study_root(plan)
 
 
-def _told(folder: str, done: Installed) -> Iterator[Line]:
+def _lines(folder: str, done: Installed) -> Iterator[Line]:
     place = terminal.safe(folder)
     if not (done.written or done.replaced or done.removed):
         yield Line(f"{place} is up to date: {count(len(done.unchanged), 'file')}", "good")

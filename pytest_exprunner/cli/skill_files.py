@@ -1,7 +1,7 @@
-"""The agent skill that is shipped: its files, and how they get into a folder.
+"""The agent skill that is shipped with the package: its files and their installation.
 
-A manifest beside the installed files has the digest of each as it was written. A file that differs from
-its digest is a person's; it is never replaced. Line ends do not count: git may change them.
+A manifest next to the installed files has the digest of each file as it was written. A file with another
+digest was changed by the user and is never replaced. Line ends are ignored, because git may change them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pytest_exprunner.store import atomic
 NAME = "exprunner"
 """The skill's name, and that of its folder."""
 MANIFEST = ".exprunner-skill.json"
-_TEMPLATE = ".template"  # what would be taken for a part of the package otherwise
+_TEMPLATE = ".template"  # without this suffix, such a file would count as a part of the package
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What became of each file of a folder, by its path in the skill."""
+    """The outcome for each file of a folder, by its path in the skill."""
 
     written: tuple[str, ...]
     replaced: tuple[str, ...]
@@ -55,15 +55,15 @@ def _texts(folder: Traversable, path: PurePosixPath) -> list[tuple[str, str]]:
 
 
 def install(folder: Path, shown: str, version: str, texts: Mapping[str, str]) -> Installed:
-    """Write the skill into a folder, or bring an earlier version of it up to date.
+    """Write the skill into a folder, or update an earlier version of it.
 
-    Raises `ExprunnerError` that names every file which a person changed, before anything is written.
+    Raises `ExprunnerError` with every file that the user changed, before anything is written.
     """
-    known = _manifest(folder)
-    digests = {name: _digest_on_disk(folder / name) for name in {*texts, *known}}
+    recorded = _manifest(folder)
+    digests = {name: _digest_on_disk(folder / name) for name in {*texts, *recorded}}
     wanted = {name: _digest(text) for name, text in texts.items()}
-    _refuse_to_overwrite(folder, shown, known, digests, wanted)
-    removed = [n for n in known if n not in texts and digests[n] == known[n]]
+    _refuse_to_overwrite(folder, shown, recorded, digests, wanted)
+    removed = [n for n in recorded if n not in texts and digests[n] == recorded[n]]
     unchanged = [name for name in texts if digests[name] == wanted[name]]
     for name, text in texts.items():
         if name not in unchanged:
@@ -84,7 +84,7 @@ def install(folder: Path, shown: str, version: str, texts: Mapping[str, str]) ->
 def _refuse_to_overwrite(
     folder: Path,
     shown: str,
-    known: Mapping[str, str],
+    recorded: Mapping[str, str],
     digests: Mapping[str, str | None],
     wanted: Mapping[str, str],
 ) -> None:
@@ -92,7 +92,7 @@ def _refuse_to_overwrite(
     blocked = [str(parent) for parent in parents if os.path.lexists(parent) and not parent.is_dir()]
     if blocked:
         raise ExprunnerError(f"{printable(blocked[0])} is not a folder; nothing was written")
-    changed = [name for name in wanted if digests[name] not in (None, wanted[name], known.get(name))]
+    changed = [name for name in wanted if digests[name] not in (None, wanted[name], recorded.get(name))]
     if changed:
         names = ", ".join(f"{shown}/{name}" for name in changed)
         verb, it = ("has", "it") if len(changed) == 1 else ("have", "them")
@@ -104,7 +104,7 @@ def _refuse_to_overwrite(
 
 
 def _manifest(folder: Path) -> dict[str, str]:
-    """Return what was written here, by path; nothing where no manifest tells that can be believed."""
+    """Return the digest of each file as it was written, by path; empty without a valid manifest."""
     try:
         value = json.loads((folder / MANIFEST).read_bytes())
         stored = value["files"]
@@ -122,7 +122,7 @@ def _digest(text: str) -> str:
 
 
 def _digest_on_disk(file: Path) -> str | None:
-    """Return the digest of a file; None where there is none, and no digest for what is no plain text."""
+    """Return the digest of a file: None if it is missing, empty if it is not plain text."""
     if not os.path.lexists(file):
         return None
     try:

@@ -1,4 +1,4 @@
-"""``exprunner status`` and ``exprunner gates``: where the study stands."""
+"""``exprunner status`` and ``exprunner gates``: show the state of the study."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def status(plan: str | None, results: str | None, *, as_json: bool) -> None:
 def _status_counts(stored: Results) -> dict[str, int]:
     subs = [sub.status for state in stored.experiments.values() for sub in state.subs.values()]
     order = (*_ALWAYS_COUNTED, Status.SKIPPED, Status.BLOCKED)
-    words = {status: str(status).replace("_", " ").capitalize() for status in order}
-    return {words[s]: subs.count(s) for s in order if s in _ALWAYS_COUNTED or s in subs}
+    labels = {status: str(status).replace("_", " ").capitalize() for status in order}
+    return {labels[s]: subs.count(s) for s in order if s in _ALWAYS_COUNTED or s in subs}
 
 
 def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _status_json(stored: Results, study: Study, without: Mapping[str, str]) -> d
 
 
 def _to_review(stored: Results) -> Iterator[str]:
-    """What a person should look at, beside the notes that stand below each experiment."""
+    """Yield what needs review, except the issues shown below each experiment."""
     for name, state in stored.experiments.items():
         for item in review_items(state):
             if item not in state.issues:
@@ -108,23 +108,23 @@ def _to_review(stored: Results) -> Iterator[str]:
 
 
 def _cut_short(study: Study, stored: Results) -> Iterator[str]:
-    """Tell of a run that is at work, and of those that ended without having done what they selected."""
+    """Yield lines about a run in progress, pending jobs, and runs that ended unfinished."""
     going_on = current_run(study.layout) if is_led(study.layout) else ""
     if going_on:
         yield f"run {going_on} is in progress; 'exprunner watch' shows it"
-    for begun in PendingJobs(study.layout).pending():
-        if begun.run != going_on:
-            label = begun.job.key.label
-            yield f"{label} was submitted to Modal ({begun.run}); 'exprunner collect' fetches it"
+    for entry in PendingJobs(study.layout).pending():
+        if entry.run != going_on:
+            label = entry.job.key.label
+            yield f"{label} was submitted to Modal ({entry.run}); 'exprunner collect' fetches it"
     subs = [sub for state in stored.experiments.values() for sub in state.subs.values()]
     for run in study.runs:
-        # What has been done since, by that run or by a later one, is not left.
-        left = sum(
+        # A sub-experiment that this run or a later one has finished since does not count.
+        unfinished = sum(
             any(c.record.run == run and c.status is Status.IN_PROGRESS for c in sub.currents) for sub in subs
         )
-        if left and run != going_on:
+        if unfinished and run != going_on:
             yield (
-                f"run {run} ended with {count(left, 'sub-experiment')} unfinished; "
+                f"run {run} ended with {count(unfinished, 'sub-experiment')} unfinished; "
                 "'pytest … --exp-resume' continues"
             )
 

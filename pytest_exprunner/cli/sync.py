@@ -1,4 +1,4 @@
-"""``exprunner sync``: trackers are told what they missed."""
+"""``exprunner sync``: sends trackers the attempts that they missed."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def sync(
     finally:
         lock.release()
     if as_json:
-        told = {name: asdict(synced) for name, synced in found.items()}
-        print_json("sync", {"trackers": told, "warnings": list(warnings)})
+        counts = {name: asdict(synced) for name, synced in found.items()}
+        print_json("sync", {"trackers": counts, "warnings": list(warnings)})
     else:
         lines = [
             Line(_synced_text(name, synced), "bad" if synced.missed else "good")

@@ -1,4 +1,4 @@
-"""``exprunner watch``: another run, watched from a terminal of its own until it is over."""
+"""``exprunner watch``: follows a run from another terminal until it is over."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ def _follow(layout: Layout, run: str, watching: Watch, *, once: bool, as_json: b
 
 
 def _watch_until_over(layout: Layout, run: str, watching: Watch) -> Line:
-    """Tell what begins and ends and, on a terminal, how far each attempt is; return the last word."""
+    """Print starts, ends and, on a terminal, the progress of each attempt; return the last line."""
     fancy = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     block = Block(_write, lambda: 0)
     before: dict[str, Progress] = {}
     while True:
-        over, alive = current_run(layout) != run, is_led(layout)  # first, so that nothing comes after it
+        over, alive = current_run(layout) != run, is_led(layout)  # read first, so that no event is missed
         for seen in watching.look():
             block.erase()
-            say(list(_told(seen, layout)))
+            say(list(_lines(seen, layout)))
         if fancy:
             width = shutil.get_terminal_size().columns
             block.draw(live.block(watching.running(), time.time(), width - 1))
@@ -93,7 +93,7 @@ def _watch_until_over(layout: Layout, run: str, watching: Watch) -> Line:
 
 
 def _gone(run: str) -> Line:
-    """Say that the process that led a run is not there any more."""
+    """Return a line that reports that the controller of a run is gone."""
     return Line(f"run {run} disappeared before it ended; 'exprunner status' shows what is left", "bad")
 
 
@@ -103,14 +103,14 @@ def _write(text: str) -> None:
 
 
 def is_led(layout: Layout) -> bool:
-    """Tell whether the process that leads the run of a results folder is there, as far as can be known."""
+    """Return whether the controller of a results folder's run is alive; assume so on another machine."""
     holder = holder_of(layout.lock_folder)
     pid = holder.get("pid")
     return holder.get("host") != socket.gethostname() or (isinstance(pid, int) and is_alive(pid))
 
 
-def _told(seen: Seen, layout: Layout) -> Iterator[Line]:
-    """Return lines about an attempt that has begun or ended."""
+def _lines(seen: Seen, layout: Layout) -> Iterator[Line]:
+    """Yield lines about an attempt that has started or ended."""
     name = f"{seen.key.label} #{seen.key.sequence}"
     if seen.event is None:
         record = read_attempt(layout.attempt(seen.key), seen.key)
@@ -126,7 +126,7 @@ def _told(seen: Seen, layout: Layout) -> Iterator[Line]:
 
 
 def _say_what_changed(running: Sequence[Progress], before: Mapping[str, Progress]) -> dict[str, Progress]:
-    """Where lines cannot be redrawn: one for every stage that has begun."""
+    """Print a line for every new stage, if lines cannot be redrawn; return the progress by label."""
     now = {progress.label: progress for progress in running}
     for label, progress in now.items():
         if label in before and before[label].stage != progress.stage:

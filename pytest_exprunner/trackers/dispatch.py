@@ -34,7 +34,7 @@ _PATIENCE = 3
 
 
 class Dispatcher:
-    """Passes what is read of attempts to one tracker."""
+    """Passes the events of attempts to one tracker."""
 
     def __init__(
         self, tracker: Tracker, name: str, plan: Plan, layout: Layout, warn: Callable[[str], None]

@@ -217,7 +217,7 @@ class WandbTracker(Tracker):
         run.log({**row, "_timestamp": event.time})
 
     def progress_reported(self, event: ProgressEvent) -> None:
-        """Tag a run with the evidence that its handler declared."""
+        """Tag a run with the kinds of evidence that its handler declared."""
         run = self._runs.get(event.key)
         if run is not None and event.kind == "evidence":
             self._evidence[event.key].add(str(event.data.get("kind")))
@@ -262,7 +262,7 @@ class WandbTracker(Tracker):
                 with contextlib.suppress(Exception):  # a broken image is still an artifact
                     images[f"{event.key.sub_experiment}/{stored.name}"] = self._wandb.Image(str(stored.file))
         # Every log call adds a row. More rows than metrics means that the images were sent before.
-        if images and self._known.get(event.key, 0) <= event.rows:
+        if images and self._resumed_rows.get(event.key, 0) <= event.rows:
             run.log(images)
 
     # --- the run ------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def _missing(sub: SubState, by_number: Mapping[int, AttemptRecord], number: int)
 
 
 def _one_before(record: AttemptRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
-    """Return the attempt before one, of the same variant and seed if there is one."""
+    """Return the last attempt before a given one, of the same variant and seed if there is one."""
     earlier = [other for other in attempts if other.key.sequence < record.key.sequence]
     same = [other for other in earlier if other.key.slot == record.key.slot]
     return same[-1] if same else earlier[-1] if earlier else None

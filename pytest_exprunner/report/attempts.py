@@ -1,4 +1,4 @@
-"""What is told of single attempts, and of those that differ in their seed alone."""
+"""Report blocks for single attempts, and for attempts that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN_TEXT = 60
 
 
 def attempts_that_count(sub: SubState, plan: Experiment) -> Iterator[Block]:
-    """What each attempt that counts found; numbers of several seeds side by side."""
+    """Yield what each current attempt found, with the numbers of several seeds side by side."""
     systems: dict[str | None, list[CurrentAttempt]] = {}
     for current in sub.currents:
         systems.setdefault(current.variant, []).append(current)
@@ -34,10 +34,10 @@ def _seeds(currents: Sequence[CurrentAttempt], plan: Experiment) -> Iterator[Blo
     if currents[0].variant is not None:
         yield Paragraph((Strong(label(currents[0].sub_experiment, currents[0].variant)),))
     for current in currents:
-        said = list(_said(current))
-        if said:
+        blocks = list(_outcome_blocks(current))
+        if blocks:
             yield Paragraph((Strong(current.label),))
-            yield from said
+            yield from blocks
     tiers, judged = tiers_by_metric(plan.success_criteria.values()), _judged(plan)
     names = dict.fromkeys(name for current in currents for name in current.record.metrics)
     rows = []
@@ -57,8 +57,8 @@ def _seeds(currents: Sequence[CurrentAttempt], plan: Experiment) -> Iterator[Blo
 
 
 def mean_text(values: Sequence[float]) -> str:
-    """``0.942 (SD 0.008)``: the mean of several values and their spread."""
-    import statistics  # many runs have no seeds, and it imports much
+    """Return the mean and standard deviation of several values: ``0.942 (SD 0.008)``."""
+    import statistics  # slow to import, and many runs have no seeds
 
     try:
         spread = f" (SD {number_text(statistics.stdev(values))})" if len(values) > 1 else ""
@@ -75,8 +75,8 @@ def _name(name: str, judged: set[str]) -> Spans:
     return (Strong(name),) if name in judged else (Code(name),)
 
 
-def _said(current: CurrentAttempt) -> Iterator[Block]:
-    """How an attempt ended, what may help, what it declared, and its finding."""
+def _outcome_blocks(current: CurrentAttempt) -> Iterator[Block]:
+    """Yield how an attempt ended, its hints, its declared evidence and its finding."""
     yield from ended(current)
     for hint in current.record.hints:
         more = more_of(hint)
@@ -88,15 +88,15 @@ def _said(current: CurrentAttempt) -> Iterator[Block]:
 
 
 def ended(current: CurrentAttempt) -> Iterator[Block]:
-    """How an attempt ended that did not complete."""
+    """Yield how an attempt ended if it did not complete."""
     if current.status is not Status.COMPLETED:
         why = current.record.error.line if current.record.error else current.record.reason
-        words = str(current.status).replace("_", " ").capitalize()
-        yield Paragraph((Strong(words), f": {why}" if why else "."))
+        title = str(current.status).replace("_", " ").capitalize()
+        yield Paragraph((Strong(title), f": {why}" if why else "."))
 
 
 def declared(current: CurrentAttempt) -> Iterator[Block]:
-    """The evidence that an attempt declared."""
+    """Yield the evidence that an attempt declared."""
     for evidence in current.record.evidence:
         place = f" at {evidence.place}" if evidence.place else ""
         yield Paragraph((Strong(f"Evidence: {evidence.kind}"), f" ({evidence.reason}), declared{place}."))
@@ -105,7 +105,7 @@ def declared(current: CurrentAttempt) -> Iterator[Block]:
 def _current(current: CurrentAttempt, plan: Experiment) -> Iterator[Block]:
     if current.variant is not None or current.seed is not None:
         yield Paragraph((Strong(current.label),))
-    yield from _said(current)
+    yield from _outcome_blocks(current)
     judged, tiers = _judged(plan), tiers_by_metric(plan.success_criteria.values())
     shown = ((name, _shown(value, tiers.get(name, ()))) for name, value in current.record.metrics.items())
     rows = [(name, value) for name, value in shown if value]
@@ -120,7 +120,7 @@ def _current(current: CurrentAttempt, plan: Experiment) -> Iterator[Block]:
 
 
 def _shown(value: object, against: tuple[float, ...]) -> str:
-    """Return how a table shows a metric: numbers and short texts; other things are in results.yaml."""
+    """Return a metric as a table shows it, or an empty string if it is only in results.yaml."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -146,9 +146,9 @@ def _artifacts(current: CurrentAttempt) -> Iterator[Block]:
 
 
 def attempts_table(state: ExperimentState, most: int | None = None) -> Table:
-    """Return the history of every sub-experiment that has been run more than once.
+    """Return the history of every sub-experiment that has more than one attempt.
 
-    Where it is longer than ``most``, what did not complete and what counts are kept, then the newest.
+    At most ``most`` rows are kept: first attempts that did not complete, then current ones, then the newest.
     """
     every = [(sub, past) for sub in state.subs.values() for past in sub.history if len(sub.history) > 1]
     if most is not None and len(every) > most:

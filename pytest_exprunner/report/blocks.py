@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A name or a value that is shown exactly as it is."""
+    """A name or a value, shown verbatim."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Strong:
-    """Words that carry the message."""
+    """Emphasised text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A file, relative to the document; ``image`` where it can be shown in place."""
+    """A file, relative to the document; ``image`` if it can be shown inline."""
 
     text: str
     target: str
@@ -34,7 +34,7 @@ Spans = tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading; level 1 is the document's."""
+    """A heading; level 1 is the document's title."""
 
     level: int
     spans: Spans
@@ -49,7 +49,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list without order."""
+    """An unordered list."""
 
     items: tuple[Spans, ...]
 

@@ -1,6 +1,7 @@
-"""Findings → a person's terminal, by rich; plain aligned text wherever else output goes.
+"""Render findings for a terminal with rich, or as plain aligned text for other streams.
 
-What plan and handlers wrote is untrusted: it passes `safe` and reaches rich as `Text`, never as markup.
+Text from the plan and from handlers is untrusted: it passes `safe` and reaches rich as `Text`, never as
+markup.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 _LONG = 10_000
 _TAB = 4
 _COMMAND = re.compile(r"^\s*::|##\[")
-"""What a CI that reads the output would take for a command to itself."""
+"""Matches text that a CI service would read as a workflow command."""
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def write(findings: Findings, stream: TextIO, base: str = "") -> None:
-    """Print findings to a stream: with rich where a person sits at it, as plain text elsewhere.
+    """Print findings to a stream: with rich on a terminal, as plain text elsewhere.
 
-    ``base`` is the folder that links start from, as one would type it here.
+    ``base`` is the folder that links start from, as the user would type it.
     """
     findings = _from(findings, base)
     if stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
@@ -53,7 +54,7 @@ def write(findings: Findings, stream: TextIO, base: str = "") -> None:
 
 
 def _from(findings: Findings, base: str) -> Findings:
-    """Return findings whose links start where the reader is."""
+    """Return findings with links relative to the reader's folder."""
     return tuple(
         replace(block, spans=tuple(_moved(span, base) for span in block.spans))
         if isinstance(block, Paragraph)
@@ -69,7 +70,7 @@ def _moved(span: Span, base: str) -> Span:
 
 
 def write_diff(lines: Sequence[str], stream: TextIO) -> None:
-    """Print the lines of a unified diff as they are, indented; no control character gets through."""
+    """Print the lines of a unified diff, indented and without control characters."""
     shown = [printable(line.expandtabs(_TAB)) for line in lines]
     if stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         _Fancy(stream).write_diff(shown)
@@ -90,7 +91,7 @@ def _split(found: re.Match[str]) -> str:
 
 
 def plain(findings: Findings) -> Iterator[str]:
-    """Return the lines of findings, tables aligned, a line for each item however long it is."""
+    """Yield the lines of findings: tables are aligned, and each item is one line of any length."""
     for number, block in enumerate(findings):
         if number:
             yield ""
@@ -121,10 +122,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _flat(spans: Spans) -> str:
-    return safe("".join(map(_words, spans)), _LONG)
+    return safe("".join(map(_span_text, spans)), _LONG)
 
 
-def _words(span: Span) -> str:
+def _span_text(span: Span) -> str:
     match span:
         case Code(text) | Strong(text):
             return text
@@ -138,18 +139,18 @@ def _words(span: Span) -> str:
 
 
 class _Fancy:
-    """Prints blocks with rich, which is imported here and nowhere else."""
+    """Prints blocks with rich, which only this class imports."""
 
     def __init__(self, stream: TextIO) -> None:
-        """``stream`` is a terminal."""
-        from rich.console import Console  # only where somebody looks
+        """Use ``stream``, which must be a terminal."""
+        from rich.console import Console  # imported only for a terminal
 
         self._encoding = getattr(stream, "encoding", None)
         self._console = Console(file=stream, markup=False, highlight=False, emoji=False)
 
     def write(self, findings: Findings) -> None:
-        """Print blocks, an empty line between them."""
-        spaced = True  # a table brings an empty line of its own, above and below
+        """Print blocks, separated by an empty line."""
+        spaced = True  # a table adds an empty line above and below
         for block in findings:
             if not (spaced or isinstance(block, Table)):
                 self._console.print()
@@ -157,7 +158,7 @@ class _Fancy:
             spaced = isinstance(block, Table)
 
     def write_diff(self, lines: Sequence[str]) -> None:
-        """Print the lines of a diff in the colours that they have elsewhere."""
+        """Print the lines of a diff in the usual colours."""
         for line in lines:
             self._console.print(self._text(f"  {line}", _STYLES.get(line[:1], "")), soft_wrap=True)
 
@@ -202,8 +203,8 @@ class _Fancy:
 
 
 def _edged(span: Span) -> str:
-    """Return the words of a span, safe; a space at an edge stays, which keeps it from its neighbour."""
-    text = _words(span)
+    """Return the text of a span, made safe; a space at either end is kept as a separator."""
+    text = _span_text(span)
     middle = safe(text, _LONG)
     start, end = (" " if edge.isspace() and middle else "" for edge in (text[:1], text[-1:]))
     return f"{start}{middle}{end}"

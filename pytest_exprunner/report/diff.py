@@ -1,4 +1,4 @@
-"""What differs between two attempts, as far as it was recorded: outcome, code, parameters, surroundings."""
+"""The recorded differences between two attempts: outcome, code, parameters, environment."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MACHINE = ("host", "machine", "cpu", "cpus", "memory_bytes", "gpus", "platform"
 _NO_PARTS: dict[str, Plain] = {}
 
 Text = Callable[[str, str], bytes | None]
-"""A project file as it was: its name and hash → its text, where that is still known."""
+"""Maps a project file's name and hash to its content at that time, or to None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of both attempts, or of one; numbers also by how much they changed."""
+    """A metric of one or both attempts; numbers also have their change."""
 
     name: str
     before: Plain
@@ -38,7 +38,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something else that was recorded and differs."""
+    """Any other recorded value that differs."""
 
     about: str
     what: str
@@ -48,13 +48,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A project file behind the handler that differs."""
+    """A project file of the handler that differs."""
 
     file: str
     how: Literal["changed", "added", "removed"]
     note: str
     diff: tuple[str, ...]
-    """A unified diff, empty where the texts are not known any more."""
+    """A unified diff, empty if the contents are no longer available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ class Difference:
     after: int
     metrics: tuple[Metric, ...]
     same: tuple[str, ...]
-    """Metrics that are the same."""
+    """Metrics with equal values."""
     changes: tuple[Change, ...]
     code: tuple[FileChange, ...]
 
     @property
     def any(self) -> bool:
-        """Tell whether anything differs."""
+        """Return whether anything differs."""
         return bool(self.metrics or self.changes or self.code)
 
 
@@ -81,7 +81,7 @@ def compare(
     params: tuple[Mapping[str, Plain], Mapping[str, Plain]],
     text: Text,
 ) -> Difference:
-    """Return what differs between two attempts; ``params`` are those of each."""
+    """Return the differences between two attempts; ``params`` are their parameters."""
     names = dict.fromkeys((*before.metrics, *after.metrics))
     same = tuple(n for n in names if n in before.metrics and _equal(before.metrics[n], after.metrics.get(n)))
     return Difference(
@@ -136,9 +136,9 @@ def _between(about: str, before: Mapping[str, Any], after: Mapping[str, Any]) ->
             yield Change(about, str(name), one, other)
 
 
-def _part(whole: Mapping[str, Plain], name: str) -> Mapping[str, Plain]:
-    """A mapping inside another; a single value as a mapping of itself."""
-    found = whole.get(name, _NO_PARTS)
+def _part(mapping: Mapping[str, Plain], name: str) -> Mapping[str, Plain]:
+    """Return a mapping inside another; a single value becomes a mapping with one entry."""
+    found = mapping.get(name, _NO_PARTS)
     return found if isinstance(found, dict) else {name: found}
 
 
@@ -194,7 +194,7 @@ def _unified(name: str, before: bytes, after: bytes) -> Iterator[str]:
 def as_findings(
     found: Difference, before: AttemptRecord, after: AttemptRecord, plan: Experiment, *, counts: bool
 ) -> Findings:
-    """Return a difference as a document; the diffs of files are printed after it."""
+    """Return a difference as a document; the caller prints the file diffs after it."""
     return tuple(_document(found, before, after, plan, counts=counts))
 
 
@@ -226,9 +226,9 @@ def _document(
             ),
         )
     if not found.code:
-        known = _part(before.inputs, "code") and _part(after.inputs, "code")
+        recorded = _part(before.inputs, "code") and _part(after.inputs, "code")
         yield Paragraph(
-            ("The code is the same." if known else "The code of these attempts was not recorded.",)
+            ("The code is the same." if recorded else "The code of these attempts was not recorded.",)
         )
 
 

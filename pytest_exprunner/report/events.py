@@ -1,6 +1,6 @@
-"""State → the events that a program reads while a run goes on: plain mappings, one for each line.
+"""Build the events that a program reads during a run: plain mappings, one per line.
 
-What the fields mean is said in ``json_schemas/event.json``, which every line follows.
+``json_schemas/event.json`` defines the fields; every line conforms to it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def schema() -> dict[str, Any]:
 def line(
     event: str, data: Mapping[str, Any], *, run: str | None, sequence: int, seconds: float
 ) -> dict[str, Any]:
-    """Return a whole event, without secrets; ``seconds`` since 1970 is when it happened."""
+    """Return a complete event without secrets; ``seconds`` is its time in seconds since 1970."""
     head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "event": event}
     return {
         **head,
@@ -88,7 +88,7 @@ def _ready(value: Any) -> Any:
 def run_started(
     plan: Plan, plan_name: str, settings: Settings, selected: Sequence[Selected], *, workers: int
 ) -> dict[str, Any]:
-    """What is going to be run, and how."""
+    """Return what the run will execute, and how."""
     return {
         "plan": plan_name,
         "project": plan.project.name,
@@ -115,7 +115,7 @@ def run_started(
 
 
 def planned(plan: Plan, item: Selected) -> dict[str, Any]:
-    """One thing that was selected, and what has to have ended well before it."""
+    """Return one selected item and the items it depends on."""
     experiment = plan.experiments.get(item.experiment)
     sub = experiment.sub_experiments.get(item.sub_experiment) if experiment else None
     return {
@@ -126,7 +126,7 @@ def planned(plan: Plan, item: Selected) -> dict[str, Any]:
 
 
 def selected_item(item: Selected) -> dict[str, Any]:
-    """How an item is named."""
+    """Return the fields that name an item."""
     return {
         "label": item.label,
         "nodeid": item.nodeid,
@@ -153,7 +153,7 @@ def _attempt(key: AttemptKey, nodeid: str) -> dict[str, Any]:
 
 
 def attempt_started(key: AttemptKey, started: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """An attempt as its journal says that it began."""
+    """Return the start of an attempt, from its journal."""
     params = started.get("params")
     return {
         **_attempt(key, str(started.get("nodeid", ""))),
@@ -163,7 +163,7 @@ def attempt_started(key: AttemptKey, started: Mapping[str, Any], folder: str) ->
 
 
 class Told(NamedTuple):
-    """An event to be told, and when it happened."""
+    """An event to send, with its time."""
 
     event: str
     data: dict[str, Any]
@@ -172,17 +172,17 @@ class Told(NamedTuple):
 
 @dataclass(slots=True)
 class Milestones:
-    """What is told of a running attempt: about a row a second, and the last one."""
+    """Selects the events to send for a running attempt: about one row per second, and the last one."""
 
     key: AttemptKey
     nodeid: str
     _rows: int = 0
     _progress: Progress = field(default_factory=lambda: Progress("", 0.0))
     _waiting: dict[str, Told] = field(default_factory=dict)
-    _told: dict[str, float] = field(default_factory=dict)
+    _sent: dict[str, float] = field(default_factory=dict)
 
     def take(self, event: Mapping[str, Any]) -> Iterator[Told]:
-        """Take in an event of its journal; yield what it is time to tell."""
+        """Add an event of the attempt's journal; yield the events that are due."""
         kind, seconds = event.get("event"), time_of(event)
         self._progress = after(self._progress, event)
         if kind == "metrics":
@@ -190,24 +190,24 @@ class Milestones:
             self._waiting["metrics"] = Told("metrics", event, seconds)  # type: ignore[arg-type]
         elif kind in _PROGRESS:
             self._waiting["progress"] = Told("progress", {}, seconds)
-            if kind == "stage":  # told in any case
-                self._told.pop("progress", None)
+            if kind == "stage":  # always sent
+                self._sent.pop("progress", None)
         yield from self.due(seconds)
 
     def due(self, now: float) -> Iterator[Told]:
-        """Yield what has waited long enough."""
+        """Yield the events that have waited long enough."""
         for name in list(self._waiting):
-            if now - self._told.get(name, -math.inf) >= _BETWEEN_ROWS:
+            if now - self._sent.get(name, -math.inf) >= _BETWEEN_ROWS:
                 yield self._next(name, now)
 
     def last(self) -> Iterator[Told]:
-        """Yield what has not been told when it ends."""
+        """Yield the remaining events when the attempt ends."""
         for name in list(self._waiting):
             yield self._next(name, math.inf)
 
     def _next(self, name: str, now: float) -> Told:
         waiting = self._waiting.pop(name)
-        self._told[name] = now
+        self._sent[name] = now
         data = self._row(waiting.data) if name == "metrics" else self._step()
         return Told(name, {**_attempt(self.key, self.nodeid), **data}, waiting.seconds)
 
@@ -217,15 +217,15 @@ class Milestones:
         return {"metrics": metrics, "step": step if type(step) is int else None, "rows": self._rows}
 
     def _step(self) -> dict[str, Any]:
-        said = self._progress
+        step = self._progress
         return {
-            "stage": said.stage or None,
-            "stage_number": said.stage_number,
-            "stages": said.stages,
-            "title": said.title or None,
-            "done": said.done,
-            "total": said.total,
-            "fraction": said.fraction,
+            "stage": step.stage or None,
+            "stage_number": step.stage_number,
+            "stages": step.stages,
+            "title": step.title or None,
+            "done": step.done,
+            "total": step.total,
+            "fraction": step.fraction,
         }
 
 
@@ -236,7 +236,7 @@ def time_of(event: Mapping[str, Any]) -> float:
 
 
 def _bounded(value: Plain) -> Plain:
-    """Return metrics of bounded size: of many or large ones, the numbers and short texts."""
+    """Return metrics of bounded size: if there are many or large ones, only numbers and short strings."""
     if not isinstance(value, dict):
         return value
     size = sum(len(name) for name in value) + sum(8 for _ in value)
@@ -258,7 +258,7 @@ def _size(value: Plain) -> int:
 def attempt_finished(
     record: AttemptRecord, experiment: Experiment | None, level: Level, folder: str
 ) -> dict[str, Any]:
-    """An attempt as it ended, with what the criteria that it decides alone say."""
+    """Return the end of an attempt, with the results of the criteria that it decides alone."""
     error = record.error
     return {
         **_attempt(record.key, record.nodeid),
@@ -289,7 +289,7 @@ def attempt_finished(
 def decided_alone(
     record: AttemptRecord, experiment: Experiment | None
 ) -> list[tuple[Criterion, CriterionResult]]:
-    """Return the criteria that an attempt decides by itself: none where seeds or others have a part in it."""
+    """Return the criteria that an attempt decides alone, without other seeds or attempts."""
     alone = record.status is Status.COMPLETED and record.key.seed is None
     if experiment is None or experiment.together or not alone or "stub" in map(str, record.kinds):
         return []
@@ -298,14 +298,14 @@ def decided_alone(
 
 
 def hints(record: AttemptRecord) -> list[dict[str, str]]:
-    """Return what is known about the cause of a failure."""
+    """Return the hints for a failure."""
     return [
         {name: str(getattr(hint, name, "") or "") for name in _HINT} for hint in getattr(record, "hints", ())
     ]
 
 
 def criterion(plan: Criterion, result: CriterionResult, level: Level) -> dict[str, Any]:
-    """A criterion: its tiers, its value and what follows."""
+    """Return a criterion with its tiers, its value and its verdict."""
     return {
         "name": plan.name,
         "severity": plan.severity,
@@ -327,16 +327,16 @@ def criterion(plan: Criterion, result: CriterionResult, level: Level) -> dict[st
     }
 
 
-# --- what no attempt of this run says -----------------------------------------------------------
+# --- outcomes without an attempt in this run ----------------------------------------------------
 
 
 def blocked(item: Selected, reason: str) -> dict[str, Any]:
-    """An item that was not run, and why."""
+    """Return an item that was not run, and the reason."""
     return {**selected_item(item), "reason": reason}
 
 
 def replayed(item: Selected, sequence: int, outcome: str, words: str) -> dict[str, Any]:
-    """An item whose stored attempt stands, and what that says."""
+    """Return an item whose stored attempt is reused, with its outcome."""
     return {
         **selected_item(item),
         "attempt": sequence,
@@ -346,12 +346,12 @@ def replayed(item: Selected, sequence: int, outcome: str, words: str) -> dict[st
 
 
 def item_failed(nodeid: str, when: str, words: str) -> dict[str, Any]:
-    """Something failed that no attempt tells of: a test, a fixture's teardown, an import."""
+    """Return a failure without an attempt: of a test, a fixture's teardown or an import."""
     return {"nodeid": nodeid, "when": when, "text": clipped(words, _LONG_TEXT)}
 
 
 def judged(subject: str, words: str, *, gate: bool) -> dict[str, Any]:
-    """Why an experiment as a whole, or a gate, fails this run."""
+    """Return why an experiment as a whole, or a gate, fails this run."""
     return {"subject": subject, "kind": "gate" if gate else "experiment", "text": clipped(words, _LONG_TEXT)}
 
 
@@ -359,17 +359,17 @@ def judged(subject: str, words: str, *, gate: bool) -> dict[str, Any]:
 
 
 def experiment(state: ExperimentState, level: Level, findings: str, *, stub: bool) -> dict[str, Any]:
-    """Where an experiment stands after the run."""
-    said = state.assessment
+    """Return the state of an experiment after the run."""
+    assessment = state.assessment
     criteria = () if stub else state.plan.success_criteria.values()
     return {
         "experiment": state.id,
         "name": state.plan.name,
         "status": str(state.status),
-        "recommendation": str(said.recommendation),
-        "text": said.notes,
-        "confidence": str(said.confidence),
-        "confidence_text": said.confidence_notes,
+        "recommendation": str(assessment.recommendation),
+        "text": assessment.notes,
+        "confidence": str(assessment.confidence),
+        "confidence_text": assessment.confidence_notes,
         "replaced_by": state.replaced_by,
         "criteria": [criterion(c, state.criteria[c.name], level) for c in criteria],
         "sub_experiments": [
@@ -383,7 +383,7 @@ def experiment(state: ExperimentState, level: Level, findings: str, *, stub: boo
 
 
 def gate(result: GateResult) -> dict[str, Any]:
-    """Where a gate stands, and the evidence."""
+    """Return the state of a gate, with its evidence."""
     return {
         "gate": result.plan.id,
         "name": result.plan.name,
@@ -400,7 +400,7 @@ def summary(
     notes: Sequence[str],
     stub: bool,
 ) -> dict[str, Any]:
-    """What the run comes to; the exit code is known a moment later."""
+    """Return the totals of the run; the caller adds the exit code, which is known later."""
     steps = [f"{s.id}: {step}" for s in states if s.started for step in next_steps(s)]
     return {
         "counts": {name.lower().replace(" ", "_"): number for name, number in counts.items()},
@@ -411,7 +411,7 @@ def summary(
 
 
 def error(message: str, cause: BaseException | None, exit_code: int) -> dict[str, Any]:
-    """Why there was no run, or none that came to its end; each problem of a plan in its place."""
+    """Return why the run did not start or finish; each problem of a plan has its position."""
     problems = cause.problems if isinstance(cause, PlanError) else ()
     return {
         "exit_code": exit_code,

@@ -1,6 +1,6 @@
-"""What was found, as a document without formatting: headings, paragraphs, tables, lists.
+"""Build the findings of an experiment as a document without formatting.
 
-Every sentence follows from data; where the data does not support one, there is none.
+Every sentence follows from data; without supporting data there is no sentence.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
         yield Heading(2, ("Key metrics",))
         yield criteria_table(state, stub=results.stub)
     if not results.stub:
-        yield from _told_apart(state)
+        yield from _findings_lists(state)
         yield from _list("Implications", narrative.implications(state, results.plan))
     yield Heading(2, ("Confidence",))
     yield Paragraph(
@@ -84,8 +84,8 @@ def _experiment(state: ExperimentState, results: Results, plan_link: str | None)
     yield Paragraph(tuple(_links(plan_link)))
 
 
-def _told_apart(state: ExperimentState) -> Iterator[Block]:
-    """What worked, what did not, what nobody would have expected, and what a person should look at."""
+def _findings_lists(state: ExperimentState) -> Iterator[Block]:
+    """Yield what worked, what did not, the outliers, and what needs review."""
     yield from _list("What worked", what_worked(state))
     yield from _list("What did not work", what_did_not(state))
     yield from _list("Unexpected", outliers(state))
@@ -93,14 +93,14 @@ def _told_apart(state: ExperimentState) -> Iterator[Block]:
 
 
 def what_worked(state: ExperimentState) -> Iterator[str]:
-    """The criteria that are met, each in a sentence."""
+    """Yield a sentence for each criterion that is met."""
     for name, criterion in state.plan.success_criteria.items():
         if state.criteria[name].met:
             yield _explained(criterion, state.criteria[name])
 
 
 def what_did_not(state: ExperimentState) -> Iterator[str]:
-    """The criteria that are not met or not measured, and what broke."""
+    """Yield the criteria that are not met or not measured, and the failures."""
     for name, criterion in state.plan.success_criteria.items():
         if not state.criteria[name].met and (state.started or state.criteria[name].measured):
             yield _explained(criterion, state.criteria[name])
@@ -115,7 +115,7 @@ def _explained(criterion: Criterion, result: CriterionResult) -> str:
 
 
 def _list(title: str, texts: Iterable[str]) -> Iterator[Block]:
-    """A heading and a list, or nothing where there is nothing to say."""
+    """Yield a heading and a list, or nothing if the list is empty."""
     items: tuple[Spans, ...] = tuple((text,) for text in texts)
     if items:
         yield Heading(2, (title,))
@@ -130,9 +130,9 @@ def _links(plan_link: str | None) -> Iterator[Span]:
 
 def _summary(state: ExperimentState, *, stub: bool) -> Spans:
     status = str(state.status).replace("_", " ")
-    said = "" if stub else f"{narrative.answer(state)} "
+    answer = "" if stub else f"{narrative.answer(state)} "
     spans: list[Span] = [
-        said, "Status ", Strong(status), ", recommendation ", Strong(state.recommendation_text),
+        answer, "Status ", Strong(status), ", recommendation ", Strong(state.recommendation_text),
         f" (confidence: {state.assessment.confidence}). {state.assessment.notes}",
     ]  # fmt: skip
     if state.replaced_by is not None:
@@ -161,21 +161,21 @@ def criteria_table(state: ExperimentState, *, stub: bool = False) -> Table:
 
 
 def verdict_words(criterion: Criterion, result: CriterionResult) -> str:
-    """``missed (warning only)``: the verdict, and what it counts for where that is not usual."""
-    words = verdict_text(result)
+    """Return the verdict and, if unusual, its severity: ``missed (warning only)``."""
+    text = verdict_text(result)
     kinds = [str(kind) for kind in result.evidence if kind is not EvidenceKind.REAL]
     if kinds and result.measured:
-        words += f" on {' and '.join(kinds)} evidence"
+        text += f" on {' and '.join(kinds)} evidence"
     if criterion.severity == "gate":
-        return words
-    return f"{words} ({'warning only' if criterion.severity == 'warn' else 'for information'})"
+        return text
+    return f"{text} ({'warning only' if criterion.severity == 'warn' else 'for information'})"
 
 
 def verdict_cell(state: ExperimentState, criterion: Criterion, result: CriterionResult) -> str:
-    """Return the verdict in words, with the waiver that a person gave where it is in effect."""
+    """Return the verdict as text, with the waiver if one is in effect."""
     waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
-    words = verdict_words(criterion, result)
-    return f"{words}, {waiver.text}" if waiver is not None else words
+    text = verdict_words(criterion, result)
+    return f"{text}, {waiver.text}" if waiver is not None else text
 
 
 def _decided_by(result: CriterionResult) -> Spans:
@@ -188,12 +188,12 @@ def _decided_by(result: CriterionResult) -> Spans:
 
 
 def review_items(state: ExperimentState) -> list[str]:
-    """What a person should look at: borderline and refused numbers, warnings, and what is odd."""
-    doubtful = (explain(criterion, state.criteria[criterion.name]) for criterion in _to_look_at(state))
+    """Return what needs review: borderline and inadmissible values, warnings and anomalies."""
+    doubtful = (explain(criterion, state.criteria[criterion.name]) for criterion in _to_review(state))
     return [*doubtful, *_waivers(state), *state.issues]
 
 
-def _to_look_at(state: ExperimentState) -> Iterator[Criterion]:
+def _to_review(state: ExperimentState) -> Iterator[Criterion]:
     for name, criterion in state.plan.success_criteria.items():
         result = state.criteria[name]
         warns = criterion.severity == "warn" and result.measured and not result.met
@@ -203,13 +203,13 @@ def _to_look_at(state: ExperimentState) -> Iterator[Criterion]:
 
 
 def review_briefly(state: ExperimentState) -> list[str]:
-    """What a person should look at, where each criterion has its sentence above."""
-    return [*_doubtful(state), *_waivers(state), *state.issues]
+    """Return what needs review, briefly, because each criterion has its sentence above."""
+    return [*_brief_review(state), *_waivers(state), *state.issues]
 
 
-def _doubtful(state: ExperimentState) -> Iterator[str]:
-    """The same in few words, where the sentences stand above."""
-    for criterion in _to_look_at(state):
+def _brief_review(state: ExperimentState) -> Iterator[str]:
+    """Yield the same items in short form, because the sentences are above."""
+    for criterion in _to_review(state):
         yield f"{criterion.name}: {verdict_words(criterion, state.criteria[criterion.name])}; see above."
 
 
@@ -228,7 +228,7 @@ def _sub_experiments(state: ExperimentState) -> Iterator[Block]:
 
 
 def sub_experiment(state: ExperimentState, sub: SubState) -> Iterator[Block]:
-    """What one sub-experiment found."""
+    """Yield what one sub-experiment found."""
     planned = state.plan.sub_experiments[sub.id]
     yield Heading(3, (Code(sub.id), f" — {planned.name}" if planned.name else ""))
     if planned.objective:
@@ -239,7 +239,7 @@ def sub_experiment(state: ExperimentState, sub: SubState) -> Iterator[Block]:
 
 
 def claims(state: ExperimentState) -> Iterator[Block]:
-    """What a person wrote into the plan about results: shown, compared, never evidence."""
+    """Yield the claims about results in the plan: shown and compared, never evidence."""
     plan = state.plan
     if plan.status is None and plan.outcome is None and not isinstance(plan.achieved, dict):
         return
@@ -259,9 +259,9 @@ def claims(state: ExperimentState) -> Iterator[Block]:
 
 
 def next_steps(state: ExperimentState) -> list[str]:
-    """What to do next: the plan's words for this recommendation, and what the data asks for."""
+    """Return what to do next: the plan's steps for this recommendation, and those that the data requires."""
     planned: tuple[str, ...] = getattr(state.plan.next_steps, str(state.assessment.recommendation))
-    steps = [] if state.replaced_by is not None else list(planned)  # what replaced it has taken them
+    steps = [] if state.replaced_by is not None else list(planned)  # its replacement has taken them over
     for sub in state.subs.values():
         if sub.status is Status.FAILED:
             steps.append(f"Repair {sub.id}: {sub.reason}")
@@ -284,9 +284,9 @@ def next_steps(state: ExperimentState) -> list[str]:
 
 
 def _default_step(state: ExperimentState) -> str:
-    says = state.assessment.recommendation
-    if says is not Recommendation.PROCEED:
-        return _DEFAULT_STEPS[says]
+    recommendation = state.assessment.recommendation
+    if recommendation is not Recommendation.PROCEED:
+        return _DEFAULT_STEPS[recommendation]
     if state.leads_to:
         return f"Continue with {sentence_list(state.leads_to)}."
     return "Decide what to ask next; no other experiment depends on this one."

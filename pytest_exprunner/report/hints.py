@@ -1,4 +1,4 @@
-"""Hints → lines for a terminal; the table of known errors → Markdown."""
+"""Render hints as lines for a terminal, and the table of known errors as Markdown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ An error that is not listed has no hint: read its traceback.
 
 
 def hint_lines(hints: Sequence[Hint]) -> list[str]:
-    """Return what is shown of hints below a failure."""
+    """Return the lines that show hints below a failure."""
     lines: list[str] = []
     for hint in hints:
         lines += _wrapped(hint.cause or hint.rule, "Hint: ")
@@ -63,7 +63,7 @@ def hint_lines(hints: Sequence[Hint]) -> list[str]:
 
 
 def _wrapped(text: str, start: str) -> list[str]:
-    """Return sentences on lines that fit, indented below the first."""
+    """Return sentences wrapped to the line width, indented after the first line."""
     flat = safe(text, _MAX_SENTENCES)
     return textwrap.wrap(
         flat,
@@ -76,21 +76,21 @@ def _wrapped(text: str, start: str) -> list[str]:
 
 
 def _code(snippet: str) -> Iterator[str]:
-    """The lines of a snippet, indented as they are."""
+    """Yield the lines of a snippet with their indentation."""
     for line in snippet.rstrip().splitlines():
         bare = line.lstrip()
-        shown = "  ".join(map(safe, bare.split("  ")))  # two spaces stand before a comment
+        shown = "  ".join(map(safe, bare.split("  ")))  # two spaces precede a comment
         yield f"{' ' * (len(line) - len(bare))}{shown}" if bare else ""
 
 
 def table(rules: Sequence[Rule]) -> list[Line]:
-    """Return every rule with its title on a line."""
+    """Return every rule with its title, one per line."""
     width = max(len(rule.id) for rule in rules)
     return [Line(f"{rule.id:<{width}}  {rule.title}") for rule in rules]
 
 
 def whole(rule: Rule) -> list[Line]:
-    """Return all that is known of one rule."""
+    """Return the complete description of one rule."""
     hint = hint_of(rule)
     return [
         Line(f"{rule.id}: {rule.title}", "bold"),
@@ -112,7 +112,7 @@ def page(rules: Sequence[Rule]) -> str:
 
 
 def short_page(rules: Sequence[Rule]) -> str:
-    """Return the common errors as the agent skill has them: without code, one example each."""
+    """Return the common errors for the agent skill: without code, one example each."""
     return "\n".join([_SHORT_HEAD, *(_short_section(rule) for rule in rules)])
 
 

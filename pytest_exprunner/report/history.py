@@ -1,4 +1,4 @@
-"""Every attempt of a sub-experiment that is known, and what is told of it."""
+"""The history of a sub-experiment: every known attempt and its outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _A_MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One attempt: what of it is worth comparing at a glance."""
+    """One attempt, reduced to what is worth comparing at a glance."""
 
     sub_experiment: str
     attempt: int
@@ -32,16 +32,16 @@ class HistoryEntry:
     status: str
     duration_s: float | None
     counts: bool
-    """Whether it decides now."""
+    """Whether it is a current attempt."""
     metrics: Mapping[str, Plain] = field(default_factory=dict)
-    """Those that criteria look at."""
+    """The metrics that criteria judge."""
     verdicts: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
     dirty: bool | None = None
     why: str = ""
     """Why it did not complete."""
     on_disk: bool = True
-    """Whether its record is there; otherwise only results.yaml mentions it."""
+    """Whether its record is on disk; otherwise only results.yaml mentions it."""
 
 
 def history_of(sub: SubState, plan: Experiment) -> tuple[HistoryEntry, ...]:
@@ -76,7 +76,7 @@ def _entry(past: AttemptRecord, judged: Collection[str], *, counts: bool) -> His
 
 
 def as_findings(state: ExperimentState, histories: Mapping[str, Sequence[HistoryEntry]]) -> Findings:
-    """Return histories of sub-experiments of one experiment as a document."""
+    """Return the histories of one experiment's sub-experiments as a document."""
     return tuple(_document(state.plan, histories))
 
 
@@ -92,7 +92,7 @@ def _document(plan: Experiment, histories: Mapping[str, Sequence[HistoryEntry]])
 
 
 def _table(plan: Experiment, entries: Sequence[HistoryEntry]) -> Table:
-    """Return a row for each attempt; columns that would all be empty are left out."""
+    """Return a table with a row per attempt, without empty columns."""
     tiers = tiers_by_metric(plan.success_criteria.values())
     columns: dict[str, list[Spans]] = {
         "Attempt": [(f"{e.attempt}{' (counts)' if e.counts else ''}",) for e in entries],
@@ -111,9 +111,9 @@ def _table(plan: Experiment, entries: Sequence[HistoryEntry]) -> Table:
     ]
     columns["Commit"] = [(f"{(e.commit or '')[:8]}{'+' if e.commit and e.dirty else ''}",) for e in entries]
     columns["Run"] = [(e.run,) for e in entries]
-    shown = {name: cells for name, cells in columns.items() if any(_said(cell) for cell in cells)}
+    shown = {name: cells for name, cells in columns.items() if any(_filled(cell) for cell in cells)}
     rows = tuple(
-        tuple(cell if _said(cell) else (DASH,) for cell in row) for row in zip(*shown.values(), strict=True)
+        tuple(cell if _filled(cell) else (DASH,) for cell in row) for row in zip(*shown.values(), strict=True)
     )
     return Table(tuple(shown), rows)
 
@@ -122,7 +122,7 @@ def _seconds(duration: float | None) -> str:
     return "" if duration is None else f"{duration:.3f} s" if duration < _A_MINUTE else f"{duration:.0f} s"
 
 
-def _said(cell: Spans) -> bool:
+def _filled(cell: Spans) -> bool:
     return any(span if isinstance(span, str) else span.text for span in cell)
 
 
@@ -138,7 +138,7 @@ def _value(value: Plain, against: tuple[float, ...]) -> str:
 
 
 def _afterwards(entries: Sequence[HistoryEntry]) -> Iterator[Block]:
-    """What a table has no room for."""
+    """Yield what has no room in the table."""
     alike: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         if entry.why:

@@ -1,1 +1,1 @@
-"""What people and programs read: findings, reports and events, each a view of the stored study."""
+"""Findings, reports and events: the views of the stored study."""

@@ -1,4 +1,4 @@
-"""Progress → the lines that a person watches while a run goes on."""
+"""Render progress as the lines that a user watches during a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_exprunner.verdicts.formatting import number_text
 _BAR = 12
 _MAX_LINES = 12
 _MAX_METRICS = 4
-_LONG = 10_000_000.0  # seconds that nobody believes
+_LONG = 10_000_000.0  # seconds; a longer estimate is implausible
 
 
 def block(running: Sequence[Progress], now: float, width: int) -> list[str]:
@@ -28,9 +28,9 @@ def block(running: Sequence[Progress], now: float, width: int) -> list[str]:
 
 
 def line(progress: Progress, now: float, names: int = 0, width: int = 10_000) -> str:
-    """``e_p2_1  0:42  [2/5] Training  ████░░░░ 45%  3.2/s  12 s left  loss 0.231 (step 40)``.
+    """Return ``e_p2_1  0:42  [2/5] Training  ████░░░░ 45%  3.2/s  12 s left  loss 0.231 (step 40)``.
 
-    Where there is little room, what matters least is left out: the bar, the rate, the title.
+    If it is wider than ``width``, the least important parts are left out: the bar, the rate, the title.
     """
     parts = {
         "label": f"{safe(progress.label, 40):<{names}}",
@@ -50,9 +50,9 @@ def line(progress: Progress, now: float, names: int = 0, width: int = 10_000) ->
 
 
 def clock(seconds: float) -> str:
-    """``0:42``, ``1:02:03``."""
-    whole = max(int(seconds), 0) if math.isfinite(seconds) else 0
-    hours, rest = divmod(whole, 3600)
+    """Return a duration such as ``0:42`` or ``1:02:03``."""
+    total = max(int(seconds), 0) if math.isfinite(seconds) else 0
+    hours, rest = divmod(total, 3600)
     minutes, last = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{last:02d}" if hours else f"{minutes}:{last:02d}"
 

@@ -1,4 +1,4 @@
-"""Findings → Markdown that GitHub renders right, whatever the strings contain."""
+"""Render findings as Markdown that GitHub displays correctly, whatever the strings contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_exprunner.report.blocks import (
     Table,
 )
 
-# Words, numbers and plain punctuation, single spaces between them: most of what is written.
+# Words, numbers and plain punctuation with single spaces, which is most text and needs no escaping.
 _HARMLESS = re.compile(r" ?(?:[A-Za-z0-9.,:;()%/'\"≥≤–-]+(?: [A-Za-z0-9.,:;()%/'\"≥≤–-]+)*)? ?")
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~$])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -29,7 +29,7 @@ _ENTITY = re.compile(r"&(?=[#\w])")
 
 
 def render(findings: Findings) -> str:
-    """Return Markdown, blocks separated by an empty line."""
+    """Return Markdown, with an empty line between blocks."""
     return "\n\n".join(text for block in findings if (text := _block(block))) + "\n"
 
 
@@ -46,7 +46,7 @@ def _block(block: Block) -> str:
 
 
 def _paragraphs(spans: Spans) -> list[str]:
-    """A text with empty lines in it stays several paragraphs."""
+    """Return the paragraphs of a text, split at empty lines."""
     if len(spans) == 1 and isinstance(spans[0], str):
         parts = re.split(r"\n\s*\n", spans[0])
         return [_guard(_inline((part,))) for part in parts if part.strip()]
@@ -55,7 +55,7 @@ def _paragraphs(spans: Spans) -> list[str]:
 
 
 def _guard(text: str) -> str:
-    """Keep a paragraph from turning into a heading, a list or a rule."""
+    """Keep a paragraph from becoming a heading, a list or a rule."""
     return _LINE_START.sub(lambda m: f"{m[1]}{_escape_start(m[2])}", text)
 
 
@@ -90,7 +90,7 @@ def _span(span: Span) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line and in one table cell."""
+    """Return text that Markdown shows verbatim, on one line and in one table cell."""
     if _HARMLESS.fullmatch(text):
         return text
     flat = " ".join(show_control(text).split())
@@ -100,14 +100,14 @@ def escape(text: str) -> str:
 
 
 def _keep_edges(original: str, flat: str) -> str:
-    """Joining words must not glue a text to its neighbours."""
+    """Keep spaces at both ends, so that joining does not merge a text with its neighbours."""
     start = " " if original[:1].isspace() and flat else ""
     end = " " if original[-1:].isspace() and flat else ""
     return f"{start}{flat}{end}"
 
 
 def _code(text: str) -> str:
-    """Return a code span; a pipe would end a table cell even inside one."""
+    """Return a code span; a pipe is escaped, because it would end a table cell even inside one."""
     flat = " ".join(show_control(text).split()).replace("|", "\\|")
     if not flat:
         return "` `"

@@ -1,4 +1,4 @@
-"""The keys of a plan, as its JSON Schema describes them → tables in Markdown."""
+"""Render the keys of a plan, from its JSON Schema, as Markdown tables."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _HEAD = "| key | type | default | meaning |\n| --- | --- | --- | --- |"
 
 
 def tables(schema: Mapping[str, Any]) -> str:
-    """Return a table for each mapping of a plan, from the outside to the inside."""
+    """Return a table for each mapping of a plan, outermost first."""
     return "\n".join(_section(title, model) for title, model in _models(schema, schema, ""))
 
 
 def _models(schema: Mapping[str, Any], model: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-    """Every mapping with keys of its own, and where it stands: ``experiments.ID.success_criteria.NAME``."""
+    """Yield every mapping with keys, and its path: ``experiments.ID.success_criteria.NAME``."""
     yield path, {**model, "$defs": schema["$defs"]}
     for name, found in model["properties"].items():
         for suffix, inner in _inside(found):
@@ -34,7 +34,7 @@ def _models(schema: Mapping[str, Any], model: Mapping[str, Any], path: str) -> I
 
 
 def _inside(found: Mapping[str, Any], suffix: str = "") -> Iterator[tuple[str, str]]:
-    """The models that a key's value consists of, each with what stands between."""
+    """Yield the models in a key's value, each with the path to it."""
     if "$ref" in found:
         yield suffix, found["$ref"].rpartition("/")[2]
     for form in found.get("anyOf", ()):
@@ -57,12 +57,12 @@ def _section(title: str, model: Mapping[str, Any]) -> str:
 
 
 def _type(found: Mapping[str, Any]) -> str:
-    """What may stand there, in words."""
+    """Return the type of a value as text."""
     forms = [form for form in found.get("anyOf", [found]) if form.get("type") != "null"]
-    words = list(dict.fromkeys(_form(form) for form in forms))
-    if "number" in words:
-        words = [word for word in words if word != "whole number"]
-    return " or ".join(words)
+    names = list(dict.fromkeys(_form(form) for form in forms))
+    if "number" in names:
+        names = [name for name in names if name != "whole number"]
+    return " or ".join(names)
 
 
 def _form(form: Mapping[str, Any]) -> str:
@@ -87,7 +87,7 @@ def _default(found: Mapping[str, Any], *, required: bool) -> str:
 
 
 def _meaning(found: Mapping[str, Any], model: Mapping[str, Any]) -> str:
-    """The description of a key; that of its mapping where it says the same."""
+    """Return the description of a key, or that of its mapping if it has none."""
     if "description" in found:
         return str(found["description"])
     [(_suffix, inner)] = _inside(found)

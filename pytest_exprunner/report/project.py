@@ -1,4 +1,4 @@
-"""What was found in the whole study, as a document without formatting."""
+"""Build the findings of the study as a document without formatting."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHOWN_FINDINGS = 60
 
 
 def build_project(results: Results) -> Findings:
-    """Return the findings of the whole study."""
+    """Return the findings of the study."""
     return tuple(_project(results))
 
 
@@ -69,7 +69,7 @@ def _project(results: Results) -> Iterator[Block]:
 
 
 def _phases(states: Sequence[ExperimentState]) -> Iterator[Block]:
-    """One row per experiment, under a heading for each phase where there are several."""
+    """Yield one row per experiment, under a heading for each phase if there are several."""
     phases = list(dict.fromkeys(state.plan.phase for state in states))
     for phase in sorted(phases, key=lambda phase: phase is None):
         if len(phases) > 1:
@@ -81,19 +81,19 @@ def _phases(states: Sequence[ExperimentState]) -> Iterator[Block]:
 
 
 def _found(state: ExperimentState) -> Iterator[Spans]:
-    """What handlers say that they found, in an experiment's own words; of several seeds the first's."""
+    """Yield the findings from handlers, verbatim; with several seeds, only the first."""
     if not state.started:
         return
     yield (Code(state.id), f": {narrative.answer(state)}")
     decisive = {criterion.source for criterion in state.plan.success_criteria.values()}
     for sub in state.subs.values():
-        told = [c for c in sub.currents if c.status is Status.COMPLETED and c.record.finding.strip()]
-        told.sort(key=lambda c: (c.sub_experiment, c.variant) not in decisive)
-        if told:
-            first = told[0].record.finding.strip().splitlines()[0]
+        with_finding = [c for c in sub.currents if c.status is Status.COMPLETED and c.record.finding.strip()]
+        with_finding.sort(key=lambda c: (c.sub_experiment, c.variant) not in decisive)
+        if with_finding:
+            first = with_finding[0].record.finding.strip().splitlines()[0]
             of_several = f", one of {len(sub.currents)}" if len(sub.currents) > 1 else ""
             shown = f"{first[:_SHOWN_TEXT]}{'…' if len(first) > _SHOWN_TEXT else ''}"
-            yield (Code(told[0].label), f"{of_several}: {shown}")
+            yield (Code(with_finding[0].label), f"{of_several}: {shown}")
 
 
 def _review_lines(state: ExperimentState) -> Iterator[Spans]:
@@ -118,8 +118,8 @@ def _in_a_word(state: ExperimentState) -> str:
         return "replaced"
     if state.status is Status.NOT_STARTED:
         return "not started"
-    says = str(state.assessment.recommendation)
-    return f"{says} with a waiver" if state.waived and says == "proceed" else says
+    advice = str(state.assessment.recommendation)
+    return f"{advice} with a waiver" if state.waived and advice == "proceed" else advice
 
 
 def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
@@ -131,12 +131,12 @@ def _experiment_row(state: ExperimentState) -> tuple[Spans, ...]:
         for name, criterion in state.plan.success_criteria.items()
         if state.criteria[name].value is not None
     ]
-    said = state.started or bool(state.plan.blockers)
+    assessed = state.started or bool(state.plan.blockers)
     return (
         (*name, f" — {state.plan.name}" if state.plan.name else ""),
         (str(state.status).replace("_", " "),),
-        (Strong(state.recommendation_text) if said else DASH,),
-        (str(state.assessment.confidence) if said else DASH,),
+        (Strong(state.recommendation_text) if assessed else DASH,),
+        (str(state.assessment.confidence) if assessed else DASH,),
         ("; ".join(metrics) or DASH,),
     )
 
@@ -156,7 +156,7 @@ def _gate(gate: GateResult) -> Iterator[Block]:
 
 
 def unlocks(gate: GateResult) -> str:
-    """``It would unlock: Phase 2``: what waits for a gate; empty where nothing does."""
+    """Return what a gate unlocks: ``It would unlock: Phase 2``, or an empty string."""
     if gate.plan.unlocks is None:
         return ""
     what = gate.plan.unlocks if isinstance(gate.plan.unlocks, str) else sentence_list(list(gate.plan.unlocks))

@@ -1,7 +1,7 @@
-"""Writes what people read: published artifacts, results.yaml and FINDINGS.md, each in one step.
+"""Writes the files that people read: published artifacts, results.yaml and FINDINGS.md, each atomically.
 
-Only the controller of a run calls this. What a person changed is kept beside the new file and
-told; nothing is overwritten in silence.
+Only the controller of a run uses this module. A file that a user edited is kept next to the new one, and a
+note says so.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OF_PROJECT = {
 
 
 class _Evidence:
-    """Where the attempts of a sub-experiment keep what they saved, by published path and hash."""
+    """The places where a sub-experiment's attempts keep their artifacts, by published path and hash."""
 
     def __init__(self, layout: Layout, known: Sequence[AttemptRecord]) -> None:
         self._layout = layout
@@ -51,10 +51,10 @@ class _Evidence:
         self._places: dict[tuple[str, str], list[str]] | None = None
 
     def holds(self, path: str, file: Path) -> bool:
-        """Whether an attempt saved what ``file``, published as ``path``, has in it, and still has it.
+        """Return whether an attempt saved the content of ``file``, published as ``path``.
 
-        Attempts' own copies stay out of git: in a clone, what is published is the only one. It is
-        given to every attempt that saved it, as on the machine where they ran.
+        Attempts' own copies are not in git, so a clone has only the published file. It is copied to every
+        attempt that saved it and lacks it.
         """
         if self._places is None:
             self._places = {}
@@ -79,7 +79,7 @@ class Publisher:
     """Keeps the files under a results folder in step with the state."""
 
     def __init__(self, layout: Layout, reader: results_file.Reader | None = None) -> None:
-        """Remember what was written, so that unchanged files are not touched again."""
+        """Record what is written, so that unchanged files are not written again."""
         self._reader = reader or results_file.Reader()
         self._layout = layout
         self._written: dict[Path, bytes] = {}
@@ -107,12 +107,12 @@ class Publisher:
         self._findings(self._layout.findings_of(state.id), document, _OF_EXPERIMENT)
 
     def project(self, study: Results) -> None:
-        """Write the findings of the whole study."""
+        """Write the findings of the study."""
         self._layout.base.mkdir(parents=True, exist_ok=True)
         self._findings(self._layout.findings, findings_project.build_project(study), _OF_PROJECT)
 
     def flush(self, *, durable: bool) -> None:
-        """Put what was written into the place of what was there; ``durable`` survives a power cut."""
+        """Replace the old files by the new ones; if ``durable``, they survive a power failure."""
         if durable:
             atomic.replace_durably({**self._unsynced, **self._waiting})
             self._unsynced.clear()
@@ -124,7 +124,7 @@ class Publisher:
         self._waiting.clear()
 
     def prepare(self) -> None:
-        """Create the folders of a run, and say what of them does not belong into git."""
+        """Create the folders of a run and the .gitignore files."""
         self._layout.runs.mkdir(parents=True, exist_ok=True)
         self._layout.experiments.mkdir(parents=True, exist_ok=True)
         for file, text in (
@@ -194,7 +194,7 @@ class Publisher:
 
     def _artifacts(self, state: ExperimentState, attempts: Mapping[str, Sequence[AttemptRecord]]) -> None:
         for sub in state.subs.values():
-            # A sub-experiment that is running again keeps what it last published until it ends.
+            # A sub-experiment that is running again keeps its last published artifacts until it ends.
             finished = [c for c in sub.currents if c.attempt is not None and c.record.finished_at]
             version = tuple((c.variant, c.seed, c.attempt) for c in finished)
             if not finished or self._linked.get((state.id, sub.id)) == version:
@@ -215,7 +215,7 @@ class Publisher:
         root = self._layout.experiment(experiment)
         attempt = f"{root}/attempts/{current.sub_experiment}/{attempt_name(current.attempt)}"
         prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed) + "/"
-        # What only a results file lists may be anything.
+        # An artifact that only a results file lists could have any path.
         own = [a for a in current.record.artifacts if a.path.startswith(prefix) and stays_inside(a.path)]
         for artifact in own:
             source = f"{attempt}/{ARTIFACTS}/{artifact.path.removeprefix(prefix)}"
@@ -227,7 +227,7 @@ class Publisher:
             os.link(source, target)
             return
         except FileNotFoundError:
-            # No folder yet; or a clone, where what is published is all there is.
+            # There is no folder yet, or this is a clone with published files only.
             if not os.path.exists(source):
                 return
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -246,7 +246,7 @@ class Publisher:
         atomic.link_or_copy(Path(source), path)
 
     def _remove_stale(self, experiment: str, sub: str, wanted: Iterable[str], evidence: _Evidence) -> None:
-        """Take away what an earlier attempt published and this one did not; it stays in its attempt."""
+        """Remove artifacts that only an earlier attempt published; that attempt keeps its own copy."""
         root = self._layout.experiment(experiment)
         keep = set(wanted)
         for folder, _folders, names in os.walk(root / ARTIFACTS / sub):

@@ -1,4 +1,4 @@
-"""What a run comes to, as a document for whoever looks at it in a CI service."""
+"""Build the result of a run as a document for a CI service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LONGEST = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Something that failed and has no record, with what was said of it."""
+    """A failure without a record, with its message."""
 
     name: str
     text: str
@@ -74,7 +74,7 @@ def _document(
         *_causes(records),
         *missed,
         *_blocked(states),
-        *((Code(f.name), f": {_told(f.text)}") for f in failed),
+        *((Code(f.name), f": {_one_line(f.text)}") for f in failed),
     ]
     yield from _listed("What failed", causes)
     gates = gates_to_show(summary) if summary else []
@@ -121,8 +121,8 @@ def _causes(records: Sequence[AttemptRecord]) -> Iterator[Spans]:
         if record.status is Status.COMPLETED:
             continue
         why = record.error.line if record.error else record.reason
-        said = {Status.IN_PROGRESS: "unfinished"}.get(record.status, str(record.status))
-        yield (Code(record.key.label), f" {said}: {_told(why)}{_hints(record)}")
+        status = {Status.IN_PROGRESS: "unfinished"}.get(record.status, str(record.status))
+        yield (Code(record.key.label), f" {status}: {_one_line(why)}{_hints(record)}")
 
 
 def _missed(states: Sequence[ExperimentState], level: Level) -> Iterator[Spans]:
@@ -134,14 +134,14 @@ def _missed(states: Sequence[ExperimentState], level: Level) -> Iterator[Spans]:
 
 def _hints(record: AttemptRecord) -> str:
     found = getattr(record, "hints", ())
-    return "".join(f" Hint: {_told(f'{hint.cause} {hint.fix}')}" for hint in found)
+    return "".join(f" Hint: {_one_line(f'{hint.cause} {hint.fix}')}" for hint in found)
 
 
 def _blocked(states: Sequence[ExperimentState]) -> Iterator[Spans]:
     for state in states:
         for sub in state.subs.values():
             if sub.status is Status.BLOCKED:
-                yield (Code(sub.id), f" blocked: {_told(sub.reason)}")
+                yield (Code(sub.id), f" blocked: {_one_line(sub.reason)}")
 
 
 def _gate_line(name: str, state: str, lines: Sequence[str]) -> Spans:
@@ -149,6 +149,6 @@ def _gate_line(name: str, state: str, lines: Sequence[str]) -> Spans:
     return (Code(name), ": ", Strong(state.replace("_", " ")), why)
 
 
-def _told(text: str) -> str:
-    """Return a text on one line, its own lines told apart."""
+def _one_line(text: str) -> str:
+    """Return a text on one line, with a separator between its lines."""
     return clipped(redacted("; ".join(line.strip() for line in text.splitlines() if line.strip())), _LONGEST)

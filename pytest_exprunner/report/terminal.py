@@ -1,4 +1,4 @@
-"""State → the lines that a terminal shows, plain text with one style per line."""
+"""Render the state as lines for a terminal: plain text, one style per line."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the end of a run is about: the state, and what this run did."""
+    """The input of a run's summary: the state, and what this run did."""
 
     results: Results
     touched: Sequence[str]
-    """Experiments of which something was selected."""
+    """Experiments with at least one selected sub-experiment."""
     without_handler: Mapping[str, str] = field(default_factory=dict)
-    """Sub-experiments that have no handler, with a hint where something looks like one."""
+    """Sub-experiments without a handler, with a hint if something looks like one."""
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
     told: Sequence[str] = ()
-    """Who else was told, and where that is."""
+    """The trackers that received attempts, and where."""
     gates: Sequence[str] = ()
-    """Gates that were asked for by name."""
+    """Gates requested by name."""
 
 
 def safe(text: str, limit: int = _MAX_TEXT) -> str:
-    """Return text that cannot steer a terminal or start a workflow command, on one line."""
+    """Return text on one line that cannot control a terminal or start a workflow command."""
     flat = " ".join(replace_control(text).split()).replace("##[", "## [")
     if flat.startswith("::"):
         flat = f": :{flat[2:]}"
@@ -55,7 +55,7 @@ def safe(text: str, limit: int = _MAX_TEXT) -> str:
 
 
 def heading(results: Results) -> str:
-    """``research plan: Foresight``."""
+    """Return the title of the output: ``research plan: Foresight``."""
     name = results.plan.project.name
     title = f"research plan: {safe(name, 60)}" if name else "research plan"
     return f"{title} (stub run)" if results.stub else title
@@ -68,13 +68,13 @@ def render(summary: Summary, verbosity: int = 0) -> list[Line]:
 
 def _one_line(summary: Summary) -> Line:
     states = [summary.results.experiments[e] for e in summary.touched]
-    said = ", ".join(f"{s.id} {s.assessment.recommendation}" for s in states[:5])
+    shown = ", ".join(f"{s.id} {s.assessment.recommendation}" for s in states[:5])
     more = f" and {len(states) - 5} more" if len(states) > 5 else ""
     if summary.results.stub:
-        said, more = "nothing measured", ""
-    look = 0 if summary.results.stub else sum(len(review_items(state)) for state in states)
-    review = f" {count(look, 'item')} to review." if look else ""
-    return Line(f"{heading(summary.results)}: {said}{more}.{review} {_counts(summary.counts)}", "bold")
+        shown, more = "nothing measured", ""
+    to_review = 0 if summary.results.stub else sum(len(review_items(state)) for state in states)
+    review = f" {count(to_review, 'item')} to review." if to_review else ""
+    return Line(f"{heading(summary.results)}: {shown}{more}.{review} {_counts(summary.counts)}", "bold")
 
 
 def _full(summary: Summary, verbosity: int) -> Iterator[Line]:
@@ -99,19 +99,19 @@ def _full(summary: Summary, verbosity: int) -> Iterator[Line]:
     yield from (gate_line(gate) for gate in gates_to_show(summary))
     for note in summary.notes:
         yield Line(safe(note), "warn")
-    yield from (Line(safe(told)) for told in summary.told)
+    yield from (Line(safe(note)) for note in summary.told)
     yield Line(_counts(summary.counts), "bold")
 
 
 def gates_to_show(summary: Summary) -> list[GateResult]:
-    """Return the gates that were asked for, and those over what the run was about."""
+    """Return the gates requested by name and those over the experiments of this run."""
     if summary.results.stub:
         return []
-    touched = set(summary.touched)
+    experiments = set(summary.touched)
     return [
         gate
         for gate in summary.results.gates.values()
-        if gate.plan.id in summary.gates or set(gate.plan.experiments) & touched
+        if gate.plan.id in summary.gates or set(gate.plan.experiments) & experiments
     ]
 
 
@@ -137,9 +137,9 @@ def _title(state: ExperimentState, width: int, *, stub: bool) -> Line:
     title = f"{safe(state.plan.title, 60):<{width}}"
     if stub:
         return Line(f"{title}  {status}", "bold")
-    said = state.assessment
+    confidence = state.assessment.confidence
     return Line(
-        f"{title}  {status} → {safe(state.recommendation_text)} (confidence: {said.confidence})", _tone(state)
+        f"{title}  {status} → {safe(state.recommendation_text)} (confidence: {confidence})", _tone(state)
     )
 
 
@@ -153,10 +153,10 @@ def _remarks(state: ExperimentState, verbosity: int) -> Iterator[Line]:
     recommendation = state.assessment.recommendation
     proceeds = recommendation is Recommendation.PROCEED
     failed = any(sub.status is Status.FAILED for sub in state.subs.values())
-    # Notes that only name what failed say less than the lines below, which give the cause.
-    # A blocker is said in any case.
-    told_below = failed and recommendation is Recommendation.INVESTIGATE
-    if verbosity > 0 or not (proceeds or told_below):
+    # Assessment notes only name the failed sub-experiments; the lines below also give the cause.
+    # A blocker is always shown.
+    shown_below = failed and recommendation is Recommendation.INVESTIGATE
+    if verbosity > 0 or not (proceeds or shown_below):
         yield Line(f"  {safe(state.assessment.notes)}")
     if verbosity > 0:
         yield Line(f"  confidence {state.assessment.confidence}: {safe(state.assessment.confidence_notes)}")
@@ -173,7 +173,7 @@ def _remarks(state: ExperimentState, verbosity: int) -> Iterator[Line]:
 def table(
     state: ExperimentState, without_handler: Mapping[str, str], *, stub: bool = False
 ) -> Iterator[Line]:
-    """The criteria of an experiment with value, tiers and verdict, aligned."""
+    """Yield the criteria of an experiment with value, tiers and verdict, aligned."""
     rows = [
         _row(criterion, state.criteria[name], state, without_handler, stub=stub)
         for name, criterion in state.plan.success_criteria.items()
@@ -182,12 +182,12 @@ def table(
 
 
 def criteria_lines(criteria: Iterable[tuple[Criterion, CriterionResult]]) -> Iterator[Line]:
-    """The same table for some criteria alone."""
+    """Yield the same table for some criteria only."""
     yield from aligned([(_cells(c, r, verdict_words(c, r)), _style(c, r)) for c, r in criteria])
 
 
 def aligned(rows: Sequence[tuple[Sequence[str], Style]]) -> Iterator[Line]:
-    """Rows under the header of a criteria table."""
+    """Yield rows under the header of a criteria table."""
     header = ("criterion", "value", "target", "acceptable", "verdict")
     every = [header, *(cells for cells, _style in rows)]
     widths = [max(len(cells[column]) for cells in every) for column in range(len(header) - 1)]
@@ -206,22 +206,22 @@ def _row(
 ) -> tuple[Sequence[str], Style]:
     if stub:
         return _cells(criterion, CriterionResult(result.name, Verdict.NOT_MEASURED), "stub"), ""
-    words = verdict_words(criterion, result)
+    text = verdict_words(criterion, result)
     if result.borderline:
-        words += " — needs review"
+        text += " — needs review"
     elif result.verdict is Verdict.FAILURE:
-        words += f" ({failure_text(criterion)})"
+        text += f" ({failure_text(criterion)})"
     elif not result.measured:
-        words += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
+        text += f" ({safe(_why_not(criterion, result, state, without_handler), 120)})"
     if result.measured and result.reason:
-        words += f" (no interval: {safe(str(result.reason), 120)})"
+        text += f" (no interval: {safe(str(result.reason), 120)})"
     waiver = next((w for w in state.waived if w.criterion == criterion.name), None)
     if waiver is not None:
-        words += f" — {safe(waiver.text, 120)}"
+        text += f" — {safe(waiver.text, 120)}"
     source = result.decided_by
     if source is not None and (source.variant is not None or source.seed is not None):
-        words += f" in {safe(str(source), 60)}"
-    return _cells(criterion, result, words), _style(criterion, result)
+        text += f" in {safe(str(source), 60)}"
+    return _cells(criterion, result, text), _style(criterion, result)
 
 
 def _why_not(
@@ -241,13 +241,13 @@ def _why_not(
     return str(result.reason or "")
 
 
-def _cells(criterion: Criterion, result: CriterionResult, words: str) -> Sequence[str]:
+def _cells(criterion: Criterion, result: CriterionResult, verdict: str) -> Sequence[str]:
     return (
         safe(criterion.name, 40),
         safe(measured_text(criterion, result), 60),
         tier_text(criterion, criterion.target),
         tier_text(criterion, criterion.acceptable),
-        words,
+        verdict,
     )
 
 
@@ -258,7 +258,7 @@ def _style(criterion: Criterion, result: CriterionResult) -> Style:
 
 
 def gate_line(gate: GateResult) -> Line:
-    """One line for a gate: where it stands, and what keeps it from passing."""
+    """Return the line of a gate: its state, and what keeps it from passing."""
     open_ = "; ".join(gate.lines) if gate.state is not GateState.PASSED else ""
     why = f" — {safe(open_)}" if open_ else ""
     claim = gate.plan.status

@@ -1,4 +1,4 @@
-"""What is going on in a run, kept up to date from its journals, and shown below what else is printed."""
+"""Follows a run in progress from its journals, and displays it below other output."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pytest_exprunner.store.lock import holder_of
 from pytest_exprunner.store.tail import Follower, Seen
 
 _BETWEEN_LOOKS = 0.25  # seconds, on a terminal
-_QUICK = 1.0  # seconds: what is over sooner is not worth a line
+_QUICK = 1.0  # seconds; a shorter attempt is not shown
 _BETWEEN_LINES = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def current_run(layout: Layout) -> str:
-    """Return the run that goes on in a results folder, or an empty text."""
+    """Return the run in progress in a results folder, or an empty string."""
     holder = holder_of(layout.lock_folder)
     run = str(holder.get("run", ""))
     return run if layout.runs.joinpath(f"{run}.json").exists() else ""
@@ -36,12 +36,12 @@ class Watch:
     """The running attempts of a run."""
 
     def __init__(self, follower: Follower) -> None:
-        """Nothing has been seen yet."""
+        """Start without any running attempt."""
         self._follower = follower
         self._running: dict[tuple[str, str, int], Progress] = {}
 
     def look(self) -> Iterator[Seen]:
-        """Take in what is new, and yield it."""
+        """Read new events, and yield them."""
         for seen in self._follower.poll():
             name = (seen.key.experiment, seen.key.sub_experiment, seen.key.sequence)
             if seen.event is None:
@@ -53,13 +53,13 @@ class Watch:
             yield seen
 
     def now(self) -> list[Progress]:
-        """Take in what is new; return those that are running."""
+        """Read new events; return the running attempts."""
         for _seen in self.look():
             pass
         return self.running()
 
     def running(self, least: float = 0.0) -> list[Progress]:
-        """Return those that have been running for some seconds at least."""
+        """Return the attempts that have been running for at least ``least`` seconds."""
         now = time.time()
         return [progress for progress in self._running.values() if now - progress.began >= least]
 
@@ -70,38 +70,38 @@ def _started(key: AttemptKey, event: object) -> Progress:
 
 
 class Block:
-    """Lines below the cursor of a terminal: drawn, and gone before anything else is printed there.
+    """Lines below the cursor of a terminal, erased before anything else is printed there.
 
-    The cursor goes back to where it was, so who prints need not know.
+    The cursor returns to its position, so other output needs no change.
     """
 
     def __init__(self, write: Callable[[str], object], column: Callable[[], int]) -> None:
-        """``write`` reaches the terminal at once; ``column`` tells where the cursor stands."""
+        """``write`` sends text to the terminal immediately; ``column`` returns the cursor's column."""
         self._write = write
         self._column = column
         self._drawn = False
 
     def draw(self, lines: list[str]) -> None:
-        """Put lines in the place of those before."""
+        """Replace the lines by new ones."""
         self.erase()
         if lines:
-            # Without wrapping: how wide a character is, the terminal knows best.
+            # Wrapping is switched off, because only the terminal knows how wide a character is.
             body = "".join(f"\r\n\x1b[2m{text}\x1b[0m" for text in lines)
             self._write(f"\x1b[?7l{body}\x1b[?7h\x1b[{len(lines)}A\x1b[{self._column() + 1}G")
             self._drawn = True
 
     def erase(self) -> None:
-        """Take the lines away."""
+        """Erase the lines."""
         if self._drawn:
             self._write("\x1b[J")
             self._drawn = False
 
 
 class Display:
-    """A thread that shows what is running: a block on a terminal, elsewhere a line now and then."""
+    """A thread that shows running attempts: as a block on a terminal, elsewhere as a line at intervals."""
 
     def __init__(self, watch: Watch, descriptor: int, *, fancy: bool, encode: Callable[[str], str]) -> None:
-        """``descriptor`` is what people read; ``fancy`` if it is a terminal that can move its cursor."""
+        """``descriptor`` is the output; ``fancy`` if it is a terminal that can move its cursor."""
         self._watch = watch
         self._descriptor = descriptor
         self._fancy = fancy
@@ -112,18 +112,18 @@ class Display:
         self._ticking = Ticking("exprunner-display", _BETWEEN_LOOKS if fancy else _BETWEEN_LINES, self._look)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._ticking.start()
 
     def stop(self) -> None:
-        """Show nothing any more."""
+        """Stop the thread and erase the lines."""
         self._ticking.stop()
         with self._lock:
             self._block.erase()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Let somebody else print."""
+        """Erase the lines while other code prints."""
         with self._lock:
             self._block.erase()
             yield
@@ -155,21 +155,21 @@ class Display:
 
     def _say(self, running: list[Progress]) -> None:
         with self._lock:
-            # Whoever prints here is probably in the middle of a line.
+            # The last line of output is probably incomplete.
             texts = (self._encode(text) for text in live.block(running, time.time(), 200))
             self._write(f"\n{''.join(f'  running: {text}{os.linesep}' for text in texts)}")
 
 
 class SharedStream:
-    """A stream that others print to, beside a display, which steps aside; it knows the column."""
+    """A stream that shares the terminal with a display; it erases the block before each write."""
 
     def __init__(self, stream: IO[str], display: Display) -> None:
-        """Stands in for ``stream``."""
+        """Replace ``stream`` for everyone who prints to it."""
         self._stream = stream
         self._display = display
 
     def write(self, text: str) -> int:
-        """Print."""
+        """Write text, and track the cursor's column."""
         with self._display.aside():
             written = self._stream.write(text)
             self._stream.flush()
@@ -179,11 +179,11 @@ class SharedStream:
         return written
 
     def __getattr__(self, name: str) -> object:
-        """Everything else is the stream's."""
+        """Return any other attribute of the stream."""
         return getattr(self._stream, name)
 
 
 def _visible(text: str) -> int:
-    """Count what a cursor moves by: no escape sequences, and nothing before a carriage return."""
+    """Return the width in columns, without escape sequences and without text before a carriage return."""
     plain = _ESCAPES.sub("", text).rpartition("\r")[2]
     return len(plain) + sum(unicodedata.east_asian_width(c) in "WF" for c in plain if not c.isascii())

@@ -1,4 +1,4 @@
-"""What a report shows of one experiment and of its sub-experiments, as data."""
+"""The report's data for one experiment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pytest_exprunner.verdicts.outliers import outliers
 
 @dataclass(frozen=True, slots=True)
 class CriterionCard:
-    """One criterion: its bar, its numbers and what they mean."""
+    """One criterion: its scale, its numbers and their meaning."""
 
     name: str
     verdict: str
@@ -72,7 +72,7 @@ class Card:
     subs: tuple[SubCard, ...]
     more_subs: int
     rows: bool
-    """Show sub-experiments as rows of a table."""
+    """Whether to show sub-experiments as rows of a table."""
     strips: tuple[Strip, ...]
     attempts: Block | None
     more_attempts: int
@@ -88,7 +88,7 @@ class Card:
 
 
 def tone(state: ExperimentState) -> str:
-    """One word for where an experiment stands, which colours and letters follow."""
+    """Return one word for the state of an experiment; it selects colours and letters."""
     if state.replaced_by is not None:
         return "replaced"
     if state.plan.blockers or state.status is Status.BLOCKED:
@@ -112,7 +112,7 @@ def build_card(
     detail: Detail,
     pictures: Pictures,
 ) -> Card:
-    """Return what is shown of an experiment; ``audit`` is kind and text of what moved, or is kept."""
+    """Return the card of an experiment; ``audit`` has the kind and text of each change and note."""
     plan, layout = state.plan, study.layout
     attempts = study.attempts(plan.id)
     folder = layout.experiment(plan.id)
@@ -135,7 +135,7 @@ def build_card(
         started=state.started,
         measured=tuple(_measured(state, results, detail)),
         answer="" if results.stub else narrative.answer(state),
-        told=() if results.stub else tuple(_told_apart(state, results, detail)),
+        told=() if results.stub else tuple(_finding_lists(state, results, detail)),
         subs=tuple(
             build_sub(state, sub, attempts.get(sub.id, ()), detail, pictures) for sub in subs[: detail.subs]
         ),
@@ -153,7 +153,7 @@ def build_card(
     )
 
 
-def _told_apart(
+def _finding_lists(
     state: ExperimentState, results: Results, detail: Detail
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     lists = {
@@ -194,12 +194,12 @@ def _history(state: ExperimentState, detail: Detail) -> Block | None:
 
 
 def _repeated(state: ExperimentState) -> int:
-    """Return how many attempts a history tells of."""
+    """Return how many attempts the history contains."""
     return sum(len(sub.history) for sub in state.subs.values() if len(sub.history) > 1)
 
 
 def _strips(state: ExperimentState) -> Iterator[Strip]:
-    """Return values over attempts, of each criterion that has more than one."""
+    """Yield, for each criterion with several values, its values over attempts."""
     for name, criterion in state.plan.success_criteria.items():
         points = [
             _point(sub, past, criterion, as_float(value))
@@ -237,17 +237,17 @@ def _provenance(state: ExperimentState, detail: Detail) -> Iterator[tuple[str, s
     for name in _TOLD_OF_ORIGIN if detail.machine else ("commit",):
         if origin.get(name):
             dirty = " with uncommitted changes" if name == "commit" and origin.get("dirty") else ""
-            yield name, f"{_in_words(origin[name])}{dirty}"
+            yield name, f"{_plain_text(origin[name])}{dirty}"
     if detail.machine and isinstance(origin.get("packages"), Mapping):
-        yield "packages", _in_words(origin["packages"])
+        yield "packages", _plain_text(origin["packages"])
     seconds = sum(c.record.duration_s or 0.0 for sub in state.subs.values() for c in sub.currents)
     yield "time of the current attempts", f"{number_text(seconds)} s"
 
 
-def _in_words(value: Plain) -> str:
+def _plain_text(value: Plain) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
-    return ", ".join(map(_in_words, value)) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{name} {_plain_text(part)}" for name, part in value.items())
+    return ", ".join(map(_plain_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _links(layout: Layout, experiment: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Learning curves: what attempts logged, from their journals, thinned without hiding a spike."""
+"""Learning curves: logged metrics from the attempts' journals, thinned without hiding a spike."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from pytest_exprunner.model.layout import EVENTS
 from pytest_exprunner.store.journal import read_events
 
 _MAX_VALUES = 4_000_000
-"""Of one attempt; beyond that a report says that its curves are cut."""
+"""Maximum per attempt; if there are more, the report notes that its curves are cut."""
 _LARGEST_STEP = 1e15
-"""Beyond, floating-point numbers no longer tell one step from the next."""
+"""Beyond this, floating-point numbers no longer distinguish consecutive steps."""
 
 
 @dataclass(slots=True)
 class LoggedCurve:
-    """One metric as an attempt logged it: a step (NaN where none was given) and a value per row."""
+    """One metric as an attempt logged it: a step (NaN if there is none) and a value per row."""
 
     steps: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     cut: bool = False
-    """More was logged than is read."""
+    """Whether more was logged than was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurveLine:
-    """One attempt's curve: x strictly increasing; y is None where a value was not finite."""
+    """One attempt's curve: x strictly increases; y is None if a value is not finite."""
 
     label: str
     counts: bool
-    """Whether this attempt is one that counts."""
+    """Whether this is a current attempt."""
     x: tuple[float, ...]
     y: tuple[float | None, ...]
     logged: int
-    """How many values were logged, before they were thinned."""
+    """The number of logged values before thinning."""
     not_finite: int
     cut: bool = False
-    """More was logged than was read."""
+    """Whether more was logged than was read."""
 
     @property
     def ends(self) -> tuple[float | None, float | None, float | None, float | None]:
-        """First, last, lowest and highest finite value."""
+        """Return the first, last, lowest and highest finite value."""
         finite = [value for value in self.y if value is not None]
         return (finite[0], finite[-1], min(finite), max(finite)) if finite else (None,) * 4
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One metric over one axis, several attempts over each other."""
+    """One metric over one axis, with the curves of several attempts."""
 
     metric: str
     axis: str
-    """``step``, or ``row`` where steps are missing or go back."""
+    """``step``, or ``row`` if steps are missing or decrease."""
     lines: tuple[CurveLine, ...]
 
 
 def read_logged(folder: Path) -> dict[str, LoggedCurve] | None:
-    """Return what an attempt logged, by metric; None where its journal is not here, as in a clone."""
+    """Return the logged values by metric, or None if the journal is missing, as in a clone."""
     file = folder / EVENTS
     if not file.is_file():
         return None
@@ -92,9 +92,9 @@ def _values(file: Path) -> Iterator[tuple[float, str, float]]:
 
 
 def curve(metric: str, attempts: Sequence[tuple[str, bool, LoggedCurve]], *, buckets: int) -> Curve:
-    """Lay attempts over each other, each (label, whether it counts, what it logged).
+    """Return the curves of several attempts, each given as (label, whether it counts, logged values).
 
-    The axis is the step where every attempt's steps increase, else the row. Each attempt keeps at
+    The axis is the step if the steps of every attempt increase, else the row. Each attempt keeps at
     most four values for each of ``buckets`` parts of the axis.
     """
     stepped = all(_increases(logged.steps) for _label, _counts, logged in attempts)
@@ -125,9 +125,9 @@ def _line(label: str, counts: bool, logged: LoggedCurve, *, stepped: bool, bucke
 
 
 def keep(steps: Sequence[float], values: Sequence[float], buckets: int) -> list[int]:
-    """Return the places of the values that a picture of ``buckets`` columns needs to look the same.
+    """Return the indices of the values that a picture of ``buckets`` columns needs to look the same.
 
-    Of each column: the first, the last, the lowest and the highest value, and one that is not finite
+    For each column: the first, the last, the lowest and the highest value, and one that is not finite
     (M4: U. Jugel et al., Proceedings of the VLDB Endowment 7, 2014). ``steps`` increase.
     """
     if len(values) <= 4 * buckets:

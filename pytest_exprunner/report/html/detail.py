@@ -1,4 +1,4 @@
-"""How much a report shows of each thing."""
+"""Levels of detail of a report."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """How much a report shows of each thing; a large study is told with less of each."""
+    """The limits of a report; a large study gets lower limits."""
 
     buckets: int
-    """Parts of a curve's axis, each of which keeps what is highest and lowest in it."""
+    """Parts of a curve's axis; each keeps its highest and lowest value."""
     charts: int
-    """Of each sub-experiment."""
+    """Maximum per sub-experiment."""
     metrics: int
     texts: int
-    """Characters of a finding."""
+    """Maximum characters of a finding."""
     attempts: int
     machine: bool
-    """Whether packages and machine are told."""
+    """Whether to include packages and machine."""
     review: int = 200
-    """Lines of the first screen's lists."""
+    """Maximum items in each list of the first screen."""
     rows: bool = False
-    """Sub-experiments as rows of a table, without what they logged and saved."""
+    """Whether to show sub-experiments as rows of a table, without logged values and artifacts."""
     subs: int = 100_000
-    """Sub-experiments of each experiment."""
+    """Maximum sub-experiments per experiment."""
 
     def cut(self, text: str) -> str:
-        """Return a text as far as there is room for it."""
+        """Return a text, cut to the maximum length."""
         flat = text.strip()
         return flat if len(flat) <= self.texts else f"{flat[: self.texts - 1]}…"
 

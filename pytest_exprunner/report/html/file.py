@@ -22,19 +22,19 @@ _IMAGE = re.compile(r'"data:image/[^"]*"')
 
 @dataclass(frozen=True, slots=True)
 class WrittenReport:
-    """What was written: its size in bytes, whole and without its images."""
+    """A written report; sizes are in bytes, with and without its images."""
 
     file: Path
     size: int
     without_images: int
     reduced: bool
-    """Texts were shortened and curves left out, so that it stays small."""
+    """Whether texts were shortened and curves left out to limit the size."""
 
 
 def check(file: Path) -> None:
-    """Raise `ExprunnerError` where a report cannot be made, or not written there.
+    """Raise `ExprunnerError` if a report cannot be built, or cannot be written to ``file``.
 
-    A file that is no report is refused: it is somebody's.
+    An existing file that is not a report is refused, so that no other file is overwritten.
     """
     _renderer()
     if file.suffix.lower() not in (".html", ".htm"):
@@ -46,8 +46,8 @@ def check(file: Path) -> None:
         raise ExprunnerError(f"{file} exists and is not a report; it was left unchanged: name another file")
 
 
-def write(study: Study, file: Path, beside: ReportContext) -> WrittenReport:
-    """Write the report of a study. Raises `ExprunnerError` where it cannot be made or written."""
+def write(study: Study, file: Path, context: ReportContext) -> WrittenReport:
+    """Write the report of a study. Raises `ExprunnerError` if it cannot be built or written."""
     check(file)
     render = _renderer()
     results = study.results()
@@ -55,7 +55,7 @@ def write(study: Study, file: Path, beside: ReportContext) -> WrittenReport:
     text, light, reduced = "", 0, False
     for detail in DETAILS:
         reduced = detail is not DETAILS[0]
-        text = render(model.build(study, results, beside, detail), root, reduced=reduced)
+        text = render(model.build(study, results, context, detail), root, reduced=reduced)
         light = len(_IMAGE.sub("", text).encode("utf-8", "backslashreplace"))
         if light < model.LARGEST:
             break
@@ -70,13 +70,13 @@ def write(study: Study, file: Path, beside: ReportContext) -> WrittenReport:
 
 def _renderer() -> Callable[..., str]:
     try:
-        from pytest_exprunner.report.html.page import render  # optional
+        from pytest_exprunner.report.html.page import render  # needs jinja2, an optional dependency
     except ImportError as error:
         raise ExprunnerError(f"{error}; install it with: pip install 'pytest-exprunner[report]'") from None
     return render
 
 
 def root_from(file: Path, base: Path) -> str:
-    """Return the way from a report to the results folder: empty, or with a slash at its end."""
+    """Return the relative path from a report to the results folder: empty, or with a trailing slash."""
     way = os.path.relpath(base, file.parent).replace(os.sep, "/")
     return "" if way == "." else f"{way}/"

@@ -1,4 +1,4 @@
-"""The report as data: what a page about the whole study shows, from stored files alone."""
+"""The report as data: everything the page shows about a study, from stored files only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_exprunner.schedule.advice import Advice, Known, advise
 from pytest_exprunner.store.study import Study
 
 LARGEST = 500_000
-"""Bytes of a report without its images."""
+"""Maximum bytes of a report without its images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class GateCard:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the page shows."""
+    """The content of the page."""
 
     title: str
     hypothesis: str
     stub: bool
     as_of: str
     totals: tuple[tuple[str, int, str], ...]
-    """Word, number, tone."""
+    """Label, count and tone."""
     picture: Picture
     review: tuple[tuple[str, str], ...]
     more_review: int
@@ -50,26 +50,28 @@ class Report:
     tones: Mapping[str, str] = field(default_factory=dict)
     """The tone of each experiment and gate."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What each of them is called."""
+    """The name of each experiment and gate."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
-    """What is known beside the stored attempts."""
+    """The input of a report in addition to the stored attempts."""
 
     known: Known
     audit: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
-    """What moved, or is kept and told, by experiment: kind and text."""
+    """Changes and notes by experiment: kind and text."""
     only: tuple[str, ...] = ()
-    """Experiments that are shown alone; all of them where none is named."""
+    """The experiments to show; all of them if empty."""
 
 
-def build(study: Study, results: Results, beside: ReportContext, detail: Detail = DETAILS[0]) -> Report:
-    """Return the report of a study, with as much of each thing as ``detail`` says."""
+def build(study: Study, results: Results, context: ReportContext, detail: Detail = DETAILS[0]) -> Report:
+    """Return the report of a study at the context level of detail."""
     pictures = Pictures(study.layout)
-    states = [state for name, state in results.experiments.items() if not beside.only or name in beside.only]
+    states = [
+        state for name, state in results.experiments.items() if not context.only or name in context.only
+    ]
     cards = tuple(
-        build_card(state, study, results, beside.audit.get(state.id, ()), detail, pictures)
+        build_card(state, study, results, context.audit.get(state.id, ()), detail, pictures)
         for state in states
     )
     gates = tuple(_gate(gate) for gate in results.gates.values())
@@ -78,17 +80,17 @@ def build(study: Study, results: Results, beside: ReportContext, detail: Detail 
         for state in states
         for item in ([] if results.stub else experiment.review_items(state))
     ]
-    moved = [
+    changed = [
         (name, f"changed after there was a result: {text}")
-        for name, entries in beside.audit.items()
+        for name, entries in context.audit.items()
         for kind, text in entries
-        if kind == "changed" and (not beside.only or name in beside.only)
+        if kind == "changed" and (not context.only or name in context.only)
     ]
-    review += moved
-    steps = [] if results.stub else advise(results, beside.known)
+    review += changed
+    steps = [] if results.stub else advise(results, context.known)
     project = results.plan.project
     return Report(
-        title=_title(project.name or "Research study", beside.only),
+        title=_title(project.name or "Research study", context.only),
         hypothesis=(project.hypothesis or "").strip(),
         stub=results.stub,
         as_of=_as_of(results),
@@ -113,7 +115,7 @@ def _title(name: str, only: Sequence[str]) -> str:
 
 
 def _as_of(results: Results) -> str:
-    """When the newest attempt ended: a report says nothing of when it was written."""
+    """Return when the newest attempt ended, so that the report does not depend on when it is written."""
     times = [
         current.record.finished_at or current.record.started_at or ""
         for state in results.experiments.values()
@@ -125,8 +127,8 @@ def _as_of(results: Results) -> str:
 
 
 def _totals(cards: Sequence[Card]) -> tuple[tuple[str, int, str], ...]:
-    words = [(card.tone.replace("_", " "), card.tone) for card in cards]
-    return tuple((word, words.count((word, tone)), tone) for word, tone in dict.fromkeys(words))
+    tones = [(card.tone.replace("_", " "), card.tone) for card in cards]
+    return tuple((word, tones.count((word, tone)), tone) for word, tone in dict.fromkeys(tones))
 
 
 def _gate(gate: GateResult) -> GateCard:

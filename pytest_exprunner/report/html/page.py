@@ -1,4 +1,4 @@
-"""The report → one HTML file that works offline: no request, no script but its own, everything escaped."""
+"""Render the report as one offline HTML file: no requests, only its own scripts, all text escaped."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _BLOCKS = {
     "table": Table,
 }
 _OPEN_UP_TO = 30
-"""A study of so few sub-experiments is shown with all of them opened."""
+"""A study with at most this many sub-experiments is shown with all of them expanded."""
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def render(report: Report, root: str, *, reduced: bool = False) -> str:
-    """Return the page. ``root`` leads from it to the results folder: empty, or ``../research/``."""
+    """Return the page. ``root`` is the path from it to the results folder: empty, or ``../research/``."""
     charts: list[Curve] = []
     cards = report.experiments
     style, scripts = _style(), _scripts()
@@ -73,7 +73,7 @@ def render(report: Report, root: str, *, reduced: bool = False) -> str:
 
 
 class _Late:
-    """Text that is made when the template comes to it, after everything that it is about."""
+    """Text that is built when the template reaches it, after everything that it refers to."""
 
     def __init__(self, make: Callable[[], str]) -> None:
         self._make = make
@@ -101,14 +101,14 @@ def _is_a(kind: type) -> Callable[[object], bool]:
 
 
 def visible(value: Any) -> Any:
-    """Show what text cannot show as itself: control characters, and those that turn text around."""
+    """Return text with visible control characters, including those that change the text direction."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return show_control(value)
     return value
 
 
 def url(path: str) -> str:
-    """Return a relative address: no path of a file can become a scheme or another host."""
+    """Return a relative URL; escaping keeps a file's path from becoming a scheme or another host."""
     head, hash_, tail = path.partition("#") if path.startswith("#") else (path, "", "")
     head = f"./{head.lstrip('/')}" if head.startswith("/") else head
     quoted = quote(head.encode("utf-8", "surrogatepass"), safe="/._-~=+,@")
@@ -126,12 +126,12 @@ def _size(number: int) -> str:
     return f"{value:.0f} {_UNITS[place]}" if place == 0 or value >= 10 else f"{value:.1f} {_UNITS[place]}"
 
 
-def _shorten(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _ends(line: CurveLine) -> str:
-    """``attempt 2: 0.9 → 0.1 (0.08 to 0.9; 5000 values)``: a curve in words."""
+    """Return a curve as text: ``attempt 2: 0.9 → 0.1 (0.08 to 0.9; 5000 values)``."""
     first, last, low, high = line.ends
     odd = f", {line.not_finite} not finite" if line.not_finite else ""
     odd += ", the rest was not read" if line.cut else ""
@@ -154,7 +154,7 @@ def _numbering(charts: list[Curve]) -> Callable[[Curve], int]:
 
 
 def curves_json(charts: Sequence[Curve]) -> str:
-    """Return curves as JSON that nothing in them can end: neither a script element nor a comment."""
+    """Return curves as JSON that cannot close a script element or a comment."""
     return _json([_curve(curve) for curve in charts])
 
 
@@ -175,11 +175,11 @@ def _curve(curve: Curve) -> Mapping[str, Any]:
 
 
 def _short(value: float) -> float | int:
-    """Return a number with as many digits as a picture needs; a step keeps all of its own."""
+    """Return a number with the digits that a picture needs; a step keeps all of its digits."""
     if value == int(value) and abs(value) < 1e15:
         return int(value)
     rounded = float(f"{value:.5g}")
-    return rounded if math.isfinite(rounded) else value  # the largest floats would be rounded up to infinity
+    return rounded if math.isfinite(rounded) else value  # rounding the largest floats would give infinity
 
 
 def _json(value: Sequence[Any]) -> str:

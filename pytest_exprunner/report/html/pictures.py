@@ -1,4 +1,4 @@
-"""Previews of artifacts in a report, as long as there is room for images."""
+"""Previews of artifacts in a report, within its limit for images."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pytest_exprunner.model.results import CurrentAttempt, SubState
 from pytest_exprunner.report.html.previews import Preview, preview
 
 _IMAGES = 20_000_000
-"""Bytes of images in a page."""
+"""Maximum bytes of images in a page."""
 
 
 class Pictures:
-    """Previews of artifacts, as long as there is room for images."""
+    """Previews of artifacts, within the limit for images."""
 
     def __init__(self, layout: Layout) -> None:
-        """Start with all the room that a page has."""
+        """Start with the full limit of a page."""
         self.layout = layout
         self._left = _IMAGES
 
     def of(self, experiment: str, sub: SubState) -> Iterator[Preview]:
-        """Yield the artifacts of the attempts that count."""
+        """Yield the artifacts of the current attempts."""
         for current in sub.currents:
             for artifact in current.record.artifacts:
                 found = preview(
@@ -34,17 +34,17 @@ class Pictures:
                 yield replace(found, whose=current.label if len(sub.currents) > 1 else "")
 
     def _file(self, experiment: str, current: CurrentAttempt, path: str) -> Path | None:
-        """Return the published file, or the attempt's own; None where that would be somebody else's."""
+        """Return the published file or the attempt's own; None if it is outside the experiment's folder."""
         root = self.layout.experiment(experiment)
         published = root / path
         if not _is_file(published) and current.attempt is not None:
             prefix = artifact_prefix(current.sub_experiment, current.variant, current.seed)
             key = AttemptKey(experiment, current.sub_experiment, current.attempt)
             published = self.layout.attempt(key) / f"{ARTIFACTS}{path[len(prefix) :]}"
-        # What a results file or a link says may lead anywhere.
+        # A path from a results file or a link can point outside the folder.
         try:
             inside = published.resolve().is_relative_to(root.resolve())
-        except (OSError, ValueError):  # a loop of links, or a path that no file can have
+        except (OSError, ValueError):  # a loop of links, or an invalid path
             return None
         return published if inside and stays_inside(path) else None
 

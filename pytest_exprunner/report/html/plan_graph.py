@@ -1,7 +1,7 @@
 """The plan as a picture: experiments and gates from left to right, as geometry for a template.
 
-Columns follow phases and dependencies; within a column, a node stands near what it depends on. A
-plan of very many experiments is drawn as a grid of small squares, without edges.
+Columns follow phases and dependencies; within a column, a node is placed near its dependencies. A
+very large plan is drawn as a grid of small squares, without edges.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SQUARES_IN_A_ROW = 40
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An experiment or a gate, and where its box stands."""
+    """An experiment or a gate, and the position of its box."""
 
     id: str
     kind: Kind
@@ -70,7 +70,7 @@ class Picture:
 
     @property
     def shrinks(self) -> bool:
-        """Whether it is to be shown whole: wider than a page, and still legible when it is made to fit."""
+        """Whether to scale the picture to the page: it is wider, and still legible when scaled."""
         return _PAGE < self.width <= _LEGIBLE
 
 
@@ -107,7 +107,7 @@ def _grid(plan: Plan) -> Picture:
 
 
 def _relations(plan: Plan) -> Iterator[tuple[str, str, Relation]]:
-    """What leads to what; an arrow starts at what comes first."""
+    """Yield the relations as (source, target, kind); an arrow points from source to target."""
     for name, experiment in plan.experiments.items():
         for requirement in plan.requirements(name):
             yield requirement, name, "needs"
@@ -119,7 +119,7 @@ def _relations(plan: Plan) -> Iterator[tuple[str, str, Relation]]:
 
 
 def _columns(plan: Plan, relations: Iterable[tuple[str, str, Relation]]) -> dict[str, int]:
-    """Return each node's column: beyond what it depends on, and beyond earlier phases."""
+    """Return each node's column: after its dependencies and after earlier phases."""
     before: dict[str, set[str]] = {name: set() for name in (*plan.experiments, *plan.gates)}
     for source, target, _kind in relations:
         before[target].add(source)
@@ -128,7 +128,7 @@ def _columns(plan: Plan, relations: Iterable[tuple[str, str, Relation]]) -> dict
     phases = list(dict.fromkeys(e.phase for e in plan.experiments.values() if e.phase is not None))
     floors: dict[int | str | None, int] = {}
     columns = _levels(plan, order, before, floors)
-    # Phase by phase: where one ends is only known when all of it stands.
+    # One phase after another, because the end of a phase is known only once all of it is placed.
     for phase in phases:
         settled = [columns[name] + 1 for name in order if _phase(plan, name) in floors]
         floors[phase] = max(settled, default=0)
@@ -155,7 +155,7 @@ def _phase(plan: Plan, name: str) -> int | str | None:
 
 
 def _acyclic(before: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Return the relations without those that would lead back: replacing may contradict a dependency."""
+    """Return the relations without cycles, because a replacement may contradict a dependency."""
     kept: dict[str, set[str]] = {name: set() for name in before}
     for name, sources in before.items():
         for source in sources:
@@ -165,7 +165,7 @@ def _acyclic(before: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def _leads(before: Mapping[str, set[str]], start: str, end: str) -> bool:
-    """Tell whether ``end`` comes before ``start``."""
+    """Return whether ``end`` comes before ``start``."""
     waiting, seen = [start], set()
     while waiting:
         name = waiting.pop()
@@ -199,16 +199,16 @@ def _placed(
 
 
 _FEW = 4
-"""In a column of so few nodes, each stands as high as what it depends on; fuller ones are packed."""
+"""In a column of at most this many nodes, each is level with its dependencies; others are packed."""
 
 
 def _wish(sources: Iterable[str], placed: Mapping[str, Node]) -> float | None:
-    known = [placed[source].y for source in sources if source in placed]
-    return sum(known) / len(known) if known else None
+    heights = [placed[source].y for source in sources if source in placed]
+    return sum(heights) / len(heights) if heights else None
 
 
 def _lanes(plan: Plan, columns: Mapping[str, int]) -> Iterator[Lane]:
-    """Return a lane for each phase; none where the columns of two phases mix."""
+    """Yield a lane for each phase, or nothing if the columns of two phases overlap."""
     found: dict[str, list[int]] = {}
     for name, experiment in plan.experiments.items():
         if experiment.phase is not None:

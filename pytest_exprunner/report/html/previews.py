@@ -1,4 +1,4 @@
-"""Artifacts as a report shows them: images within it, the beginning of tables, the rest as links."""
+"""Artifacts as a report shows them: embedded images, the first rows of tables, links to other files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _CHANGED = "changed since it was recorded"
 _LARGEST_IMAGE = 2_000_000
 _LARGEST_TABLE = 1_000_000
 _LARGEST = {**dict.fromkeys(IMAGE_TYPES, _LARGEST_IMAGE), ".json": _LARGEST_TABLE}
-"""What is larger is not shown; of other tables the beginning is."""
+"""Maximum bytes of a file to show; other tables are cut instead."""
 _READ_OF_TEXT = 64_000
 _ROWS, _COLUMNS, _CELL = 6, 8, 40
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One artifact; ``link`` leads to its file, relative to the experiment's folder."""
+    """One artifact; ``link`` is its file, relative to the experiment's folder."""
 
     name: str
     link: str
@@ -47,17 +47,17 @@ class Preview:
     header: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     more: bool = False
-    """The table goes on."""
+    """Whether the table has more rows than are shown."""
     note: str = ""
     whose: str = ""
-    """Which of several attempts it belongs to."""
+    """The attempt that it belongs to, if there are several."""
 
 
 def preview(artifact: Artifact, file: Path | None, *, images_left: int) -> Preview:
-    """Return how an artifact is shown; an image only if it has a place in ``images_left`` bytes.
+    """Return the preview of an artifact; an image only if it fits in ``images_left`` bytes.
 
-    What is not what was recorded is not shown, and neither is a file that does not belong to the
-    experiment, for which ``file`` is None.
+    The content is shown only if it matches the record. ``file`` is None if the artifact's path points
+    outside the experiment's folder; then there is no link either.
     """
     name = artifact.path.rpartition("/")[2]
     plain = Preview(name, artifact.path, artifact.bytes, "file")
@@ -78,12 +78,12 @@ def preview(artifact: Artifact, file: Path | None, *, images_left: int) -> Previ
         if suffix == ".json" and file.stat().st_size <= _LARGEST_TABLE:
             return _table(plain, *_from_json(file))
     except (OSError, ValueError, csv.Error):
-        pass  # what cannot be read as what its name says is a file like others
+        pass  # show an unreadable file as a plain link
     return plain
 
 
 def _is_as_recorded(artifact: Artifact, file: Path, *, looked_at: bool) -> bool:
-    """Compare sizes, and hashes of what is going to be shown."""
+    """Return whether the size matches the record and, for a file to be shown, also the hash."""
     size = file.stat().st_size
     if size != artifact.bytes:
         return False
@@ -109,7 +109,7 @@ def _from_csv(file: Path, delimiter: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _from_json(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Return a list of objects, or an object of lists of one length, as a table."""
+    """Return a list of objects, or an object of lists of equal length, as a table."""
     value: Any = orjson.loads(file.read_bytes())
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         names = list(dict.fromkeys(str(name) for row in value[:_ROWS] for name in row))

@@ -1,4 +1,4 @@
-"""Pictures of criteria as geometry: where a value stands among its tiers, now and over attempts.
+"""Pictures of criteria as geometry: a value among its tiers, current and over attempts.
 
 Lengths are in units of the picture's own width; a template draws them.
 """
@@ -16,17 +16,17 @@ from pytest_exprunner.verdicts.formatting import threshold_text, tiers_of
 WIDTH = 320.0
 _MARGIN = 12.0
 _FAR = 3.0
-"""So many times the span of the tiers beyond them, a value is drawn at the edge."""
+"""A value farther from the tiers than this multiple of their span is drawn at the edge."""
 _STRIP_HEIGHT = 96.0
 _STRIP_MARGIN = 10.0
 _MAX_ATTEMPTS = 120
 _LARGEST = 1e300
-"""Beyond, differences are no floats any more; such tiers and values are told in words alone."""
+"""Differences of larger numbers overflow, so such tiers and values are shown as text only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A stretch of the axis that one verdict covers."""
+    """The part of the axis that one verdict covers."""
 
     verdict: str
     x: float
@@ -44,7 +44,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One criterion: its zones, and the value with its interval where it was measured."""
+    """One criterion: its zones, and the value with its confidence interval if it was measured."""
 
     zones: tuple[Zone, ...]
     ticks: tuple[Tick, ...]
@@ -52,7 +52,7 @@ class Bar:
     low: float | None
     high: float | None
     beyond: str
-    """``left`` or ``right`` where the value lies beyond what is drawn."""
+    """``left`` or ``right`` if the value lies outside the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A criterion's value over the attempts, oldest first, with lines at its tiers."""
+    """A criterion's value over the attempts, oldest first, with a line for each tier."""
 
     name: str
     height: float
@@ -79,7 +79,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a strip shows of one attempt."""
+    """The data of one attempt in a strip."""
 
     title: str
     value: float
@@ -88,12 +88,12 @@ class Point:
 
 
 def has_axis(criterion: Criterion) -> bool:
-    """Tell whether a criterion's tiers can be drawn."""
+    """Return whether a criterion's tiers can be drawn."""
     return all(map(_drawable, tiers_of(criterion)))
 
 
 def bar(criterion: Criterion, result: CriterionResult) -> Bar:
-    """Return where a criterion's value stands among its tiers."""
+    """Return the position of a criterion's value among its tiers."""
     tiers = [as_float(tier) for tier in tiers_of(criterion)]
     if not has_axis(criterion):
         return Bar((), (), None, None, None, "")
@@ -113,7 +113,7 @@ def bar(criterion: Criterion, result: CriterionResult) -> Bar:
 
 
 def strip(criterion: Criterion, points: Sequence[Point]) -> Strip:
-    """Return a criterion's value over attempts; of very many, the latest."""
+    """Return a criterion's value over attempts; if there are too many, the latest."""
     shown = [p for p in points if _drawable(p.value)][-_MAX_ATTEMPTS:]
     tiers = [as_float(tier) for tier in tiers_of(criterion)]
     low, high = _domain(tiers, [p.value for p in shown])
@@ -133,7 +133,7 @@ def strip(criterion: Criterion, points: Sequence[Point]) -> Strip:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """A straight line from values to places, values beyond its ends kept at them."""
+    """A linear map from values to positions; values outside its range are drawn at its ends."""
 
     first: float
     last: float
@@ -150,7 +150,7 @@ def _drawable(value: float) -> bool:
 
 
 def _domain(tiers: Sequence[float], values: Iterable[float]) -> tuple[float, float]:
-    """Return what the axis covers: the tiers, and values as far as they do not squeeze the tiers."""
+    """Return the range of the axis: the tiers, and values that are not too far from them."""
     low, high = min(tiers), max(tiers)
     span = (high - low) or abs(high) or 1.0
     near = [v for v in values if low - _FAR * span <= v <= high + _FAR * span]
@@ -160,7 +160,7 @@ def _domain(tiers: Sequence[float], values: Iterable[float]) -> tuple[float, flo
 
 
 def _zones(criterion: Criterion, scale: _Scale) -> Iterable[Zone]:
-    """From the worst verdict to the best, along the axis."""
+    """Return the zones along the axis, from the worst verdict to the best."""
     edges: list[tuple[str, float | None]] = [
         ("failure", criterion.failure),
         ("missed", criterion.deciding),

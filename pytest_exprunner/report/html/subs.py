@@ -1,4 +1,4 @@
-"""What a report shows of one sub-experiment."""
+"""The report's data for one sub-experiment."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _WORD = 60
 
 @dataclass(frozen=True, slots=True)
 class AttemptCard:
-    """What is told of one attempt that counts."""
+    """The outcome of one current attempt."""
 
     label: str
-    """Where there are several."""
+    """Empty if there is only one."""
     ended: tuple[Block, ...]
     hints: tuple[tuple[str, str, str, str], ...]
-    """Cause, fix, snippet, and the command that tells more."""
+    """Cause, fix, snippet, and the command that shows more."""
     said: tuple[Block, ...]
 
 
@@ -47,16 +47,16 @@ class SubCard:
     reason: str
     told: tuple[AttemptCard, ...]
     finding: str
-    """In a few words, for a row."""
+    """Shortened, for a row."""
     numbers: tuple[tuple[str, str, bool], ...]
-    """Name, value, and whether a criterion looks at it; of several attempts each value with its label."""
+    """Name, value, and whether a criterion judges it; with several attempts, each value has its label."""
     more_numbers: int
     curves: tuple[Curve, ...]
     more_curves: int
     more_lines: int
-    """Attempts that count and are not drawn."""
+    """The number of current attempts without a curve."""
     no_journal: bool
-    """An attempt that counts logged something, and its journal is not here."""
+    """Whether a current attempt logged values but its journal is missing."""
     artifacts: tuple[Preview, ...]
 
 
@@ -67,7 +67,7 @@ def build_sub(
     detail: Detail,
     pictures: Pictures,
 ) -> SubCard:
-    """Return what is shown of a sub-experiment and of its attempts that count."""
+    """Return the card of a sub-experiment with its current attempts."""
     planned = state.plan.sub_experiments[sub.id]
     numbers = list(_numbers(state, sub))
     found, missing = _curves(sub, attempts, pictures.layout, detail) if detail.charts else ([], False)
@@ -77,7 +77,7 @@ def build_sub(
         objective=detail.cut(planned.objective or ""),
         status=str(sub.status),
         reason=detail.cut(sub.reason),
-        told=() if detail.rows else tuple(_told(current, sub, detail) for current in sub.currents),
+        told=() if detail.rows else tuple(_attempt_card(current, sub, detail) for current in sub.currents),
         finding=detail.cut(
             sub.reason or next((c.record.finding for c in sub.currents if c.record.finding), "")
         ),
@@ -91,7 +91,7 @@ def build_sub(
     )
 
 
-def _told(current: CurrentAttempt, sub: SubState, detail: Detail) -> AttemptCard:
+def _attempt_card(current: CurrentAttempt, sub: SubState, detail: Detail) -> AttemptCard:
     return AttemptCard(
         label=current.label if len(sub.currents) > 1 else "",
         ended=tuple(ended(current)),
@@ -105,7 +105,7 @@ def _paragraphs(text: str) -> Iterator[Block]:
 
 
 def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, bool]]:
-    """Each metric, those that criteria look at first; of several attempts their values in a row."""
+    """Yield each metric, judged ones first; values of several attempts are on one line."""
     judged = {
         c.metric_name: tuple(t for t in (c.target, c.acceptable, c.failure) if t is not None)
         for c in state.plan.success_criteria.values()
@@ -125,14 +125,14 @@ def _numbers(state: ExperimentState, sub: SubState) -> Iterator[tuple[str, str, 
 
 
 def _mean_of(sub: SubState, values: Sequence[tuple[CurrentAttempt, float | int | None]]) -> str:
-    """``mean 0.942 (SD 0.008): ``: of the seeds of one variant."""
+    """Return the mean over the seeds of one variant: ``mean 0.942 (SD 0.008): ``."""
     numbers = [as_float(value) for _current, value in values if value is not None]
     one = len({current.variant for current in sub.currents}) == 1 and sub.currents[0].seed is not None
     return f"mean {mean_text(numbers)}: " if one and len(numbers) > 1 else ""
 
 
 def _of(current: CurrentAttempt) -> str:
-    """``lr=0.1, seed 2: ``: which of several attempts a value is of; empty where there is only one."""
+    """Return the attempt that a value is from: ``lr=0.1, seed 2: ``; empty if there is only one."""
     name = which(current.variant, current.seed)
     return f"{name}: " if name else ""
 
@@ -143,7 +143,7 @@ def _curves(
     layout: Layout,
     detail: Detail,
 ) -> tuple[list[Curve], bool]:
-    """Return the curves of the attempts that count and of the latest others; whether a journal is missing."""
+    """Return the curves of the current and the latest other attempts, and whether a journal is missing."""
     counting = {c.attempt for c in sub.currents}
     chosen = [a for a in attempts if a.key.sequence in counting][:_OVERLAID]
     others = [a for a in attempts if a.key.sequence not in counting]

@@ -1,4 +1,4 @@
-"""The pytest plugin: hooks that translate, and call one verb each."""
+"""The pytest plugin: its hooks translate between pytest and the session."""
 
 from pytest_exprunner.plugin.plugin import (
     pytest_addhooks,

@@ -1,4 +1,4 @@
-"""A handler's call, and what becomes of it: the process it leaves behind, its result, its record, its log."""
+"""Calls a handler, and processes the outcome: its result, its record, its log and changes to the process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHU
 
 
 def fail(message: str) -> NoReturn:
-    """Fail with a message alone. This frame stays visible, or pytest says that all were hidden."""
+    """Fail with only a message. This frame stays visible, else pytest says that all frames were hidden."""
     pytest.fail(message, pytrace=False)
 
 
@@ -39,11 +39,11 @@ def stopper(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def process_kept() -> Generator[None]:
-    """Give the next handler the working folder, umask and signals that this one found."""
+    """Restore the working folder, umask, streams and signal handlers after a handler."""
     mask = os.umask(0o077)
     os.umask(mask)
     handlers = [(number, signal.getsignal(number)) for number in _STOPPING]
-    folder = os.open(".", os.O_RDONLY | os.O_CLOEXEC)  # by descriptor: it may be renamed meanwhile
+    folder = os.open(".", os.O_RDONLY | os.O_CLOEXEC)  # by descriptor, in case the folder is renamed
     streams = sys.stdout, sys.stderr
     try:
         yield
@@ -55,14 +55,14 @@ def process_kept() -> Generator[None]:
             os.close(folder)
         for number, handler in handlers:
             if handler is not None and signal.getsignal(number) is not handler:
-                with contextlib.suppress(ValueError):  # only the main thread may
+                with contextlib.suppress(ValueError):  # only the main thread can
                     signal.signal(number, handler)
 
 
 def settle(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Tear down what the next item does not share with this one, and report what goes wrong."""
+    """Tear down what the next item does not share with this one, and report failures."""
     try:
-        item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001 - what pytest's own hook calls
+        item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001 - pytest's own hook calls this
     except Exception:  # noqa: BLE001 - a fixture may raise anything
         text = str(pytest.ExceptionInfo.from_current().getrepr(style="long"))
         report = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "teardown")
@@ -70,15 +70,15 @@ def settle(item: pytest.Item, nextitem: pytest.Item | None) -> None:
 
 
 def plain_report(item: pytest.Item, when: Any, outcome: Any) -> pytest.TestReport:
-    """Return a report of a phase of an item that pytest itself has not run here."""
+    """Return a report for a phase that pytest itself did not run here."""
     keywords: Any = dict.fromkeys(item.keywords, 1)
     return pytest.TestReport(item.nodeid, item.location, keywords, outcome, None, when)
 
 
 def representation(message: str) -> Any:
-    """Return what a report shows of a failure that has a message alone.
+    """Return the report text of a failure that has only a message.
 
-    Its first line goes into the summary of failures, where a CI service would show all of them.
+    The summary of failures gets only its first line; a CI service would show the complete message.
     """
     try:
         fail(message)
@@ -91,7 +91,7 @@ def representation(message: str) -> Any:
 
 
 def call(item: pytest.Function) -> object:
-    """Call a handler with its fixtures; return what it returns, also where a plugin awaits it."""
+    """Call a handler with its fixtures; return its result, even if a plugin awaits it."""
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}  # noqa: SLF001
     returned = item.obj(**arguments)
@@ -108,7 +108,7 @@ def call(item: pytest.Function) -> object:
 
 
 def keep_result(item: pytest.Item) -> None:
-    """Keep what an async handler returns: plugins that run coroutines throw it away."""
+    """Keep the result of an async handler, because plugins that run coroutines discard it."""
     function = getattr(item, "obj", None)
     if not inspect.iscoroutinefunction(function) or _KEPT in item.stash:
         return
@@ -130,7 +130,7 @@ def _refuse_async(item: pytest.Function) -> NoReturn:
 
 
 def complete(attempt: Attempt, returned: object) -> str:
-    """Publish what was returned; return what is wrong with its shape, if anything is."""
+    """Publish the returned value; return what is wrong with its type, or an empty string."""
     try:
         attempt.complete(returned)
     except HandlerError as error:
@@ -145,7 +145,7 @@ def publish_incomplete(
     report: pytest.TestReport,
     diagnose: Callable[[Failure], Sequence[Hint]],
 ) -> None:
-    """Publish an attempt that was skipped, or that failed before it returned anything."""
+    """Publish an attempt that was skipped, or that failed before it returned."""
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, pytest.skip.Exception):
         attempt.skip(redacted(text(getattr(error, "msg", None) or "skipped")))
@@ -162,21 +162,21 @@ def publish_incomplete(
 
 
 def rewritten(value: Any, change: Callable[[str], str]) -> Any:
-    """Return what a report shows of a failure, every text in it changed."""
+    """Return a failure's representation with ``change`` applied to every text in it."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return change("\n".join(value)).split("\n")
     if isinstance(value, list | tuple):
         return type(value)(rewritten(item, change) for item in value)
-    if hasattr(value, "toterminal"):  # one of pytest's own parts of such a text
+    if hasattr(value, "toterminal"):  # a part of pytest's own representation
         for name, item in vars(value).items():
             setattr(value, name, rewritten(item, change))
     return value
 
 
 def made_sendable(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Leave in a report what a connection between processes can carry: UTF-8, and plain values."""
+    """Reduce a report to what a connection between processes can carry: UTF-8 and plain values."""
     report.longrepr = rewritten(report.longrepr, text)
     report.sections = [(text(name), text(content)) for name, content in report.sections]
     if isinstance(report, pytest.TestReport):
@@ -194,10 +194,7 @@ def _sendable(value: object) -> object:
 
 
 def capped(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return captured output of bounded length, its beginning and its end; the log has all of it.
-
-    What looks like a secret is taken out.
-    """
+    """Return captured output, shortened in the middle and without secrets; the log is complete."""
     return [(name, redacted(_middle_out(content))) for name, content in sections]
 
 
@@ -210,8 +207,8 @@ def _middle_out(content: str) -> str:
 
 
 def write_log(attempt: Attempt, report: pytest.TestReport) -> None:
-    """Append what was captured to the attempt's log."""
-    with contextlib.suppress(OSError):  # where the folder is gone, the record's failure has said so
+    """Append captured output to the attempt's log."""
+    with contextlib.suppress(OSError):  # if the folder is missing, the record's failure says so
         _write_sections(attempt, report)
 
 

@@ -1,4 +1,4 @@
-"""Handlers as pytest items: which files become modules, what names select them, and stub items."""
+"""Handlers as pytest items: which files become modules, which names select them, and stub items."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from pytest_exprunner.executors.link import LinePipe
 
 SELECTED = pytest.StashKey[Selected]()
-"""Set on every item that is a handler (or represents one in a stub run)."""
+"""Set on every item that is a handler, or represents one in a stub run."""
 EXPLORATORY = pytest.StashKey[bool]()
 ATTEMPT = pytest.StashKey[Attempt]()
 """Set while a handler's attempt is open."""
 _SEED = "exprunner_seed"
-"""The parameter that makes an item for each seed; handlers do not see it."""
+"""The parameter that creates an item for each seed; handlers do not receive it."""
 LINK: pytest.StashKey[LinePipe] = pytest.StashKey()
 """Set on a remote worker: the pipe that carries its jobs and answers."""
 
 
 class HandlerModule(pytest.Module):
-    """A file with handlers; what pytest collects from it by itself stays collected."""
+    """A file with handlers; items that pytest itself collects from it are kept."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class HandlerModule(pytest.Module):
         ordinary: bool,
         **kwargs: Any,
     ) -> None:
-        """``names`` are the handlers to collect; ``ordinary`` keeps usual tests in the file."""
+        """``names`` are the handlers to collect; ``ordinary`` keeps ordinary tests in the file."""
         super().__init__(**kwargs)
         self._scanned = scanned
         self.names = names
@@ -68,20 +68,20 @@ class HandlerModule(pytest.Module):
         return module
 
     def _diagnosed(self, error: BaseException) -> str:
-        """Return why the file could not be imported, with what is known of that."""
+        """Return why the file could not be imported, with hints."""
         why = _import_failure(self.path, error)
         hints = Hinting(self.config, self.ihook)
         found = hints(Failure(type(error).__name__, text(error), text(why)))
         return "\n".join([why, *hints.lines(found)])
 
     def collect(self) -> list[pytest.Item | pytest.Collector]:
-        """Collect handlers by their names, and usual tests where the file has them."""
+        """Collect handlers by their names, and ordinary tests if the file has any."""
         _register_runner(self)
         collected = list(super().collect())
         missing = [h for h in self._scanned.handlers if h.name in self.names and not self._is_handler(h.name)]
         if missing:
             raise self.CollectError("\n".join(_HIDDEN.format(place=h.place, name=h.name) for h in missing))
-        # Noted here, where a node id or --lf has not taken anything away yet.
+        # Noted here, before a node id or --lf removes items.
         self._collecting.note_variants(collected)
         return collected
 
@@ -89,13 +89,13 @@ class HandlerModule(pytest.Module):
         return takes_runner(getattr(self.obj, name, None))
 
     def istestfunction(self, obj: object, name: str) -> bool:
-        """Take handlers, and what pytest takes where the file is a test file too."""
+        """Accept handlers, and what pytest accepts if the file is a test file too."""
         if name in self.names:
             return self._is_handler(name)
         return self._ordinary and super().istestfunction(obj, name)
 
     def istestclass(self, obj: object, name: str) -> bool:
-        """Take classes only where the file is a test file too."""
+        """Accept classes only if the file is a test file too."""
         return self._ordinary and super().istestclass(obj, name)
 
 
@@ -131,7 +131,7 @@ def only_setup(config: pytest.Config) -> bool:
 
 
 def runner(request: pytest.FixtureRequest) -> Any:
-    """The `ExperimentRunner` of this attempt; in usual tests of the file, whatever else has the name."""
+    """Return the `ExperimentRunner` of this attempt; in ordinary tests, any other fixture of this name."""
     attempt = request.node.stash.get(ATTEMPT, None)
     if attempt is None and SELECTED in request.node.stash and only_setup(request.config):
         return None
@@ -139,7 +139,7 @@ def runner(request: pytest.FixtureRequest) -> Any:
 
 
 def params_of(item: pytest.Item) -> dict[str, Any]:
-    """The parameters of an item, by name; empty where it has none. Its seed is none of them."""
+    """Return the parameters of an item by name, without its seed."""
     params = getattr(getattr(item, "callspec", None), "params", {})
     return {name: value for name, value in params.items() if name != _SEED}
 
@@ -158,18 +158,17 @@ def slot_of(item: pytest.Item) -> tuple[str | None, int | None]:
 
 def seed_id(seed: int) -> str:
     """Return a seed as it appears in a node id."""
-    return f"seed{seed}"  # a word that -k takes
+    return f"seed{seed}"  # a word that -k accepts
 
 
 def offer_runner(item: pytest.Item, attempt: Attempt) -> None:
-    """Hand a handler its runner at once: resolving a fixture costs a tenth of a trivial attempt.
+    """Set a handler's runner directly: resolving a fixture takes a tenth of the time of a trivial attempt.
 
-    So does ``request``, which the fixture asks for. Fixtures that ask for the runner still get it as the
-    fixture that it is.
+    The same holds for ``request``, which the fixture uses. Other fixtures still get the runner as a fixture.
     """
     if isinstance(item, pytest.Function) and PARAMETER not in params_of(item):
         item.funcargs[PARAMETER] = attempt.runner
-        item.funcargs["request"] = item._request  # noqa: SLF001 - what pytest would put there
+        item.funcargs["request"] = item._request  # noqa: SLF001 - pytest would set the same value
 
 
 def _register_runner(module: pytest.Module) -> None:
@@ -182,10 +181,10 @@ def _register_runner(module: pytest.Module) -> None:
 
 
 class HandlerCollection:
-    """Decides for each file under the handlers' folders what pytest makes of it."""
+    """Decides for each file under the handlers' folders what pytest collects from it."""
 
     _spared: ClassVar[bool] = False
-    """Whether a run of this process has kept something from the garbage collector."""
+    """Whether a run of this process has frozen objects for the garbage collector."""
 
     def __init__(
         self,
@@ -198,9 +197,9 @@ class HandlerCollection:
         seeds: int | None = None,
         enabled: bool = True,
     ) -> None:
-        """``plan_name`` is the plan's path as messages show it; only if ``enabled`` are handlers taken.
+        """``plan_name`` is the plan's path as messages show it; handlers are collected only if ``enabled``.
 
-        ``seeds`` is how many each handler gets at least.
+        ``seeds`` is the minimum number of seeds per handler.
         """
         self._seeds = seeds
         self.enabled = enabled
@@ -215,7 +214,7 @@ class HandlerCollection:
         self._decorators: dict[str, pytest.MarkDecorator] = {}
 
     def file(self, file_path: Path, parent: pytest.Collector, collected: Sequence[Any]) -> list[Any]:
-        """Return what is collected from a file: never a file that defines nothing to run."""
+        """Return what is collected from a file; a file that defines nothing to run is left out."""
         scanned = self.scan.files.get(file_path)
         if scanned is None:
             return list(collected)
@@ -261,18 +260,18 @@ class HandlerCollection:
                 item.add_marker(self._decorator(keyword))
 
     def seeds_of(self, sub: str) -> tuple[int, ...]:
-        """Return the seeds that a sub-experiment gets in this run: the plan's, and more if asked for."""
+        """Return the seeds of a sub-experiment in this run: planned seeds, and more if requested."""
         return with_at_least(self.plan.owner(sub).sub_experiments[sub].seeds, self._seeds or 0)
 
     def generate(self, metafunc: pytest.Metafunc) -> None:
-        """Make an item of a handler for each of its seeds."""
+        """Create an item of a handler for each of its seeds."""
         module, name = metafunc.definition.parent, metafunc.definition.originalname
         if not isinstance(module, HandlerModule) or name not in module.names:
             return
         sub = self.plan.match(name)
         seeds = () if sub is None else self.seeds_of(sub)
         if seeds:
-            metafunc.fixturenames.append(_SEED)  # or pytest refuses what the function does not take
+            metafunc.fixturenames.append(_SEED)  # pytest rejects a parameter that the function does not have
             metafunc.parametrize(_SEED, seeds, ids=[seed_id(seed) for seed in seeds])
 
     def _decorator(self, name: str) -> pytest.MarkDecorator:
@@ -290,7 +289,7 @@ class HandlerCollection:
         return names
 
     def register_markers(self, config: pytest.Config) -> None:
-        """Make ids usable in ``-m`` under ``--strict-markers``; markers with a meaning keep it."""
+        """Register ids for ``-m`` under ``--strict-markers``; existing markers keep their meaning."""
         lines: list[str] = config.getini("markers")
         self._reserved = frozenset(line.split(":", 1)[0].split("(", 1)[0].strip() for line in lines)
         known: set[str] = set(self._reserved)
@@ -302,20 +301,20 @@ class HandlerCollection:
 
     @classmethod
     def spare(cls) -> None:
-        """Keep what was collected from being looked through for garbage: it lives as long as the run.
+        """Exclude the collected objects from garbage collection, because they live as long as the run.
 
-        pytest looks ten times when it ends, and the interpreter once more, so it is given back only where
-        another run begins in the same process.
+        pytest collects garbage ten times when it ends, and the interpreter once more. So the objects are only
+        released when another run starts in the same process.
         """
         if cls._spared:
             gc.unfreeze()
             gc.collect()
-        cls._spared = not gc.get_freeze_count()  # else whoever runs pytest has frozen it, and wants it back
+        cls._spared = not gc.get_freeze_count()  # else the caller of pytest has frozen objects
         if cls._spared:
             gc.freeze()
 
     def note_variants(self, collected: Sequence[Any]) -> None:
-        """Remember the variants that a module's handlers define."""
+        """Record the variants that a module's handlers define."""
         found: dict[str, dict[str | None, None]] = {}
         for item in collected:
             if isinstance(item, pytest.Function) and isinstance(item.parent, HandlerModule):
@@ -326,7 +325,7 @@ class HandlerCollection:
 
 
 def phase_name(phase: int | str) -> str:
-    """``phase_1``: how a phase is called in ``-k`` and ``-m``."""
+    """Return the name of a phase in ``-k`` and ``-m``: ``phase_1``."""
     text = "".join(c if c.isalnum() else "_" for c in str(phase))
     return f"phase_{text}"
 
@@ -335,14 +334,14 @@ class StubItem(pytest.Item):
     """Represents a planned sub-experiment without a handler in a stub run."""
 
     def __init__(self, *, plan_name: str, **kwargs: Any) -> None:
-        """``plan_name`` is the plan's path as it is shown."""
+        """``plan_name`` is the plan's path as messages show it."""
         super().__init__(**kwargs)
         self._plan_name = plan_name
 
     def runtest(self) -> None:
-        """Take the attempt through the harness; there is nothing to call."""
+        """Do nothing, because there is no handler to call; the hooks record the attempt."""
         self.stash[ATTEMPT].stub()
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Where it comes from: the plan."""
+        """Return its origin: the plan."""
         return self._plan_name, None, self.name

@@ -1,6 +1,6 @@
-"""Lines for another program, one JSON object each, in a file or where standard output led.
+"""Lines for another program, one JSON object each, in a file or on the original standard output.
 
-Once it is open nothing here raises: a reader who has gone is noted, and a run goes on without one.
+After opening, nothing here raises: if the reader has closed its end, this is recorded and the run continues.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _OUT, _ERROR = 1, 2
 
 
 class EventLines:
-    """Takes events and writes each of them as a whole line, at once."""
+    """Writes each event immediately as a complete line."""
 
     def __init__(self, descriptor: int, name: str) -> None:
-        """``descriptor`` belongs to this object from now on; programs that are started do not get it."""
+        """Take over ``descriptor``; processes that are started do not inherit it."""
         self.name = name
         self.problem = ""
-        """Why nothing is written any more."""
+        """Why writing has stopped, or an empty string."""
         self._descriptor = descriptor
         self._lock = threading.Lock()
         _OPEN.add(self)
 
     def write(self, event: Mapping[str, Any]) -> None:
-        """Write an event; without effect after something went wrong."""
-        # CI services take ##[error] for a command anywhere in a line; JSON has another spelling for it.
+        """Write an event; do nothing after a failure."""
+        # CI services read ##[error] anywhere in a line as a command, so it is escaped as JSON allows.
         line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE).replace(b"##[", b"\\u0023\\u0023[")
         with self._lock:
             if self._descriptor < 0 or self.problem:
@@ -48,7 +48,7 @@ class EventLines:
                 self.problem = error.strerror or str(error)
 
     def close(self, *, give_back: bool = False) -> None:
-        """Let the reader know that nothing follows; or have everybody else print there again."""
+        """Close the descriptor; with ``give_back``, restore standard output first."""
         with self._lock:
             if self._descriptor >= 0 and give_back:
                 _flush()
@@ -62,7 +62,7 @@ class EventLines:
             self._descriptor = -1
 
     def forget(self) -> None:
-        """In a forked process: the lines belong to the one that it was forked from."""
+        """Close the lines in a forked process, because they belong to its parent."""
         self._lock = threading.Lock()
         self._close()
 
@@ -79,9 +79,9 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def into_file(file: Path, name: str) -> EventLines:
-    """Return lines that go into a file, which is emptied. Raises `ExprunnerError` where that cannot be.
+    """Return lines that go into a file, which is emptied. Raises `ExprunnerError` if that fails.
 
-    A file that holds anything but such lines is refused: it is somebody's.
+    A file that contains anything other than such lines is refused, so that no other file is overwritten.
     """
     try:
         free = _may_be_emptied(file)
@@ -109,10 +109,10 @@ def _may_be_emptied(file: Path) -> bool:
 
 
 def into_standard_output() -> EventLines:
-    """Return lines that alone go to standard output.
+    """Return lines that have standard output to themselves.
 
-    Until they are closed, whatever is written to descriptor 1, by this process or by those that it
-    starts, goes to standard error. Raises `ExprunnerError` where standard output is closed.
+    Until they are closed, output to descriptor 1 from this process or the processes that it starts goes to
+    standard error. Raises `ExprunnerError` if standard output is closed.
     """
     _flush()
     try:

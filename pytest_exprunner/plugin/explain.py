@@ -1,4 +1,4 @@
-"""``--exp-explain``: what would be run, and why; nothing is run or written."""
+"""``--exp-explain``: show what would run and why; nothing is run or written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ExplainHooks:
-    """Explains in place of pytest's own loop over items."""
+    """Prints an explanation instead of running pytest's loop over items."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
         """Registered with ``--exp-explain`` only."""
@@ -40,17 +40,17 @@ class ExplainHooks:
 
 
 class Explanation:
-    """Goes through the items in order, since one that runs again makes others run again."""
+    """Decides about the items in order, because running one makes its dependents run again."""
 
     def __init__(self, session: ExperimentSession) -> None:
-        """``session`` has not been started; nothing here starts it."""
+        """``session`` has not been started, and is not started here."""
         self._session = session
         self._running: dict[str, str] = {}
         self._same = 0
         self._asked: list[Mapping[str, Any]] = []
 
     def lines(self, items: Sequence[pytest.Item]) -> Iterator[str]:
-        """One line per handler, and one about all."""
+        """Yield a line per handler and a line of totals."""
         handlers = [item for item in items if SELECTED in item.stash and EXPLORATORY not in item.stash]
         counts = {"run": 0, "skip": 0, "block": 0}
         for item in handlers:
@@ -68,7 +68,7 @@ class Explanation:
             yield f"with --exp-resume, {count(self._same, 'unchanged one')} would be reused"
 
     def _where(self, selected: Selected) -> str:
-        """Return the resources of the container that is asked for, if any."""
+        """Return the resources of the requested container, or an empty string."""
         settings = self._session.settings
         if settings.executor != "modal":
             return ""

@@ -1,4 +1,4 @@
-"""What is known of a failure, from plugins and from the built-in rules, and how it is shown."""
+"""Hints for a failure, from plugins and from the built-in rules, and their display."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _MAX_TEXT = 4_000
 
 
 class Hinting:
-    """Asks every plugin by itself, so that one that raises takes nothing from the others."""
+    """Calls each plugin separately, so that an exception in one does not lose the hints of the others."""
 
     def __init__(self, config: pytest.Config, hook: Any) -> None:
-        """``hook`` calls what applies: ``item.ihook`` knows the conftest files of an item."""
+        """``hook`` calls the plugins that apply: ``item.ihook`` includes the conftest files of an item."""
         self._manager = config.pluginmanager
         self._hook = hook
         self.warnings: list[str] = []
-        """What went wrong in plugins, a line each."""
+        """Faults of plugins, one line each."""
 
     def __call__(self, failure: Failure) -> tuple[Hint, ...]:
-        """Return hints of plugins, and the built-in ones after them. Never raises."""
+        """Return the hints of plugins, followed by the built-in ones. Never raises."""
         theirs = {hint.rule: hint for hint in self._of_plugins(failure)}
         return (*theirs.values(), *(hint for hint in diagnose(failure) if hint.rule not in theirs))
 
     def lines(self, hints: Sequence[Hint]) -> list[str]:
-        """Return what is shown below a failure."""
+        """Return the lines that are shown below a failure."""
         return [*hint_lines(hints), *self.remarks()]
 
     def remarks(self) -> list[str]:
-        """Return what people should know of plugins that could not be asked."""
+        """Return a warning for each plugin that failed."""
         return [f"warning: {warning}" for warning in self.warnings]
 
     def _of_plugins(self, failure: Failure) -> Iterator[Hint]:
@@ -75,7 +75,7 @@ class Hinting:
 
 
 def _problem(hint: object) -> str:
-    """Return why something is no hint, or an empty text."""
+    """Return why something is not a hint, or an empty string."""
     if not isinstance(hint, Hint):
         return f"returned {shown(hint)} in its list; expected a pytest_exprunner.Hint"
     wrong = [part.name for part in fields(hint) if not isinstance(getattr(hint, part.name), str)]
@@ -85,7 +85,7 @@ def _problem(hint: object) -> str:
 
 
 def show(report: pytest.TestReport, lines: Sequence[str]) -> None:
-    """Put lines below the traceback of a report."""
+    """Add lines below the traceback of a report."""
     shown_below = getattr(report.longrepr, "addsection", None)
     if shown_below is not None:
         shown_below(_TITLE, "\n".join(lines))

@@ -1,4 +1,4 @@
-"""Hooks that other plugins and conftest files may implement. Light: declared also where there is no plan."""
+"""Hooks that other plugins and conftest files can implement; they are declared even without a plan."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def pytest_exprunner_diagnose(failure: Failure) -> Sequence[Hint] | None:
-    """Return what is known of a failed handler: hints, which come before the built-in ones, or None.
+    """Return hints for a failed handler, shown before the built-in ones, or None.
 
     ``failure`` has the name of the exception's class, its message and the traceback as pytest shows it, all
-    as text. Called once for each failed attempt, in the process that ran it; where that process is gone, in
-    the one that noticed, and ``failure.type`` is ``ProcessLost`` then.
+    as text. It is called once for each failed attempt, in the process that ran it. If that process crashed,
+    it is called in the process that noticed, and ``failure.type`` is ``ProcessLost``.
 
-    At most three hints of an implementation are kept. One with the ``rule`` of a built-in hint takes its
-    place. What raises, or returns anything else, is reported in a line below the failure; nothing is lost.
+    At most three hints of an implementation are kept. A hint with the ``rule`` of a built-in hint replaces
+    it. An exception, or any other return value, is reported in a line below the failure; nothing is lost.
     """

@@ -1,4 +1,4 @@
-"""Handlers in processes of their own: whole items, with their fixtures; reports come back as text."""
+"""Runs handlers in their own processes, as items with their fixtures; reports are returned as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CALLER = f'"{calls.__file__}"'
 
 
 class IsolateHooks:
-    """Takes the place of pytest's own protocol for items that ask for a process of their own."""
+    """Replaces pytest's own protocol for items that need their own process."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
         """Registered in every process that runs items."""
@@ -31,7 +31,7 @@ class IsolateHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        """Run an item in a process of its own, or leave it to others."""
+        """Run an item in its own process, or return None if it needs none."""
         selected = item.stash.get(SELECTED, None)
         shown_only = only_setup(self._config) or self._config.getoption("usepdb", None)
         if selected is None or isinstance(item, StubItem) or shown_only:
@@ -42,14 +42,14 @@ class IsolateHooks:
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        # Nothing that was set up here is to be torn down there.
+        # The child process must not tear down fixtures that were set up here.
         calls.settle(item, None)
         try:
             with self._session.admission.lease(selected if planned else None):
                 ended = supervise(lambda: self._run(item), timeout)
         except ResourceError as error:
             ended = Ended(b"", str(error))
-        except OSError as error:  # no process, or no temporary file, is to be had
+        except OSError as error:  # no process or no temporary file can be created
             ended = Ended(b"", f"its process could not be started: {os_reason(error)}")
         for report in self._reports(item, selected, ended):
             hook.pytest_runtest_logreport(report=report)
@@ -57,7 +57,7 @@ class IsolateHooks:
         return True
 
     def _run(self, item: pytest.Item) -> bytes:
-        """In the other process: the whole item; its reports as JSON."""
+        """Run the item in the child process; return its reports as JSON."""
         try:
             reports = runtestprotocol(item, nextitem=None, log=False)
         except KeyboardInterrupt as error:
@@ -76,13 +76,13 @@ class IsolateHooks:
 def reports_of_lost(
     session: ExperimentSession, item: pytest.Item, selected: Selected, cause: str, stacks: str = ""
 ) -> list[pytest.TestReport]:
-    """Record the attempt of an item whose process is gone, and return the reports that say so."""
+    """Record the attempt of an item whose process crashed, and return its reports."""
     hints = Hinting(item.config, item.ihook)
-    record, words = session.attempts.record_crash(selected, item.nodeid, cause, stacks, hints)
-    words = "\n".join([words, *hints.remarks()]) if words else ""
-    words = words or f"{selected.label} failed before or during its attempt: {cause}."
+    record, message = session.attempts.record_crash(selected, item.nodeid, cause, stacks, hints)
+    message = "\n".join([message, *hints.remarks()]) if message else ""
+    message = message or f"{selected.label} failed before or during its attempt: {cause}."
     report = calls.plain_report(item, "call", "failed")
-    shown = f"{words}\n\nWhere it was:\n{stacks}" if stacks else words
+    shown = f"{message}\n\nWhere it was:\n{stacks}" if stacks else message
     report.longrepr = calls.representation(redacted(shown))
     if record:
         setattr(report, RECORD, record)
@@ -91,9 +91,9 @@ def reports_of_lost(
 
 
 def report_from(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
-    """Return a report as another process has serialised it."""
+    """Return a report that another process has serialised."""
     data["location"] = tuple(data["location"])
-    if isinstance(data["longrepr"], list):  # where something was skipped, and why
+    if isinstance(data["longrepr"], list):  # a skip, with its reason
         data["longrepr"] = tuple(data["longrepr"])
     data["sections"] = [tuple(section) for section in data["sections"]]
     report: pytest.TestReport = config.hook.pytest_report_from_serializable(config=config, data=data)
@@ -101,7 +101,7 @@ def report_from(config: pytest.Config, data: dict[str, Any]) -> pytest.TestRepor
 
 
 def _of_handlers(stacks: str) -> str:
-    """Return stacks, newest frame first, without the frames that only led to a handler."""
+    """Return stacks, newest frame first, without the frames that lead to a handler."""
     lines, led = [], False
     for line in stacks.splitlines():
         led = line.startswith("  File") and (led or _CALLER in line)

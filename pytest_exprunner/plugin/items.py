@@ -1,4 +1,4 @@
-"""The hooks around single items: found, started, called, recorded; where items run, they work alike."""
+"""Hooks for single items: they collect, start, call and record, alike in every process that runs items."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pytest_exprunner.session.session import ExperimentSession
 from pytest_exprunner.verdicts.gates import Action
 
 RECORD = "exprunner_record"
-"""Attribute of a report: the record of the attempt, as it was written."""
+"""Attribute of a report: the record of the attempt, as written."""
 BLOCKED = "exprunner_blocked"
 """Attribute of a report: why the item was not run."""
 REPLAYED = "exprunner_replayed"
@@ -49,7 +49,7 @@ _MAX_LINE = 300
 
 
 def printable(config: pytest.Config, line: str) -> str:
-    """Return text that the console can show: ASCII where it knows nothing else."""
+    """Return text that the console can show, in ASCII if its encoding requires that."""
     if not config.pluginmanager.has_plugin("terminalreporter"):
         return line
     writer = config.get_terminal_writer()
@@ -57,9 +57,9 @@ def printable(config: pytest.Config, line: str) -> str:
 
 
 def note_interruption(session: ExperimentSession, item: pytest.Item, error: BaseException) -> None:
-    """Record the attempt of an item that is being stopped, if it is under way."""
+    """Record that the running attempt of an item was stopped."""
     attempt = item.stash.get(ATTEMPT, None)
-    # Where that cannot be written, the attempt stays one that never finished; being stopped goes first.
+    # If that cannot be written, the attempt stays unfinished; stopping has priority.
     with contextlib.suppress(OSError):
         if attempt is None or attempt.record is not None:
             return
@@ -67,7 +67,7 @@ def note_interruption(session: ExperimentSession, item: pytest.Item, error: Base
 
 
 def _note_late_failure(attempt: Attempt, report: pytest.TestReport) -> None:
-    """Note what failed although its attempt has completed, in a fixture as a rule."""
+    """Record a failure after the attempt completed, usually in a fixture."""
     if attempt.record is not None and attempt.record.status is Status.COMPLETED:
         lines = text(report.longreprtext).strip().splitlines() or ["the reason is unknown"]
         with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ class ItemHooks:
         collecting: HandlerCollection,
         folders: tuple[Path, ...],
     ) -> None:
-        """Built once per process, after the plan was read."""
+        """Built once per process, after the plan has been read."""
         self._config = config
         self._session = session
         self._collecting = collecting
@@ -96,22 +96,22 @@ class ItemHooks:
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
     ) -> Generator[None, list[Any], list[Any]]:
-        """Handlers are collected once, whatever ``python_files`` says."""
+        """Collect handlers once, whatever ``python_files`` contains."""
         collected = yield
         return self._collecting.file(file_path, parent, collected)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Give a handler the names that select it."""
+        """Add the names that select a handler."""
         self._collecting.item(item)
 
     @pytest.hookimpl(trylast=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """After everything else that parametrizes, so that what it makes are variants."""
+        """Add the seeds after all other parametrization, so that other parameters become variants."""
         self._collecting.generate(metafunc)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """Put what is left after deselection into order; in a stub run, add what has no handler."""
+        """Order the selected items; in a stub run, add sub-experiments without a handler."""
         if self._session.settings.stub:
             items.extend(self._stub_items(session))
         items[:] = in_order(items, self._session.plan)
@@ -144,7 +144,7 @@ class ItemHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Record an attempt that was stopped from outside, in its fixtures too."""
+        """Record an attempt that was stopped from outside, even in its fixtures."""
         try:
             return (yield)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
@@ -153,7 +153,7 @@ class ItemHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Refuse what is blocked; mark the attempt started before anything of it runs."""
+        """Refuse a blocked item; record the start of the attempt before any of its code runs."""
         __tracebackhide__ = True
         selected = item.stash.get(SELECTED, None)
         if selected is None or only_setup(self._config):
@@ -166,7 +166,7 @@ class ItemHooks:
         attempt = item.stash[ATTEMPT] = self._begin(item, selected)
         offer_runner(item, attempt)
         calls.keep_result(item)
-        # Here for fixtures, and again for the handler, whatever fixtures drew.
+        # Seeded here for the fixtures, and again before the handler, whatever the fixtures drew.
         environment.seed_everything(attempt.runner.seed)
 
     def _begin(self, item: pytest.Item, selected: Selected) -> Attempt:
@@ -181,7 +181,7 @@ class ItemHooks:
         return calls.fail(problem)
 
     def _watch(self) -> Callable[[str], None]:
-        """Show progress lines: live with ``-v``, else where captured output goes."""
+        """Return a function that shows progress lines: live with ``-v``, else in the captured output."""
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         capture = self._config.pluginmanager.get_plugin("capturemanager")
 
@@ -198,7 +198,7 @@ class ItemHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        """Call a handler, record what it returns, and assert the criteria that it alone decides."""
+        """Call a handler, record its result, and assert the criteria that it decides alone."""
         __tracebackhide__ = True
         attempt = pyfuncitem.stash.get(ATTEMPT, None)
         if attempt is None:
@@ -231,10 +231,10 @@ class ItemHooks:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Publish the outcome of an attempt that did not complete; send its record along."""
+        """Publish the outcome of an attempt that did not complete; attach its record to the report."""
         report = yield
         if report.when == "setup" and item.stash.get(_BLOCKED, ""):
-            report.when = "call"  # it was not run: a failure of the item, not of a fixture
+            report.when = "call"  # the item itself was not run, so this is not a fixture's failure
             setattr(report, BLOCKED, item.stash[_BLOCKED])
         attempt = item.stash.get(ATTEMPT, None)
         if attempt is None:

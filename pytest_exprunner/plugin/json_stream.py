@@ -1,4 +1,4 @@
-"""The hooks behind ``--exp-json``: what happens in a run, as one JSON object a line."""
+"""The hooks behind ``--exp-json``: they write a run's events, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -35,43 +35,43 @@ STANDARD_OUTPUT = "-"
 
 
 class Stream:
-    """Numbers events and writes them; knows the run that they belong to."""
+    """Numbers and writes the events of a run."""
 
     def __init__(self, lines: EventLines) -> None:
-        """Nothing has been written yet."""
+        """Start without any event written."""
         self.lines = lines
         self.run: str | None = None
         self.over = False
-        """The last line has been written."""
+        """Whether the last line has been written."""
         self.totals: Mapping[str, Any] | None = None
         """The summary without the exit code, once everything has ended."""
         self._sequence = 0
         self._lock = threading.Lock()
 
     def emit(self, event: str, data: Mapping[str, Any], seconds: float | None = None) -> None:
-        """Write an event that happened at a time, by default now."""
+        """Write an event with its time, by default the current time."""
         with self._lock:
             self._sequence += 1
             moment = time.time() if seconds is None else seconds
             self.lines.write(events.line(event, data, run=self.run, sequence=self._sequence, seconds=moment))
 
     def fail(self, error: BaseException, exit_code: int) -> None:
-        """Write why there is no run, or why it broke off; nothing follows."""
+        """Write why the run did not start or was cut short, as the last line."""
         if not self.over:
             self.over = True
-            words = "\n".join(map(text, error.args)) or type(error).__name__
-            self.emit("error", events.error(words, error.__context__, exit_code))
+            message = "\n".join(map(text, error.args)) or type(error).__name__
+            self.emit("error", events.error(message, error.__context__, exit_code))
 
     def end(self, exit_code: int) -> None:
-        """Write the summary; nothing follows."""
+        """Write the summary as the last line."""
         if self.over or self.totals is None:
             return
         self.over = True
         self.emit("summary", {"exit_code": exit_code, **self.totals})
 
     def close(self) -> None:
-        """Close the file, or give standard output back."""
-        # In pytest's own process the rest is its end, where others may still print what is no event.
+        """Close the file, or restore standard output."""
+        # In pytest's own process standard output is not restored, because other code may still print to it.
         self.lines.close(give_back=self.lines.name == STANDARD_OUTPUT and not _is_command())
 
 
@@ -86,7 +86,7 @@ def _is_command() -> bool:
 
 
 def open_stream(config: pytest.Config, target: str) -> None:
-    """Begin, before anything is captured or run. Raises `pytest.UsageError` where that cannot be."""
+    """Open the stream before anything is captured or run. Raises `pytest.UsageError` if that fails."""
     try:
         if target == STANDARD_OUTPUT:
             lines = into_standard_output()
@@ -100,7 +100,7 @@ def open_stream(config: pytest.Config, target: str) -> None:
 
 
 def _closed(stream: Stream) -> None:
-    """Close, if pytest did not get as far as to run anything; else that comes a moment later."""
+    """Close the stream if pytest failed before running anything; else `_ExitCode` closes it later."""
     error = sys.exception()
     if error is not None:
         stream.fail(error, int(pytest.ExitCode.USAGE_ERROR))
@@ -115,7 +115,7 @@ class _ExitCode:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_main(self) -> Generator[None, int | pytest.ExitCode | None, Any]:
-        """Write the last line."""
+        """Write the last line, with pytest's exit code."""
         try:
             code = yield
         except BaseException as error:
@@ -131,7 +131,7 @@ class _ExitCode:
 
 
 class StreamHooks:
-    """Writes the events of a run, in the leading process, from its journals and reports."""
+    """Writes the events of a run, in the controller, from its journals and reports."""
 
     def __init__(
         self, config: pytest.Config, session: ExperimentSession, stream: Stream, plan_name: str
@@ -159,7 +159,7 @@ class StreamHooks:
             self._held.append(failed)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Remember what was found: with ``--collect-only`` nothing of it is started."""
+        """Record the collected items; with ``--collect-only`` none of them starts."""
         self._collected = [item.stash[SELECTED] for item in session.items if SELECTED in item.stash]
 
     def _begin(self) -> None:
@@ -178,7 +178,7 @@ class StreamHooks:
         for failed in self._held:
             self._stream.emit("item_failed", failed)
 
-    # --- while it goes on ---------------------------------------------------------------------
+    # --- during the run -----------------------------------------------------------------------
 
     @contextlib.contextmanager
     def around_loop(self, session: pytest.Session) -> Iterator[None]:
@@ -193,11 +193,11 @@ class StreamHooks:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Hold the lock; an error in here ends the stream's lines, never the run."""
+        """Hold the lock; an error inside stops the stream, never the run."""
         with self._lock:
             try:
                 yield
-            except Exception as error:  # noqa: BLE001 - the stream must not end a run
+            except Exception as error:  # noqa: BLE001 - the stream must not stop a run
                 self._stream.lines.problem = f"{type(error).__name__}: {text(error)}"
 
     def _look(self) -> None:
@@ -235,10 +235,10 @@ class StreamHooks:
             self._emit_all(milestones.last())
             self._finished(record, self._session.layout)
         else:
-            self._emit_whole(record, self._session.layout)
+            self._emit_both(record, self._session.layout)
 
-    def _emit_whole(self, record: AttemptRecord, layout: Layout) -> None:
-        """Write both events of an attempt that has ended: its journal was not followed."""
+    def _emit_both(self, record: AttemptRecord, layout: Layout) -> None:
+        """Write both events of an attempt that has ended, because its journal was not followed."""
         folder = self._session.settings.shown(layout.attempt(record.key))
         began = datetime.fromisoformat(record.started_at).timestamp()
         started = events.attempt_started(record.key, {"nodeid": record.nodeid}, folder)
@@ -256,7 +256,7 @@ class StreamHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write an attempt's end at once, and what only a report knows."""
+        """Write an attempt's end immediately, and outcomes that only the report has."""
         with self._guarded():
             self._begin()
             if report.passed and report.when != "call":
@@ -267,29 +267,29 @@ class StreamHooks:
     def _take_report(self, report: pytest.TestReport) -> None:
         item = self._session.item_of(report.nodeid)
         judged, sequence = getattr(report, JUDGED, None), getattr(report, REPLAYED, None)
-        words = text(report.longreprtext)
+        message = text(report.longreprtext)
         if judged is not None:
             gate = judged in self._session.plan.gates
-            self._stream.emit("judged", events.judged(judged, words, gate=gate))
+            self._stream.emit("judged", events.judged(judged, message, gate=gate))
         elif hasattr(report, RECORD):
             if item is None:
-                # Exploratory attempts have their journals in a folder of their own.
-                apart = Layout(self._session.settings.results_root, EXPLORATORY)
-                self._emit_whole(parse_record(getattr(report, RECORD)), apart)
+                # The journals of exploratory attempts are in a separate folder.
+                exploratory = Layout(self._session.settings.results_root, EXPLORATORY)
+                self._emit_both(parse_record(getattr(report, RECORD)), exploratory)
         elif item is not None and sequence is not None:
             expected = text(getattr(report, "wasxfail", "")).removeprefix("reason: ")
             outcome = "xfailed" if expected else report.outcome
-            self._stream.emit("replayed", events.replayed(item, sequence, outcome, words or expected))
+            self._stream.emit("replayed", events.replayed(item, sequence, outcome, message or expected))
         elif item is not None and hasattr(report, BLOCKED):
             self._stream.emit("blocked", events.blocked(item, getattr(report, BLOCKED)))
         elif report.failed:
-            self._stream.emit("item_failed", events.item_failed(report.nodeid, str(report.when), words))
+            self._stream.emit("item_failed", events.item_failed(report.nodeid, str(report.when), message))
 
     # --- the end ------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self) -> Generator[None, object, object]:
-        """Write the state of every experiment and gate, once results are on disk."""
+        """Write the state of every experiment and gate after results are on disk."""
         self._look()
         with self._guarded():
             self._begin()
@@ -326,7 +326,7 @@ class StreamHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Warn that the stream could not be written to the end."""
+        """Warn if the stream could not be written completely."""
         lines = self._stream.lines
         if lines.problem:
             where = "standard output" if lines.name == STANDARD_OUTPUT else lines.name

@@ -1,4 +1,4 @@
-"""Options, ini keys and environment variables: declared here, and read here alone."""
+"""Declares and reads options, ini keys and environment variables; no other module does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_exprunner._util.location import ENVIRONMENT_PREFIX, absolute, find_p
 _GROUP = "exprunner", "research experiments (pytest-exprunner)"
 EXECUTORS = ("inline", "subprocess", "modal")
 EXITED = pytest.StashKey[bool]()
-"""Whether somebody has ended the run with ``pytest.exit``."""
+"""Whether the run was ended by ``pytest.exit``."""
 _MOST_SEEDS = 1000
 _LEVELS = ("target", "acceptable", "failure")
 
@@ -125,7 +125,7 @@ def declare(parser: pytest.Parser) -> None:
 
 
 def _setting(config: pytest.Config, name: str) -> tuple[str, Path] | None:
-    """Return a setting and the folder that its relative paths start from."""
+    """Return a setting and the base folder of its relative paths."""
     option = config.getoption(f"exp_{name}")
     value = setting(name, option, os.environ, config.getini(f"exp_{name}"))
     if value is None:
@@ -138,7 +138,7 @@ def _path(found: tuple[str, Path]) -> Path:
 
 
 def executor(config: pytest.Config) -> str:
-    """Return where handlers are called."""
+    """Return the name of the executor."""
     found = _setting(config, "executor")
     name = found[0] if found else EXECUTORS[0]
     if name not in EXECUTORS:
@@ -152,13 +152,13 @@ def executor(config: pytest.Config) -> str:
 
 
 def timeout(config: pytest.Config) -> float | None:
-    """Return how many seconds a handler may take, or None."""
+    """Return the time limit of a handler in seconds, or None."""
     seconds = _seconds(config, "timeout")
     return seconds or None
 
 
 def most_containers(config: pytest.Config) -> int | None:
-    """Return how many handlers may be called at once elsewhere, or None where nothing is said."""
+    """Return how many handlers may run at the same time on Modal, or None if it is not set."""
     found = _setting(config, "max_containers")
     if found is None:
         return None
@@ -168,7 +168,7 @@ def most_containers(config: pytest.Config) -> int | None:
 
 
 def seeds(config: pytest.Config) -> int | None:
-    """Return how many seeds were asked for, or None."""
+    """Return the requested number of seeds, or None."""
     text = config.getoption("exp_seeds")
     if text is None:
         return None
@@ -180,7 +180,7 @@ def seeds(config: pytest.Config) -> int | None:
 
 
 def report(config: pytest.Config) -> Path | None:
-    """Return the file of the report that was asked for, or None."""
+    """Return the file of the requested report, or None."""
     name = config.getoption("exp_report")
     if name is None:
         return None
@@ -188,13 +188,13 @@ def report(config: pytest.Config) -> Path | None:
 
 
 def devices(config: pytest.Config) -> str | None:
-    """Return the GPUs that were named, as they were named."""
+    """Return the GPUs as the option names them."""
     found = _setting(config, "devices")
     return found[0] if found else None
 
 
 def trackers(config: pytest.Config) -> dict[str, str]:
-    """Return the places of the trackers' classes, by the names that were given."""
+    """Return the import paths of the trackers' classes, by tracker name."""
     found = _setting(config, "tracker")
     names = [name.strip() for name in found[0].split(",")] if found else []
     if not any(names):
@@ -209,7 +209,7 @@ def trackers(config: pytest.Config) -> dict[str, str]:
 
 
 def tracker_timeout(config: pytest.Config) -> float:
-    """Return how many seconds trackers get at the end."""
+    """Return the time limit for trackers at the end of a run, in seconds."""
     return _seconds(config, "tracker_timeout", "60")
 
 
@@ -233,15 +233,15 @@ def _seconds(config: pytest.Config, name: str, default: str = "0") -> float:
 
 
 def asked_paths(config: pytest.Config) -> list[Path]:
-    """The paths among pytest's arguments (or ``testpaths``), without node ids."""
+    """Return the paths among pytest's arguments (or ``testpaths``), without node ids."""
     start = config.invocation_params.dir
     return [Path(os.path.abspath(start / str(arg).split("::")[0])) for arg in config.args]
 
 
 def plan_path(config: pytest.Config) -> Path | None:
-    """Return the plan's file, or None where there is no plan and none was asked for.
+    """Return the plan's file, or None if there is no plan and none was requested.
 
-    Raises `pytest.UsageError` where one was asked for and is not there.
+    Raises `pytest.UsageError` if the requested plan does not exist.
     """
     named = _setting(config, "plan")
     if named is not None:
@@ -262,9 +262,9 @@ def plan_path(config: pytest.Config) -> Path | None:
 
 
 def asks_for_handlers(early: pytest.Config) -> bool:
-    """Tell, before conftest files are loaded, whether a handlers' folder is among what is asked for.
+    """Return whether the requested paths include a handlers' folder, before conftest files are loaded.
 
-    Settings that say where plan and handlers are have not been read by then.
+    The settings for the plan's and handlers' places have not been read at that time.
     """
     start = early.invocation_params.dir
     names = early.known_args_namespace.file_or_dir or early.getini("testpaths") or ["."]
@@ -274,7 +274,7 @@ def asks_for_handlers(early: pytest.Config) -> bool:
 
 
 def _refuse_two_studies(config: pytest.Config, asked: Sequence[Path]) -> None:
-    """Refuse handlers of several plans in one run: only one of them would be judged."""
+    """Refuse handlers of several plans in one run, because only one plan would be judged."""
     plans: dict[Path, Path] = {}
     for path in asked:
         plan = find_plan([path], config.rootpath)
@@ -286,7 +286,7 @@ def _refuse_two_studies(config: pytest.Config, asked: Sequence[Path]) -> None:
 
 
 def intent(config: pytest.Config) -> str:
-    """The first option on the command line that only makes sense with a plan, or an empty text."""
+    """Return the first command-line option that requires a plan, or an empty string."""
     for name in (
         "stub",
         "gate",
@@ -307,7 +307,7 @@ def intent(config: pytest.Config) -> str:
 
 
 def handler_folders(config: pytest.Config, plan_file: Path) -> tuple[Path, ...]:
-    """Return the folders in which handlers are looked for."""
+    """Return the folders that are searched for handlers."""
     named = _setting(config, "paths")
     if named is None:
         return (study_root(plan_file) / "experiments",)
@@ -315,11 +315,11 @@ def handler_folders(config: pytest.Config, plan_file: Path) -> tuple[Path, ...]:
 
 
 def results_root(config: pytest.Config, plan_file: Path) -> Path:
-    """Return the folder that results are written under."""
+    """Return the folder for results."""
     named = _setting(config, "results")
     return plan_file.parent if named is None else _path(named)
 
 
 def names_folder(paths: Sequence[Path], folders: Sequence[Path]) -> list[Path]:
-    """Return those of the asked paths that are a handlers' folder or inside one."""
+    """Return the requested paths that are in a handlers' folder, or are one."""
     return [path for path in paths if any(path.is_relative_to(folder) for folder in folders)]

@@ -1,4 +1,4 @@
-"""The hooks for CI services: what they show of a run, and what must not be taken for their commands."""
+"""Hooks for CI services: they add annotations and summaries, and disarm text that looks like commands."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _ENDED = {0: "Passed", 1: "Failed", 2: "Interrupted", 3: "Broken off", 5: "Nothi
 
 
 class AnnotateHooks:
-    """Around a run, in the process that leads it."""
+    """Adds annotations and summaries around a run, in the controller."""
 
     def __init__(
         self, config: pytest.Config, session: ExperimentSession, collecting: HandlerCollection
     ) -> None:
-        """Registered before those who take in reports, so that these see them first."""
+        """Registered before the plugins that read reports, so that these get the changed reports."""
         self._config = config
         self._session = session
         self._plan_name = collecting.plan_name
@@ -49,13 +49,13 @@ class AnnotateHooks:
         self._annotations: list[Annotation] = []
         self._problem = ""
         self._ours: dict[str, bool] = {}
-        """Which files have experiments in them: asked for three times an item."""
+        """Whether a file contains experiments; cached, because each item needs it three times."""
 
     # --- reports ------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Disarm what a handler printed, and give its case in a junit file properties."""
+        """Disarm a handler's output, and add properties to its case in a JUnit file."""
         if not self._is_experiment(report.nodeid):
             return
         self._disarm(report)
@@ -67,7 +67,7 @@ class AnnotateHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Disarm what a file printed while it was imported."""
+        """Disarm a file's output during its import."""
         if self._is_experiment(report.nodeid):
             self._disarm(report)
             if report.failed:
@@ -101,7 +101,7 @@ class AnnotateHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Add what was found to the summary of the step; nothing of that makes a run fail."""
+        """Add the findings to the step's summary; an error in this does not fail the run."""
         option = self._config.option
         if option.collectonly or self._session.settings.explain:
             return
@@ -109,7 +109,7 @@ class AnnotateHooks:
         try:
             self._annotations = list(self._found()) if self._on_github and self._session.started else []
             self._write_summary(int(session.exitstatus))
-        except Exception as error:  # noqa: BLE001 - the run counts, not what is shown of it elsewhere
+        except Exception as error:  # noqa: BLE001 - an error here must not change the run's outcome
             self._problem = f"{type(error).__name__}: {text(error)}"
 
     def _disarm_warnings(self) -> None:
@@ -134,14 +134,14 @@ class AnnotateHooks:
         github.append_summary(Path(file), markdown.render(document))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Warn that the step has no summary."""
+        """Warn if the step has no summary."""
         if self._problem:
-            words = f"the summary of this step could not be written: {self._problem}"
-            terminalreporter.write_line(printable(self._config, words), yellow=True)
+            warning = f"the summary of this step could not be written: {self._problem}"
+            terminalreporter.write_line(printable(self._config, warning), yellow=True)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Print the annotations, where GitHub reads them, on lines of their own."""
+        """Print the annotations for GitHub, each on its own line."""
         for annotation in github.few(self._annotations):
             print(printable(self._config, annotation.command), file=sys.stdout, flush=True)  # noqa: T201
 
@@ -163,13 +163,13 @@ class AnnotateHooks:
             if state.replaced_by is not None:
                 continue
             level = self._session.settings.level
-            for words, results in (
+            for problem, results in (
                 ("is not met", state.unmet(level)),
                 ("has no value that counts", state.without_value()),
             ):
                 for result in results:
                     if result.name not in waived:
-                        yield self._of(state, result, "error", f"{state.id}: {result.name} {words}")
+                        yield self._of(state, result, "error", f"{state.id}: {result.name} {problem}")
 
     def _borderline(self, states: list[ExperimentState]) -> Iterator[Annotation]:
         level = self._session.settings.level
@@ -184,24 +184,24 @@ class AnnotateHooks:
         return self._at(sub, level, title, explain(state.plan.success_criteria[result.name], result))
 
     def _broke(self, sub: str, title: str, failure: Failure) -> Annotation:
-        """Point to the line of the project that raised, where the traceback names it."""
+        """Point to the line of the project that raised, if the traceback has one."""
         path, _colon, line = place_of(failure).rpartition(":")
         if not path:
             return self._at(sub, "error", title, failure.line)
         file = self._in_repository(self._config.invocation_params.dir / path)
         return Annotation("error", title, failure.line, file, int(line))
 
-    def _at(self, sub: str, level: Any, title: str, words: str) -> Annotation:
+    def _at(self, sub: str, level: Any, title: str, message: str) -> Annotation:
         handler = self._handlers.get(sub)
         if handler is None:
-            return Annotation(level, title, words)
-        return Annotation(level, title, words, self._place(handler), handler.line)
+            return Annotation(level, title, message)
+        return Annotation(level, title, message, self._place(handler), handler.line)
 
     def _place(self, handler: Handler) -> str:
         return self._in_repository(self._config.rootpath / handler.file)
 
     def _in_repository(self, file: Path) -> str:
-        """Return a file as the repository knows it."""
+        """Return a file's path within the repository."""
         workspace = os.environ.get("GITHUB_WORKSPACE")
         for base in (workspace and Path(workspace), self._config.rootpath):
             if base and file.is_relative_to(base):
@@ -210,13 +210,13 @@ class AnnotateHooks:
 
 
 def _failure_line(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Return a failure on one line: the last line of a traceback, or all of a judgment."""
+    """Return a failure on one line: the last line of a traceback, or a complete judgement."""
     lines = [line.strip() for line in text(report.longreprtext).strip().splitlines()]
     return " ".join(lines if hasattr(report, JUDGED) else lines[-1:])
 
 
 def xml_text(name: str) -> str:
-    """Return a name that an XML file can hold as an attribute."""
+    """Return a name that is valid as an attribute in an XML file."""
     return _NOT_IN_XML.sub("�", name)[:_LONGEST]
 
 

@@ -1,4 +1,4 @@
-"""What GitHub Actions reads of a job: workflow commands in its log, and the summary of a step."""
+"""Output for GitHub Actions: workflow commands in the log, and the summary of a step."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pytest_exprunner._util.redaction import redacted
 from pytest_exprunner.report.terminal import safe
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-_MOST_BYTES = 1024 * 1024
-"""What GitHub takes for one step; of more it shows nothing at all."""
+_MAX_BYTES = 1024 * 1024
+"""GitHub's limit per step; a larger summary is not shown at all."""
 _MOST_ANNOTATIONS = 10
 _LONGEST = 1_000
 _CUT = "\n\n**Cut here:** GitHub takes 1 MiB for a step. The findings have everything.\n"
-# The runner takes a line for a command if it begins with :: after white space, or has ##[ anywhere.
+# The runner reads a line as a command if :: follows optional white space, or ##[ is anywhere in it.
 _BEGINS = re.compile(r"(?:\A|(?<=[\r\n]))([^\S\r\n]*)::")
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 def is_github(environment: Mapping[str, str]) -> bool:
-    """Return whether GitHub Actions reads what is printed."""
+    """Return whether GitHub Actions reads the output."""
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
 def harmless(text: str) -> str:
-    """Return text of which no line is a workflow command; people read it as before."""
+    """Return text without workflow commands that looks the same to a reader."""
     return _BEGINS.sub(r"\1: :", text).replace("##[", "## [")
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A sentence at a line of a file, shown beside the code."""
+    """A message for a line of a file, shown next to the code."""
 
     level: Literal["error", "warning"]
     title: str
@@ -45,7 +45,7 @@ class Annotation:
 
     @property
     def command(self) -> str:
-        """The workflow command that makes it."""
+        """The workflow command that creates it."""
         place = {"file": self.file, "line": str(self.line)} if self.file and self.line else {}
         properties = {**place, "title": safe(redacted(self.title))}
         shown = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
@@ -61,7 +61,7 @@ def _property(text: str) -> str:
 
 
 def few(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """Return as many as GitHub shows of one step; the last counts those that are left out."""
+    """Return at most as many annotations as GitHub shows per step; the last counts the omitted ones."""
     if len(annotations) <= _MOST_ANNOTATIONS:
         return list(annotations)
     shown = list(annotations[: _MOST_ANNOTATIONS - 1])
@@ -73,11 +73,11 @@ def few(annotations: Sequence[Annotation]) -> list[Annotation]:
 
 
 def append_summary(file: Path, text: str) -> None:
-    """Add Markdown to what a step has written so far, within what GitHub takes. Raises OSError."""
+    """Add Markdown to a step's summary, within GitHub's limit. Raises `OSError`."""
     descriptor = os.open(file, _APPEND, 0o666)
     try:
         before = os.fstat(descriptor).st_size
-        data = fitting(f"\n{text}" if before else text, _MOST_BYTES - 1 - before)
+        data = fitting(f"\n{text}" if before else text, _MAX_BYTES - 1 - before)
         while data:
             data = data[os.write(descriptor, data) :]
     finally:
@@ -85,7 +85,7 @@ def append_summary(file: Path, text: str) -> None:
 
 
 def fitting(text: str, room: int) -> bytes:
-    """Return whole lines of a text that fit into so many bytes, and say so where some do not."""
+    """Return the complete lines of a text that fit into ``room`` bytes, with a note if some do not."""
     data, cut = text.encode("utf-8", "replace"), _CUT.encode()
     if len(data) <= room:
         return data

@@ -65,7 +65,7 @@ class ReportContext:
 
 
 def build(study: Study, results: Results, context: ReportContext, detail: Detail = DETAILS[0]) -> Report:
-    """Return the report of a study at the context level of detail."""
+    """Return the report of a study at the given level of detail."""
     pictures = Pictures(study.layout)
     states = [
         state for name, state in results.experiments.items() if not context.only or name in context.only

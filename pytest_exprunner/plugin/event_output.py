@@ -121,11 +121,11 @@ def into_standard_output() -> EventLines:
         raise ExprunnerError(
             f"standard output cannot be written: {error.strerror}; name a file: --exp-json FILE"
         ) from None
-    _lead_elsewhere()
+    _redirect_output()
     return EventLines(kept, "-")
 
 
-def _lead_elsewhere() -> None:
+def _redirect_output() -> None:
     try:
         os.dup2(_ERROR, _OUT)
     except OSError:  # standard error is closed

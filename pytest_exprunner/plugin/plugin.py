@@ -1,4 +1,4 @@
-"""The pytest plugin's front door: light, and silent where there is no plan."""
+"""The entry point of the pytest plugin; it imports little and does nothing without a plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the hooks of this plugin, also where there is no plan: a conftest file may have them."""
+    """Declare the hooks of this plugin even without a plan, because a conftest file may implement them."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
-    """Open the event stream before pytest captures output, so that nothing else prints there."""
+    """Open the event stream before pytest captures output, so that only events reach standard output."""
     target = early_config.known_args_namespace.exp_json
     in_worker = "PYTEST_XDIST_WORKER" in os.environ and not early_config.invocation_params.args
     if target is not None and not in_worker:
@@ -45,17 +45,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
-    """Distribute nothing where nothing will run; never succeed after ``pytest.exit``."""
+    """Turn off xdist if nothing will run; never succeed after ``pytest.exit``."""
     if config.option.exp_explain and hasattr(config.option, "numprocesses"):
         config.option.numprocesses, config.option.tx, config.option.dist = 0, [], "no"
     code = yield
-    # Before the session has started, only this hook sees the exit code of pytest.exit.
+    # If pytest.exit is called before the session starts, only this hook sees its exit code.
     return pytest.ExitCode.TESTS_FAILED if code == 0 and config.stash.get(options.EXITED, False) else code
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Look for a plan; load the rest of the package only where handlers are asked for."""
+    """Find the plan; load the rest of the package only if handlers are requested."""
     if config.option.help:
         return
     plan_file = options.plan_path(config)
@@ -72,14 +72,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _UnselectedHandlers:
-    """Says in one line that there are handlers which this run does not include."""
+    """Reports in one line that there are handlers which this run does not include."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path) -> Generator[None, list[Any], list[Any]]:
-        """Keep pytest from importing handler files that nobody asked for."""
+        """Keep pytest from importing handler files that were not requested."""
         collected = yield
         if any(file_path.is_relative_to(folder) for folder in self._folders):
             from pytest_exprunner.handlers.scan import is_conventional_test_file
@@ -91,7 +91,7 @@ class _UnselectedHandlers:
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
     ) -> None:
-        """One line, also with ``-q``; nothing where no handlers wait."""
+        """Print one line, even with ``-q``; print nothing if no handler was left out."""
         from pytest_exprunner.handlers.scan import count_candidates
 
         waiting = count_candidates(self._folders)

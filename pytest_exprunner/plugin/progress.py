@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class ProgressHooks:
-    """Shows running handlers below pytest's own output. ``-q``, ``-s`` and ``--pdb`` do without."""
+    """Shows running handlers below pytest's own output; disabled by ``-q``, ``-s`` and ``--pdb``."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
-        """Registered in the leading process, while standard output is still the terminal."""
+        """Registered in the controller while standard output is still the terminal."""
         self._config = config
         self._session = session
-        # pytest turns standard output away from here while handlers run.
+        # pytest redirects standard output while handlers run.
         self._descriptor = -1
         if sys.__stdout__ is not None:
             with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is closed
@@ -46,7 +46,7 @@ class ProgressHooks:
             Watch(follower), self._descriptor, fancy=fancy, encode=lambda text: printable(self._config, text)
         )
         if fancy:
-            writer._file = cast("Any", SharedStream(stream, display))  # noqa: SLF001 - where pytest prints to
+            writer._file = cast("Any", SharedStream(stream, display))  # noqa: SLF001 - pytest prints to this
         display.start()
         try:
             yield
@@ -62,7 +62,7 @@ class ProgressHooks:
 
 
 def wanted(config: pytest.Config) -> bool:
-    """Return whether to show anything while handlers run."""
+    """Return whether to show progress while handlers run."""
     option = config.option
     quiet = config.get_verbosity() < 0 or option.collectonly or getattr(option, "capture", "no") == "no"
     return not (quiet or getattr(option, "usepdb", False))

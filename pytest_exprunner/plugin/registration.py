@@ -1,4 +1,4 @@
-"""Registers the hooks of a run, once a plan and handlers were asked for."""
+"""Registers the hooks of a run with a plan and requested handlers."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def configure(
         seeds=settings.seeds,
         enabled=bool(asked) or settings.stub or settings.exploratory,
     )
-    collecting.register_markers(config)  # after all other plugins, whose markers are known now
+    collecting.register_markers(config)  # after all other plugins have registered their markers
     shared = _shared_run(config)
     read_only = settings.explain or config.option.collectonly or only_setup(config)
     remarks = collect_pending(settings) if shared is None and settings.resume and not read_only else []
     session = ExperimentSession(settings, loaded, found.without_handler(loaded.plan), found.planned(), shared)
     if settings.stub and config.pluginmanager.has_plugin("lfplugin"):
-        config.pluginmanager.unregister(name="lfplugin")  # a stub run passes nothing that --lf waits for
+        config.pluginmanager.unregister(name="lfplugin")  # a stub run must not clear failures stored for --lf
     manager = config.pluginmanager
     manager.register(LoopHooks(manager), "exprunner-loop")
     manager.register(ItemHooks(config, session, collecting, folders), "exprunner-items")
@@ -90,7 +90,7 @@ def configure(
 def _distribute(
     config: pytest.Config, session: ExperimentSession, collecting: HandlerCollection, run: RunHooks
 ) -> None:
-    """Let workers of xdist run the items. Raises `pytest.UsageError` where they cannot."""
+    """Let xdist workers run the items. Raises `pytest.UsageError` if they cannot."""
     from pytest_exprunner.plugin import xdist as distributed
 
     refusal = distributed.refusal(config)
@@ -101,7 +101,7 @@ def _distribute(
 
 
 def _show(config: pytest.Config, session: ExperimentSession, plan_name: str) -> None:
-    """Register the live display and the stream of events, where they are wanted."""
+    """Register the live display and the event stream, if they are requested."""
     if config.option.exp_json is not None:
         _stream(config, session, plan_name)
     if progress.wanted(config):
@@ -109,7 +109,7 @@ def _show(config: pytest.Config, session: ExperimentSession, plan_name: str) -> 
 
 
 def _stream(config: pytest.Config, session: ExperimentSession, plan_name: str) -> None:
-    """Register the stream of events. Raises `pytest.UsageError` where it was not opened at pytest's start."""
+    """Register the event stream. Raises `pytest.UsageError` if it was not opened when pytest started."""
     from pytest_exprunner.plugin.json_stream import STREAM, StreamHooks
 
     stream = config.stash.get(STREAM, None)
@@ -122,7 +122,7 @@ def _stream(config: pytest.Config, session: ExperimentSession, plan_name: str) -
 
 
 def _modal(config: pytest.Config, session: ExperimentSession) -> object:
-    """Return the hooks that call handlers on Modal. Raises `pytest.UsageError` where they cannot."""
+    """Return the hooks that call handlers on Modal. Raises `pytest.UsageError` if Modal cannot be used."""
     if _is_distributed(config):
         raise pytest.UsageError(
             "-n cannot be combined with --exp-executor modal: one process calls many handlers at once there; "
@@ -139,7 +139,7 @@ def _modal(config: pytest.Config, session: ExperimentSession) -> object:
 
 
 def _is_distributed(config: pytest.Config) -> bool:
-    """Return whether workers of xdist will run the items."""
+    """Return whether xdist workers will run the items."""
     option = config.option
     return bool(getattr(option, "tx", None)) and option.dist != "no" and not option.collectonly
 

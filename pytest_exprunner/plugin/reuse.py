@@ -1,4 +1,4 @@
-"""Items that reuse a stored attempt: its verdict is reported, and nothing runs."""
+"""Items that reuse a stored attempt: they report its verdict without running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_exprunner.verdicts.gates import Action
 
 
 class ReuseHooks:
-    """Takes the place of pytest's own protocol for such items, in every process that runs items."""
+    """Replaces pytest's own protocol for reused items, in every process that runs items."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession) -> None:
         """Registered with ``--exp-resume`` only."""
@@ -24,7 +24,7 @@ class ReuseHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        """Report the stored attempt of an item, or leave the item to others."""
+        """Report the stored attempt of an item, or return None if the item must run."""
         selected = item.stash.get(SELECTED, None)
         if selected is None or EXPLORATORY in item.stash or only_setup(self._config):
             return None

@@ -1,4 +1,4 @@
-"""The hooks around a run as a whole. Each translates and calls one phase of the session."""
+"""Hooks around the entire run. Each translates and calls one phase of the session."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MARKUP: dict[terminal.Style, dict[str, bool]] = {
 
 
 class RunHooks:
-    """Hooks around the run as a whole, in the process that leads it."""
+    """Hooks around the entire run, in the controller."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class RunHooks:
         *,
         parallel: bool,
     ) -> None:
-        """Built once per run, after the plan was read; in a ``parallel`` run workers hold the items."""
+        """Built once per run, after the plan has been read; in a ``parallel`` run, workers have the items."""
         self.remarks: list[str] = []
         self._config = config
         self._session = session
@@ -60,7 +60,7 @@ class RunHooks:
 
     @contextlib.contextmanager
     def around_loop(self, session: pytest.Session) -> Iterator[None]:
-        """Mark what was selected as in progress; judge experiments and gates after the last item."""
+        """Mark the selected items as in progress; judge experiments and gates after the last item."""
         if session.config.option.collectonly or only_setup(session.config) or self._session.settings.explain:
             yield
             return
@@ -84,9 +84,9 @@ class RunHooks:
                 self._report(judgement)
 
     def begin(self, selected: Sequence[Selected], *, reused: bool = False) -> None:
-        """Start the run over what was selected. Raises `pytest.UsageError` if nothing can be written.
+        """Start the run over the selected items. Raises `pytest.UsageError` if nothing can be written.
 
-        ``reused`` if a stored attempt is reused for all of it.
+        ``reused`` if all of them reuse a stored attempt.
         """
         selection = Selection(self._config, self._collecting, self._folders)
         enabled = self._collecting.enabled
@@ -121,7 +121,7 @@ class RunHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Pass on a record, whichever process ran its item."""
+        """Store a record from any process of the run."""
         record, blocked = getattr(report, RECORD, None), getattr(report, BLOCKED, None)
         replayed = getattr(report, REPLAYED, None)
         if record is not None:
@@ -132,7 +132,7 @@ class RunHooks:
             self._session.attempts.blocked(report.nodeid, blocked)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Count the failure of an experiment as a whole, and leave it out of the progress of items."""
+        """Count the failure of an experiment, but do not show it in the progress of items."""
         if getattr(report, "when", None) == "call" and report.nodeid in self._judged:
             return "failed", "", "" if self._emitting else "FAILED"
         number = getattr(report, REPLAYED, None)
@@ -154,7 +154,7 @@ class RunHooks:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note that somebody called ``pytest.exit``, with whatever exit code."""
+        """Record whether the interruption came from ``pytest.exit``, with any exit code."""
         self._config.stash[options.EXITED] = isinstance(excinfo.value, pytest.exit.Exception)
 
     def pytest_unconfigure(self) -> None:
@@ -190,12 +190,12 @@ class RunHooks:
     def _say(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and self._config.get_verbosity() >= 0:
-            if reporter._tw.width_of_current_line:  # noqa: SLF001 - ensure_newline knows nothing of xdist's dots
+            if reporter._tw.width_of_current_line:  # noqa: SLF001 - ensure_newline does not count xdist's dots
                 reporter.write_line("")
             reporter.write_line(printable(self._config, text))
 
     def pytest_report_header(self) -> list[str]:
-        """Name the plan, and anything unusual about it."""
+        """Return the plan's name and anything unusual about the run."""
         plan = self._session.plan
         handlers = len(self._collecting.scan.planned())
         line = (

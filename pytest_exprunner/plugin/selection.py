@@ -1,4 +1,4 @@
-"""What a run selected: order, experiments that are selected as a whole, and -k / -m without items."""
+"""What a run selects: the order of items, completely selected experiments, and -k / -m without items."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def in_order(items: list[pytest.Item], plan: Plan) -> list[pytest.Item]:
-    """Return the items with every handler after those it waits for, otherwise as they stand.
+    """Return the items with each handler after those it depends on, otherwise in the given order.
 
     Ordinary tests keep their places.
     """
@@ -34,7 +34,7 @@ def in_order(items: list[pytest.Item], plan: Plan) -> list[pytest.Item]:
 
 
 def waits_for_anything(plan: Plan) -> bool:
-    """Return whether a plan gives any order at all."""
+    """Return whether the plan contains any dependency."""
     return any(plan.requirements(experiment) for experiment in plan.experiments) or any(
         sub.needs for _experiment, sub in plan.sub_experiments()
     )
@@ -53,7 +53,7 @@ def with_variants(
 
 
 class Selection:
-    """Tells which sub-experiments without items a run would have selected."""
+    """Determines which sub-experiments without items a run would have selected."""
 
     def __init__(self, config: pytest.Config, collecting: HandlerCollection, folders: Sequence[Path]) -> None:
         """Read the selection expressions of the command line."""
@@ -80,12 +80,12 @@ class Selection:
         return self._keyword(by_keyword) and self._marker(by_marker)
 
     def covers_all(self) -> bool:
-        """Return whether every handlers' folder, or one above it, was named."""
+        """Return whether the arguments include every handlers' folder, or a folder above it."""
         paths = {self._path(arg) for arg in self._args if "::" not in arg}
         return all(any(folder.is_relative_to(path) for path in paths) for folder in self._folders)
 
     def covered(self) -> set[str]:
-        """Experiments of which a file with a handler, or a folder above it, was named (not a node id)."""
+        """Return the experiments with a handler file in the given paths; node ids do not count."""
         paths = [self._path(arg) for arg in self._args if "::" not in arg]
         found: set[str] = set()
         for file, scanned in self._collecting.scan.files.items():
@@ -95,7 +95,7 @@ class Selection:
         return found
 
     def uncollected(self) -> dict[str, str]:
-        """Handlers in named folders that pytest did not collect, though no option left them out."""
+        """Return handlers in the given paths that pytest did not collect, though no option excludes them."""
         left_out = any(self._config.getoption(name, None) for name in ("ignore", "ignore_glob", "lf"))
         paths = [self._path(arg) for arg in self._args if "::" not in arg]
         found: dict[str, str] = {}
@@ -111,9 +111,9 @@ class Selection:
         return Path(os.path.abspath(self._start / arg))
 
     def complete(self, selected: Iterable[str]) -> list[str]:
-        """Return the experiments none of whose planned sub-experiments, or variants, was left out.
+        """Return the experiments of which every planned sub-experiment and variant is selected.
 
-        ``selected`` has a sub-experiment as often as it has selected variants and seeds.
+        ``selected`` contains a sub-experiment once for each selected variant and seed.
         """
         kept: dict[str, int] = {}
         for sub in selected:
@@ -144,7 +144,7 @@ def _compiled(expression: str) -> Callable[[_Matcher], bool]:
     try:
         compiled: Callable[[_Matcher], bool] = Expression.compile(expression).evaluate
     except Exception:  # noqa: BLE001 - its class differs between versions of pytest
-        return _everything  # pytest itself reports a wrong expression
+        return _everything  # pytest itself reports an invalid expression
     return compiled
 
 

@@ -1,4 +1,4 @@
-"""The settings of a run, from pytest's options; what cannot be combined is refused here."""
+"""Builds the settings of a run from pytest's options, and refuses invalid combinations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_exprunner.provenance import gpus
 
 
 def settings_of(config: pytest.Config, plan: Plan, plan_path: Path, folders: tuple[Path, ...]) -> Settings:
-    """Return the settings of this run. Raises `pytest.UsageError` where options contradict each other."""
+    """Return the settings of this run. Raises `pytest.UsageError` if options contradict each other."""
     asked_gates: list[str] = config.getoption("exp_gate")
     gates = list(plan.gates) if "all" in asked_gates else asked_gates
     for gate in gates:
@@ -42,7 +42,7 @@ def settings_of(config: pytest.Config, plan: Plan, plan_path: Path, folders: tup
         results_root=options.results_root(config, plan_path),
         folders=folders,
         root=config.rootpath,
-        # Without an ini file pytest's root is where it was started, and nothing to record paths by.
+        # Without an ini file pytest's root is its start folder, which is unsuitable for recorded paths.
         project=config.rootpath if config.inipath is not None else study_root(plan_path),
         level=Level(config.getoption("exp_level")),
         stub=config.getoption("exp_stub"),

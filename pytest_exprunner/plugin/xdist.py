@@ -1,8 +1,8 @@
-"""A run over several xdist workers: dependencies are kept, and nothing else waits.
+"""Runs over several xdist workers, in which items wait only for their dependencies.
 
-A worker of xdist starts no item until it holds the next one, so every item is sent with a barrier
-behind it: an item at the end of each worker's collection, does nothing and may be sent
-any number of times.
+An xdist worker starts an item only when it holds the next one. So every item is sent with a barrier
+after it: an item at the end of each worker's collection that does nothing and can be sent any number of
+times.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.workermanage import WorkerController
 
-_PATIENCE = 2.0  # seconds that workers get to record that they were stopped
+_PATIENCE = 2.0  # seconds for workers to record that they were stopped
 _DISTRIBUTIONS = ("load", "worksteal")
 
 
 def refusal(config: pytest.Config) -> str:
-    """Return why experiments cannot be distributed as asked, or an empty text."""
+    """Return why experiments cannot be distributed as requested, or an empty string."""
     if config.option.dist not in _DISTRIBUTIONS:
         return (
             f"--dist {config.option.dist} cannot keep the order that dependencies require; "
@@ -51,10 +51,10 @@ def refusal(config: pytest.Config) -> str:
 
 
 class PlanScheduling:
-    """A scheduler of xdist over one `Schedule`: an item to every worker that is free, and one ahead.
+    """An xdist scheduler over one `Schedule`: each free worker gets an item, and one in advance.
 
-    The one ahead saves the worker from waiting for the next; where another worker has nothing to do
-    it is taken back and given to that one.
+    The item in advance saves the worker from waiting. If another worker is idle, the item is taken back and
+    given to that worker.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PlanScheduling:
         begin: Callable[[Sequence[str]], Schedule[order.Node]],
         crashed: Callable[[WorkerController, str], None],
     ) -> None:
-        """``begin`` is called once, with all node ids; ``crashed`` before anything follows a crash."""
+        """``begin`` is called once, with all node ids; ``crashed`` is called first after a crash."""
         self.config = config
         self._begin = begin
         self._crashed = crashed
@@ -78,12 +78,12 @@ class PlanScheduling:
 
     @property
     def nodes(self) -> list[WorkerController]:
-        """The workers that are alive."""
+        """The live workers."""
         return list(self._given)
 
     @property
     def collection_is_completed(self) -> bool:
-        """Whether as many workers as were asked for have collected."""
+        """Whether all expected workers have collected."""
         return len(self._collections) >= self._expected
 
     @property
@@ -95,19 +95,19 @@ class PlanScheduling:
 
     @property
     def has_pending(self) -> bool:
-        """Whether there is anything to wait for."""
+        """Whether there are unfinished items."""
         return self._schedule is not None and not self._schedule.finished
 
     def add_node(self, node: WorkerController) -> None:
-        """Take a worker into account that has just come up."""
+        """Add a new worker."""
         self._given[node] = []
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """Take in what a worker collected."""
+        """Store the items that a worker collected."""
         self._collections[node] = list(collection)
 
     def schedule(self) -> None:
-        """Start the run once all have collected; later, give a new worker something to do."""
+        """Start the run once all workers have collected; later, give a new worker an item."""
         if self._schedule is None and not self._given_up:
             if not self._collected_alike():
                 self._given_up = True
@@ -118,7 +118,7 @@ class PlanScheduling:
         self._stop_if_stuck()
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
-        """Go on with what an item that has ended made possible."""
+        """Mark an item as done, and hand out items that are no longer blocked."""
         del duration
         given = self._given.get(node)
         if self._schedule is None or not given or given[0] != item_index:
@@ -128,14 +128,14 @@ class PlanScheduling:
         self._hand_out()
 
     def mark_test_pending(self, item: str) -> None:
-        """Start an item again whose worker crashed, where a plugin asks for it."""
+        """Start the item of a crashed worker again, if a plugin requests it."""
         assert self._schedule is not None
         assert self._ids is not None
         self._schedule.again(self._ids.index(item))
         self._hand_out()
 
     def remove_pending_tests_from_node(self, node: WorkerController, indices: Sequence[int]) -> None:
-        """Give to others what a worker handed back; nothing, if it had started it already."""
+        """Give the returned items to other workers; a worker does not return an item that it has started."""
         self._asked.discard(node)
         for index in indices:
             self._given[node].remove(index)
@@ -147,7 +147,7 @@ class PlanScheduling:
         self._schedule.give_back(index)
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """Return the item that a worker was at when it ended, if any."""
+        """Return the item that a worker was running when it ended, if any."""
         given = self._given.pop(node)
         self._asked.discard(node)
         if self._schedule is None or self._ids is None:
@@ -186,14 +186,14 @@ class PlanScheduling:
             assert self._ids is not None
             try:
                 node.send_runtest_some([index, len(self._ids)])
-            except OSError:  # it has died; xdist reports that next
+            except OSError:  # the worker has died; xdist reports that next
                 self._dying.add(node)
                 self._give_back(index)
                 return
             self._given[node].append(index)
 
     def _stop_if_stuck(self) -> None:
-        """Stop where every remaining worker collected other tests than the first ones."""
+        """Stop if every remaining worker collected different tests than the first ones."""
         if self._ids is None or any(self._collections.get(n, self._ids) == self._ids for n in self._given):
             return
         node = next(iter(self._given))
@@ -217,7 +217,7 @@ class PlanScheduling:
 
 
 class ControllerHooks:
-    """Shares the run with its workers and reads what they report."""
+    """Sends the run to its workers, and reads what they report."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class ControllerHooks:
         collecting: HandlerCollection,
         begin: Callable[[Sequence[Selected]], None],
     ) -> None:
-        """``begin`` starts the run, given what was selected."""
+        """``begin`` starts the run with the selected items."""
         self._session = session
         self._collecting = collecting
         self._begin_run = begin
@@ -234,25 +234,25 @@ class ControllerHooks:
         self._nodes: list[WorkerController] = []
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Send a worker the run that it belongs to."""
+        """Send the run to a worker."""
         self._nodes.append(node)
         shared = self._session.setup.share()
         node.workerinput[INPUT] = orjson.dumps([shared.run, shared.provenance]).decode()
 
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
-        """Take the barrier out of what was collected, and keep the news."""
+        """Remove the barrier from the collected ids, and keep the news in its id."""
         del node
         self._news = ids.pop()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> PlanScheduling:
-        """Schedule by the plan."""
+        """Return a scheduler that follows the plan."""
         del log
         return PlanScheduling(config, self._begin, self._crashed)
 
     @contextlib.contextmanager
     def around_loop(self, session: pytest.Session) -> Iterator[None]:
-        """On Ctrl-C let each worker record it and end, before they are killed."""
+        """On Ctrl-C let each worker record the interruption and exit before it is killed."""
         del session
         try:
             yield
@@ -263,7 +263,7 @@ class ControllerHooks:
             raise
 
     def pytest_testnodedown(self, node: WorkerController) -> None:
-        """Forget a worker that has ended its run; its process may still be there."""
+        """Remove a worker that has finished; its process may still exist."""
         self._nodes.remove(node)
 
     def _begin(self, ids: Sequence[str]) -> Schedule[order.Node]:
@@ -280,20 +280,20 @@ class ControllerHooks:
         return order.of_plan(self._session.plan, items, len(ids), durations, slots)
 
     def _crashed(self, node: WorkerController, nodeid: str) -> None:
-        """Record what a worker left behind, before anything that waits for it is decided."""
+        """Record the attempt of a crashed worker, before decisions about its dependents."""
         item = self._session.item_of(nodeid)
         if item is not None:
             hints = Hinting(node.config, node.config.hook)
-            record, words = self._session.attempts.record_crash(item, nodeid, _cause(node), diagnose=hints)
-            self._crashes[nodeid] = record, "\n".join([words, *hints.remarks()]) if words else ""
+            record, message = self._session.attempts.record_crash(item, nodeid, _cause(node), diagnose=hints)
+            self._crashes[nodeid] = record, "\n".join([message, *hints.remarks()]) if message else ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: object) -> None:
-        """Report what is known of a crash, instead of "worker crashed"."""
+        """Report the recorded cause of a crash instead of "worker crashed"."""
         del sched
-        record, words = self._crashes.pop(crashitem, ("", ""))
-        if words:
-            report.longrepr = calls.representation(redacted(words))
+        record, message = self._crashes.pop(crashitem, ("", ""))
+        if message:
+            report.longrepr = calls.representation(redacted(message))
             report.location = (report.location[0], None, crashitem.partition("::")[2])
         if record:
             setattr(report, RECORD, record)
@@ -309,6 +309,6 @@ def _cause(node: WorkerController) -> str:
 
 
 def _process(node: WorkerController) -> subprocess.Popen[bytes] | None:
-    """The process of a worker, which execnet keeps to itself."""
+    """Return the process of a worker, which execnet does not expose."""
     process = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
     return process if isinstance(process, subprocess.Popen) else None

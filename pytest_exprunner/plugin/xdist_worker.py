@@ -1,4 +1,4 @@
-"""A worker of xdist: what it sends to the controller, and the barrier between its items."""
+"""The xdist worker's side: what it sends to the controller, and the barrier between its items."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pytest_exprunner.plugin import calls
 from pytest_exprunner.plugin.collection import EXPLORATORY, SELECTED, HandlerCollection
 
 INPUT = "exprunner"
-"""The key of what the controller sends a worker at its start."""
+"""The key of the data that the controller sends to a worker at its start."""
 _BARRIER = "between items"
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Which of a worker's items are planned handlers, and every variant that handlers define."""
+    """A worker's items that are planned handlers, and every variant that handlers define."""
 
     handlers: Mapping[int, Selected]
     variants: Mapping[str, tuple[str | None, ...]]
 
     def dump(self) -> str:
-        """Return it as text."""
+        """Return the object as text."""
         rows = [
             [index, s.experiment, s.sub_experiment, s.variant, s.seed] for index, s in self.handlers.items()
         ]
@@ -36,7 +36,7 @@ class Collected:
 
     @classmethod
     def parse(cls, text: str, ids: Sequence[str]) -> Collected:
-        """Read what `dump` wrote, given the node ids of the items."""
+        """Return the object from the output of `dump` and the node ids of the items."""
         rows, defined = orjson.loads(text)
         variants = {sub: tuple(names) for sub, names in defined.items()}
         handlers = {
@@ -47,7 +47,7 @@ class Collected:
 
 
 def shared_run(config: pytest.Config) -> SharedRun | None:
-    """Return the run that a worker belongs to; None in any other process."""
+    """Return the run that a worker belongs to, or None in any other process."""
     given = getattr(config, "workerinput", {}).get(INPUT)
     return SharedRun(*orjson.loads(given)) if given else None
 
@@ -57,25 +57,25 @@ class Barrier(pytest.Item):
 
     after: pytest.Item | None = None
     news: str = ""
-    """What its node id carries to the controller, in place of an id."""
+    """Data for the controller that replaces its node id."""
 
     @property
     def nodeid(self) -> str:
-        """The news while there are any; then a name for reports."""
+        """The news if there are any, else a name for reports."""
         return self.news or _BARRIER
 
     def runtest(self) -> None:
         """Do nothing."""
 
     def listchain(self) -> list[Any]:
-        """Share the parents of the item before it, so that their fixtures stay alive."""
+        """Return the parents of the previous item, so that their fixtures stay alive."""
         if self.after is None:
             return super().listchain()
         return [*self.after.listchain()[:-1], self]
 
 
 class WorkerHooks:
-    """Reports to the controller what was collected, and handles the barrier."""
+    """Sends the collected items to the controller, and handles the barrier."""
 
     def __init__(self, collecting: HandlerCollection) -> None:
         """``collecting`` holds the variants."""
@@ -84,7 +84,7 @@ class WorkerHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Put the barrier behind everything, after whoever sorts and selects; its id carries the news."""
+        """Append the barrier after all sorting and selection; its id carries the news."""
         handlers = {
             index: item.stash[SELECTED]
             for index, item in enumerate(session.items)
@@ -101,7 +101,7 @@ class WorkerHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Make a report sendable: one that is not would end the worker and lose its other results."""
+        """Make a report sendable, because any other would end the worker and lose its other results."""
         calls.made_sendable(report)
 
     @pytest.hookimpl(tryfirst=True)

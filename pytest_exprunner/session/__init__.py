@@ -1,1 +1,1 @@
-"""One run over a study: what happens before, during and after its attempts."""
+"""One run over a study: the phases before, during and after its attempts."""

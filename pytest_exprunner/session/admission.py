@@ -1,4 +1,4 @@
-"""May an item run, must it run, and where: decided from the plan and from what is stored."""
+"""Decides whether an item can run, whether it must, and how, from the plan and the stored attempts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Admission:
         self._settled: set[str] = set()
 
     def decide(self, item: Selected) -> Decision:
-        """Decide whether an item may run, from the attempts that have finished so far."""
+        """Decide whether an item can run, from the attempts that have finished so far."""
         if self._state.settings.stub:
             return Decision(Action.RUN)
         experiment = self._state.plan.experiments[item.experiment]
@@ -40,7 +40,7 @@ class Admission:
         if missing:
             return Decision(Action.BLOCK, (reuse.files_missing(item.sub_experiment, missing),))
         if item.slot in self._state.assigned:
-            return Decision(Action.RUN)  # the leading process has decided
+            return Decision(Action.RUN)  # the controller has decided
         if item.slot in self._state.pending_jobs:
             return Decision(Action.BLOCK, (_pending_reason(self._state.pending_jobs[item.slot]),))
         needs = experiment.sub_experiments[item.sub_experiment].needs
@@ -62,7 +62,7 @@ class Admission:
         return gates.decide(self._state.plan, item.experiment, states, self._state.settings.level, subs)
 
     def requires(self, experiment: str) -> set[str]:
-        """The experiments whose state decides whether this one may run."""
+        """Return the experiments whose state decides whether this one can run."""
         needed: set[str] = set()
         for requirement in self._state.plan.requirements(experiment):
             gate = self._state.plan.gates.get(requirement)
@@ -70,11 +70,11 @@ class Admission:
         return needed
 
     def is_reusable(self, item: Selected, params: Mapping[str, Any]) -> bool:
-        """Return whether a stored attempt can be reused for an item, before anything has run."""
+        """Return whether an item can reuse a stored attempt, before anything has run."""
         return self.decide(item).action is Action.RUN and self.resume(item, params).record is not None
 
     def resume(self, item: Selected, params: Mapping[str, Any]) -> Resumption:
-        """Decide whether a stored attempt is reused for an item, with the reason."""
+        """Decide whether an item reuses a stored attempt, with the reason."""
         sub = self._state.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
         known = self._state.study.attempts(item.experiment).get(item.sub_experiment, ())
         earlier = [
@@ -94,30 +94,30 @@ class Admission:
         )
 
     def isolation(self, item: Selected | None) -> tuple[bool, float | None]:
-        """Return whether an item gets a process of its own, and for how many seconds.
+        """Return whether an item gets its own process, and its time limit in seconds.
 
-        Only another process can keep a time limit, so a limit asks for one.
+        A time limit requires a separate process, because only another process can enforce it.
         """
         sub = None
         if item is not None:
             sub = self._state.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
         timeout = self._state.settings.timeout if sub is None or sub.timeout is None else sub.timeout
         asked = self._state.settings.executor == "subprocess" or timeout is not None
-        # CUDA sees what it saw when it was first used: a process of its own for each choice of GPUs.
+        # CUDA fixes the visible GPUs at its first use, so each choice of GPUs needs its own process.
         own = sub is not None and (sub.isolate or sub.resources.gpu)
         return not self._state.settings.stub and bool(asked or own), timeout
 
     def lease(self, item: Selected | None) -> contextlib.AbstractContextManager[tuple[str, ...]]:
-        """Hold the GPUs that an item needs, for it alone, inside the ``with`` block."""
+        """Reserve the GPUs that an item needs, inside the ``with`` block."""
         number = 0 if item is None or self._state.settings.stub else self._state.gpus(item)
         if item is not None and item.slot in self._state.assigned:
-            number = 0  # its machine was chosen for it and serves nothing else
+            number = 0  # a remote machine is reserved for the item
         if not number:
             return contextlib.nullcontext(())
         return leased(number, self._state.settings.devices, self._state.layout.lock_folder / "devices")
 
     def code_behind(self, items: Iterable[Selected]) -> set[str]:
-        """Return the project's files that handlers consist of, relative to the project's folder."""
+        """Return the project files that contain the handlers' code, relative to the project's folder."""
         found: set[str] = set()
         for item in items:
             code = self._state.inputs.of(

@@ -1,4 +1,4 @@
-"""While items run: begin their attempts, record how they ended, also where a process crashed."""
+"""Starts attempts while items run, and records their outcomes, including crashes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LAST_LINES = 10
 
 
 class Attempts:
-    """Begins and records the attempts of one run."""
+    """Starts and records the attempts of one run."""
 
     def __init__(self, state: RunState) -> None:
         """``state`` is shared by all phases of the run."""
@@ -46,7 +46,7 @@ class Attempts:
         self._latest: Attempt | None = None
 
     def begin(self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]) -> Attempt:
-        """Start an attempt; it is marked on disk before any of its code runs."""
+        """Start an attempt; it is recorded on disk before any of its code runs."""
         experiment = self._state.plan.experiments[item.experiment]
         after = self._state.last_sequence(item)
         needs = self._state.upstream(experiment.sub_experiments[item.sub_experiment], item.seed)
@@ -59,7 +59,7 @@ class Attempts:
     def begin_exploratory(
         self, item: Selected, params: Mapping[str, Any], watch: Callable[[str], None]
     ) -> Attempt:
-        """Start an attempt that no plan has: recorded separately, never judged."""
+        """Start an attempt that is not in the plan: recorded separately, never judged."""
         layout = Layout(self._state.settings.results_root, EXPLORATORY)
         if not self._state.provenance:
             self._state.publication.publisher.prepare()
@@ -72,14 +72,14 @@ class Attempts:
         return Attempt(layout, spec, experiment, params, watch, needs)
 
     def assign(self, key: AttemptKey) -> None:
-        """Accept, on a remote worker, the attempt to make and its sequence number."""
+        """Set, on a remote worker, the sequence number of the attempt to run."""
         self._state.assigned[key.sub_experiment, key.variant, key.seed] = key.sequence - 1
         self._state.study.reread(
             (), self._state.plan.experiments[key.experiment].sub_experiments[key.sub_experiment].needs
         )
 
     def reserve(self, item: Selected) -> tuple[AttemptKey, list[Path]]:
-        """Take the sequence number of a remote attempt; return its key and the files that it reads."""
+        """Reserve the sequence number of a remote attempt; return its key and the files that it reads."""
         _folder, sequence = journal.take_next(
             self._state.layout, item.experiment, item.sub_experiment, self._state.last_sequence(item)
         )
@@ -87,25 +87,25 @@ class Attempts:
         announce(self._state.layout, self._state.run, key)
         self._state.reserved[item.slot] = sequence
         sub = self._state.plan.experiments[item.experiment].sub_experiments[item.sub_experiment]
-        self._state.inputs.keep(self._state.inputs.of(sub, {}))  # the code that is sent is the current one
+        self._state.inputs.keep(self._state.inputs.of(sub, {}))  # the uploaded code is the current one
         return key, list(self._state.upstream(sub).files())
 
     def collected(self, item: Selected) -> None:
-        """Read an item's attempts again, once the files of a remote one have arrived."""
+        """Read an item's attempts again after the files of a remote attempt have been fetched."""
         self._state.study.reread((), [item.sub_experiment])
 
     def blocked(self, nodeid: str, reason: str) -> None:
-        """Note that an item was blocked, whichever process decided it."""
+        """Record that an item was blocked, whichever process decided it."""
         item = self._state.progress.by_node.get(nodeid)
         if item is not None:
             self._state.progress.blocked[item.slot] = reason
 
     def note_reused(self, item: Selected) -> None:
-        """Note on disk that a stored attempt is reused, for every process of the run."""
+        """Record on disk, for every process of the run, that a stored attempt is reused."""
         manifest.note_replayed(self._state.layout.runs, self._state.run, item.experiment, item.slot)
 
     def reused(self, nodeid: str, sequence: int, outcome: Outcome) -> None:
-        """Note that a stored attempt is reused for an item, whichever process decided it."""
+        """Record that an item reuses a stored attempt, whichever process decided it."""
         item = self._state.progress.by_node[nodeid]
         known = self._state.study.attempts(item.experiment)[item.sub_experiment]
         self._state.progress.outcomes[nodeid] = outcome
@@ -113,7 +113,7 @@ class Attempts:
         self._state.study.settle(item.experiment, item.slot)
 
     def record(self, text: str, outcome: Outcome) -> None:
-        """Store the record that came with an item's report, and publish now and then."""
+        """Store the record that came with an item's report; publish results at intervals."""
         record = self._own_record(text) or parse_record(text)
         self._state.progress.outcomes[record.nodeid] = outcome
         if record.key.experiment not in self._state.plan.experiments:
@@ -132,7 +132,7 @@ class Attempts:
         return self._assertion(attempt.record, attempt.results)
 
     def assertion_of(self, record: AttemptRecord) -> Assertion:
-        """Return what an item asserts of a stored attempt, by the criteria of the present plan."""
+        """Return what an item asserts of a stored attempt, by the criteria of the current plan."""
         experiment = self._state.plan.experiments[record.key.experiment]
         found = evaluate_alone(experiment.success_criteria.values(), Reading(record))
         return self._assertion(record, found)
@@ -159,12 +159,12 @@ class Attempts:
         stacks: str = "",
         diagnose: Callable[[Failure], Sequence[Hint]] = diagnose,
     ) -> tuple[str, str]:
-        """Record the attempt of an item whose process is gone; return its record and the failure text.
+        """Record the attempt of an item whose process crashed; return its record and the failure text.
 
-        Both are empty where the attempt had not started.
+        Both are empty if the attempt had not started.
         """
         if item.experiment not in self._state.plan.experiments:
-            return "", ""  # exploratory: its own folder holds the record
+            return "", ""  # an exploratory attempt's record is in its own folder
         self._state.study.reread((), [item.sub_experiment])
         own = [a for a in self._state.own(item) if a.nodeid == nodeid]
         if not own:

@@ -1,4 +1,4 @@
-"""After the last item: judge what no item asserts, publish results, end the trackers."""
+"""Ends a run: judges what no item asserts, publishes results, stops the trackers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 from pytest_exprunner.session.state import RunState
 
-_SECONDS_WHEN_STOPPED = 2.0  # that trackers get where somebody waits for the run to end
+_SECONDS_WHEN_STOPPED = 2.0  # for trackers, because the user waits for the run to end
 
 
 class Completion:
@@ -32,7 +32,7 @@ class Completion:
         self._judged = False
 
     def judge(self) -> list[Judgement]:
-        """Return the failures that no item asserts: of experiments as a whole, and of gates."""
+        """Return the failures of experiments and gates, which no item asserts."""
         progress = self._state.progress
         self._judged = True
         found = []
@@ -54,7 +54,7 @@ class Completion:
         if not self._state.settings.stub:
             self._state.study.set_pending(
                 self._state.run, self._state.pending()
-            )  # what was blocked is known by now
+            )  # blocked items are known by now
             found += self._changed() if self._state.settings.strict else []
             results = self._state.study.results()
             for gate in self._state.settings.gates:
@@ -64,7 +64,7 @@ class Completion:
         return found
 
     def _changed(self) -> list[Judgement]:
-        """Return one failure for each experiment of this run that changed after it had a result."""
+        """Return one failure for each experiment of this run that changed after its first result."""
         changed: dict[str, list[str]] = {}
         for entry in self.audit().changed:
             if entry.experiment in self._state.progress.experiments:
@@ -73,8 +73,8 @@ class Completion:
         return [Judgement(name, "\n".join([head, *lines])) for name, lines in changed.items()]
 
     def audit(self) -> Audit:
-        """Audit what changed after there was a result."""
-        from pytest_exprunner.audit.audit import audit  # asked for seldom, and reads git
+        """Return what changed after the first result."""
+        from pytest_exprunner.audit.audit import audit  # rarely needed, and reads git
 
         return audit(self._state.study, self._state.settings.plan_file, self._state.settings.project_root)
 
@@ -84,16 +84,16 @@ class Completion:
         return not self._state.started or (ended and self._judged and not self._state.damage)
 
     def finish(self, *, stopped: bool = False, say: Callable[[str], None] = lambda _text: None) -> None:
-        """Write all results durably; drop what is no longer pending.
+        """Write all results durably; remove finished items from the lists of pending ones.
 
-        Trackers get the time that the settings give them to take the remaining events, little if the
-        run was ``stopped``; where they need a while, ``say`` shows a line to the user.
+        Trackers get ``tracker_timeout`` seconds to receive the remaining events, or less if the run was
+        ``stopped``; if they need a while, ``say`` shows a line to the user.
         """
         if not self._state.started:
             return
         try:
             self._state.publication.publisher.prepare()
-            # What was stopped in another process was noted on disk there; no report carried it.
+            # Attempts stopped in another process were only recorded on disk; no report carried them.
             open_ = (
                 i
                 for i in self._state.progress.selected
@@ -122,12 +122,12 @@ class Completion:
         return [name for name in others if name not in own and self._state.layout.results_of(name).exists()]
 
     def _remove_manifest(self) -> None:
-        """Remove the list of this run's attempts, once everything that follows it has read it."""
+        """Remove the list of this run's attempts, once all its readers have read it."""
         with self._state.noting("the list of this run's attempts could not be removed"):
             manifest.sweep(self._state.layout.runs)
 
     def summary(self) -> Summary:
-        """Return what the end of the run shows."""
+        """Return the data for the summary at the end of the run."""
         progress = self._state.progress
         results = self._state.study.results()
         notes = [

@@ -1,4 +1,4 @@
-"""Who asserts what: an item its code and the criteria it decides alone, the controller the rest."""
+"""Assertions and judgements: an item asserts its code and its own criteria, the controller the rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Slot = tuple[str, str | None, int | None]
 
 
 class SelectedItem(Protocol):
-    """What judging needs to know of a selected item."""
+    """The attributes of a selected item that judging needs."""
 
     @property
     def sub_experiment(self) -> str:
@@ -32,11 +32,11 @@ class SelectedItem(Protocol):
 
     @property
     def variant(self) -> str | None:
-        """The parametrization, if any."""
+        """The variant, if any."""
 
     @property
     def seed(self) -> int | None:
-        """The seed of the plan, if any."""
+        """The planned seed, if any."""
 
     @property
     def nodeid(self) -> str:
@@ -49,7 +49,7 @@ class SelectedItem(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What an item asserts: it passes, fails, or misses a criterion as expected."""
+    """An item's result: it passes, fails, or misses a criterion as expected."""
 
     kind: Literal["pass", "fail", "expected"]
     text: str = ""
@@ -57,7 +57,7 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A failure that belongs to an experiment or a gate as a whole."""
+    """A failure of an experiment or a gate as a whole."""
 
     subject: str
     text: str
@@ -112,7 +112,7 @@ def _failure_text(
 
 
 def _advice(criterion: Criterion, result: CriterionResult) -> str:
-    """Advise what to do about a value that does not count, where the plan does not."""
+    """Return advice about an inadmissible value, if the plan has none."""
     refused = [str(kind) for kind in result.evidence if str(kind) not in criterion.evidence]
     if result.verdict is Verdict.NOT_MEASURED:
         return f"Return it as a number: {{'metrics': {{{criterion.metric_name!r}: …}}}}."
@@ -139,9 +139,9 @@ def judge_experiment(
     level: Level,
     stub: bool,
 ) -> str:
-    """Return why an experiment fails as a whole, or an empty text.
+    """Return why an experiment fails as a whole, or an empty string.
 
-    It leaves out what an item has already failed for.
+    Failures that an item has already reported are left out.
     """
     failed_nodes = {node for node, outcome in outcomes.items() if outcome == "failed"}
     lines: list[str] = []
@@ -198,14 +198,14 @@ def _criteria_lines(
         settled = level.met_by(result.verdict) or criterion.name in state.waivers
         if settled or result.decided_by in reported or _source_failed(criterion, result, reported):
             continue
-        # Where one attempt must meet all criteria, whichever attempt that is, each attempt counts.
+        # If one attempt must meet all criteria, any attempt of this run can be that one.
         one_for_all = state.plan.together and bool(here)
         if complete or one_for_all or (result.decided_by, result.attempt) in here:
             yield explain(criterion, result)
 
 
 def _source_failed(criterion: Criterion, result: CriterionResult, reported: set[Source]) -> bool:
-    """Return whether a criterion is not measured because its source failed, which is reported already."""
+    """Return whether a criterion is not measured because of a source failure that is reported already."""
     sub, _variant = criterion.source
     failed = {source.sub_experiment for source in reported}
     return result.verdict is Verdict.NOT_MEASURED and (bool(failed) if sub is None else sub in failed)
@@ -224,7 +224,7 @@ def _missing_handlers(state: ExperimentState, without_handler: Mapping[str, str]
 
 
 def judge_gate(gate: GateResult) -> str:
-    """Return why a gate does not pass, or an empty text."""
+    """Return why a gate does not pass, or an empty string."""
     if gate.state in HAS_PASSED:
         return ""
     return "\n".join([f"gate status: {gate.state}", *(f"  {line}" for line in gate.lines)])

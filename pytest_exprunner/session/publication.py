@@ -1,4 +1,4 @@
-"""When results are written: at intervals while a run goes on, and completely at its end."""
+"""Writes results at intervals during a run, and completely at its end."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Iterable
 from pytest_exprunner.report.publish import Publisher
 from pytest_exprunner.store.study import Study
 
-# While a run goes on, writing results may take this share of its time.
+# The share of a run's time that writing results may take.
 _SHARE = 0.05
 _LEAST_SECONDS = 1.0
 _FIRST_GUESS_SECONDS = 0.005
 
 
 class Publication:
-    """Writes changed results, at intervals that keep its share of the run's time small."""
+    """Writes changed results, at intervals that limit its share of the run's time."""
 
     def __init__(self, publisher: Publisher) -> None:
-        """Nothing has been written yet, and nothing has changed."""
+        """Start with no results written and no changes."""
         self.publisher = publisher
         self._changed: set[str] = set()
         self._last = time.monotonic()
         self._cost_of_one = _FIRST_GUESS_SECONDS
 
     def later(self, study: Study, experiment: str) -> None:
-        """Note that an experiment has changed; write all changes if it is time."""
+        """Record that an experiment has changed; write all changes if it is time."""
         self._changed.add(experiment)
         cost = len(self._changed) * self._cost_of_one
         if time.monotonic() - self._last >= max(_LEAST_SECONDS, cost / _SHARE):
@@ -35,7 +35,7 @@ class Publication:
                 self._last = time.monotonic()  # the end of the run tries again and reports a failure
 
     def now(self, study: Study, experiments: Iterable[str], *, durable: bool) -> None:
-        """Write experiments and the project. Raises OSError."""
+        """Write the results of experiments and the project. Raises `OSError`."""
         began = time.monotonic()
         results, written = study.results(), list(experiments)
         for experiment in written:

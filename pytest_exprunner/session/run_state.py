@@ -1,4 +1,4 @@
-"""What a run was asked to execute, and what has become of it so far."""
+"""The selection and the progress of a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED})
 
 @dataclass(slots=True)
 class RunProgress:
-    """What a run selected, and what it knows of it beside the attempts on disk."""
+    """What a run selected, and its progress in addition to the attempts on disk."""
 
     run: str
     selected: Sequence[Selected] = ()
     complete: frozenset[str] = frozenset()
-    """Experiments none of whose planned sub-experiments was left out."""
+    """Experiments with every planned sub-experiment selected."""
     uncollected: Mapping[str, str] = field(default_factory=dict)
     blocked: dict[Slot, str] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class RunProgress:
     """The stored attempts of items that were not run again."""
 
     def own(self, study: Study, item: SelectedItem) -> list[AttemptRecord]:
-        """Return what this run has recorded for an item, or the attempt that it reuses."""
+        """Return the attempts of an item in this run, or the attempt that it reuses."""
         stored = self.reused.get(item.slot)
         if stored is not None:
             return [stored]
@@ -39,12 +39,12 @@ class RunProgress:
         return of_run(attempts, self.run, item.sub_experiment, (item.variant, item.seed))
 
     def status(self, study: Study, item: Selected) -> Status | None:
-        """Return how an item has ended; None where it has not begun."""
+        """Return how an item has ended, or None if it has not started."""
         own = self.own(study, item)
         return deciding(own).status if own else None
 
     def is_recorded(self, study: Study, item: Selected) -> bool:
-        """Return whether an attempt has ended for an item, or is reused for it."""
+        """Return whether an item has a finished attempt or reuses one."""
         return item.slot in self.reused or any(a.finished_at for a in self.own(study, item))
 
     def all_ended(self, study: Study) -> bool:
@@ -52,7 +52,7 @@ class RunProgress:
         return all(i.slot in self.blocked or self.status(study, i) in ENDED for i in self.selected)
 
     def counts(self, study: Study, without_handler: Collection[str]) -> dict[str, int]:
-        """Return how many items ended in each way, as the summary shows them."""
+        """Return the number of items per outcome, as the summary shows them."""
         statuses = [self.status(study, item) for item in self.selected]
         counts = {
             "Completed": statuses.count(Status.COMPLETED),

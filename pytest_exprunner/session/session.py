@@ -1,4 +1,4 @@
-"""One run over a study, phase by phase. Knows nothing of pytest."""
+"""One run over a study, phase by phase, independent of pytest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_exprunner.session.state import RunState
 
 
 class ExperimentSession(RunState):
-    """The state of one run and its phases; every hook of the plugin calls one verb of a phase."""
+    """The state of one run and its phases; each hook of the plugin calls one method of a phase."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class ExperimentSession(RunState):
         handlers: Mapping[str, Handler],
         shared: SharedRun | None = None,
     ) -> None:
-        """Open the study; nothing is written yet. ``shared`` is given in a worker."""
+        """Open the study without writing; ``shared`` is given in a worker."""
         super().__init__(settings, loaded, without_handler, handlers, shared)
         self.setup = RunSetup(self)
         self.admission = Admission(self)

@@ -1,4 +1,4 @@
-"""Before the first item: check the machine, take the lock, mark what is going to run."""
+"""Prepares a run: checks the machine, locks the study, marks the selected items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_exprunner.store.study import Study
 
 
 class RunSetup:
-    """Prepares a run; nothing of it has been called yet."""
+    """Prepares a run before any handler is called."""
 
     def __init__(self, state: RunState) -> None:
         """``state`` is shared by all phases of the run."""
@@ -31,11 +31,11 @@ class RunSetup:
         *,
         reused: bool = False,
     ) -> None:
-        """Mark what was selected as in progress, on disk. Raises `ResultsError` if that fails.
+        """Mark the selected items as in progress, on disk. Raises `ResultsError` if that fails.
 
-        ``complete`` are the experiments none of whose planned sub-experiments was left out;
-        ``uncollected`` are handlers that should have been found, and their places; ``reused`` if
-        a stored attempt is reused for everything selected, so that results do not change.
+        ``complete`` are the experiments with every planned sub-experiment selected; ``uncollected`` maps
+        handlers that should have been collected to their places; ``reused`` if all selected items reuse a
+        stored attempt, so that results do not change.
         """
         uncollected = uncollected or {}
         wanted = {item.experiment for item in selected} | {
@@ -64,7 +64,7 @@ class RunSetup:
             for experiment in self._state.progress.experiments:
                 self._state.layout.experiment(experiment).mkdir(parents=True, exist_ok=True)
             unfinished.mark(self._state.study, self._state.layout, self._state.run, self._state.pending())
-            # Where there are no results yet, nothing could pass for a result of this run.
+            # Only existing results could be mistaken for results of this run.
             stale = [e for e in self._state.progress.experiments if self._state.layout.results_of(e).exists()]
             if stale and not reused:
                 self._state.publication.now(self._state.study, stale, durable=False)
@@ -91,7 +91,7 @@ class RunSetup:
                 )
 
     def _take_lock(self) -> bool:
-        """Return whether another run held the lock, so that the study had to be read again."""
+        """Return whether another run held the lock, so that the study must be read again."""
         waited = self._state.lock.acquire(
             self._state.run,
             self._state.settings.lock_timeout,
@@ -104,7 +104,7 @@ class RunSetup:
         return waited
 
     def share(self) -> SharedRun:
-        """Return what workers need to know about this run."""
+        """Return the data of this run that workers need."""
         if not self._state.provenance:
             self._state.provenance = environment.capture(
                 self._state.settings.project_root, self._state.layout.root
@@ -113,7 +113,7 @@ class RunSetup:
         return SharedRun(self._state.run, self._state.provenance)
 
     def _keep_diff(self) -> None:
-        """Keep the diff between the code and its commit; attempts refer to it."""
+        """Store the diff between the code and its commit; attempts refer to it."""
         text = (
             environment.diff(self._state.settings.project_root) if self._state.provenance.get("dirty") else ""
         )
@@ -127,12 +127,12 @@ class RunSetup:
                 self._state.provenance = {**self._state.provenance, "diff": name}
 
     def snapshot(self) -> None:
-        """Remember the handlers' code as it was right after its import."""
+        """Record the handlers' code as it is right after its import."""
         if not self._state.settings.stub:
             self._state.inputs.snapshot()
 
     def durations(self, selected: Sequence[Selected]) -> list[float]:
-        """Return how long each item took when it last completed; 0 where it never did."""
+        """Return the duration of each item's last completed attempt in seconds, or 0 if there is none."""
         found = []
         for item in selected:
             known = self._state.study.attempts(item.experiment).get(item.sub_experiment, ())

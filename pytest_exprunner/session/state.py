@@ -1,4 +1,4 @@
-"""What every phase of a run shares: the study, what was selected, what has become of it."""
+"""The state that all phases of a run share: the study, the selection, the progress."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class RunState:
         handlers: Mapping[str, Handler],
         shared: SharedRun | None = None,
     ) -> None:
-        """Open the study under ``settings.results_root``; nothing is written yet.
+        """Open the study under ``settings.results_root`` without writing.
 
-        ``shared`` is given in a worker: another process leads the run, starts it and publishes it.
+        ``shared`` is given in a worker: the controller starts and publishes the run.
         """
         self.settings = settings
         self.plan = loaded.plan
         self.loaded = loaded
         self.run = shared.run if shared else environment.new_run_id()
         self.leads = shared is None
-        """Whether this process leads the run, rather than works for one that does."""
+        """Whether this process is the controller."""
         self.layout = Layout(settings.results_root, "stub" if settings.stub else "")
         self.reader = Reader()
         self.study = Study(self.plan, self.layout, self.run, self.reader)
@@ -71,13 +71,13 @@ class RunState:
         self.provenance: Mapping[str, Plain] = shared.provenance if shared else {}
         self.specs = Specs(self.plan, settings, self.run)
         self.assigned: dict[Slot, int] = {}
-        """For each attempt that was assigned to this process: the sequence number before its own."""
+        """For each attempt assigned to this process, the preceding sequence number."""
         self.pending_jobs = _pending_jobs(self.layout) if settings.resume else {}
-        """What earlier runs submitted and nobody has collected."""
+        """Jobs of earlier runs that have not been collected."""
         self.reserved = {slot: pending.job.sequence for slot, pending in self.pending_jobs.items()}
         self.started = False
         self.damage: list[str] = []
-        """What could not be written."""
+        """Messages about everything that could not be written."""
 
     def gpus(self, item: Selected) -> int:
         """Return how many GPUs an item needs to itself."""
@@ -85,47 +85,47 @@ class RunState:
 
     @property
     def findings_shown(self) -> str:
-        """Where the project's findings are, as messages show it."""
+        """Return the path of the project's findings, as messages show it."""
         return self.settings.shown(self.layout.findings)
 
     @property
     def selected(self) -> Sequence[Selected]:
-        """What this run selected."""
+        """Return the items that this run selected."""
         return self.progress.selected
 
     def item_of(self, nodeid: str) -> Selected | None:
-        """Return what this run selected under a node id."""
+        """Return the selected item with a node id, or None if there is none."""
         return self.progress.by_node.get(nodeid)
 
     def record_of(self, item: Selected) -> AttemptRecord | None:
-        """Return the attempt that decides for an item in this run, reused ones included."""
+        """Return the current attempt of an item in this run, including a reused one."""
         own = self.own(item)
         return deciding(own) if own else None
 
     def own(self, item: SelectedItem) -> list[AttemptRecord]:
-        """Return what this run has recorded for an item, or the record that it reuses."""
+        """Return this run's records of an item, or the record that it reuses."""
         return self.progress.own(self.study, item)
 
     def pending(self) -> dict[str, list[Pending]]:
-        """Return what was selected and has not ended, by experiment."""
+        """Return the selected items that have not ended, by experiment."""
         resumed = self.settings.resume
         return unfinished.pending_of(self.study, self.progress, self.reserved, resumed=resumed)
 
     @contextlib.contextmanager
     def noting(self, what: str) -> Iterator[None]:
-        """Go on where something cannot be written; the run reports it and does not succeed."""
+        """Continue after a write error; the run reports it and does not succeed."""
         try:
             yield
         except OSError as error:
             self.damage.append(f"{what}: {os_reason(error)}")
 
     def last_sequence(self, item: Selected) -> int:
-        """Return the sequence number after which an item's attempt is counted."""
+        """Return the sequence number that an item's attempt must exceed."""
         if item.slot in self.assigned:
             return self.assigned[item.slot]
         if self.leads:
             return self.study.last_sequence(item.experiment, item.sub_experiment)
-        # The leading process has looked and wrote the number to the manifest.
+        # The controller has determined the number and written it to the manifest.
         if self.run not in self.study.runs:
             self.study.reread(())
         pending = self.study.runs.get(self.run, {}).get(item.experiment, ())

@@ -1,4 +1,4 @@
-"""What runs selected and have not finished, and what killed ones have left half-written."""
+"""Selected but unfinished items, and incomplete files of killed runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_exprunner.verdicts.fold import Pending
 
 
 def sweep(layout: Layout, study: Study, experiments: Iterable[str], more: Iterable[str | Path]) -> None:
-    """Remove what killed runs left half-written, in ``more`` folders too; no other run holds the lock."""
+    """Remove incomplete files of killed runs, in ``more`` folders too; no other run holds the lock."""
     manifest.sweep(layout.runs)
     atomic.sweep([layout.base, layout.experiments, layout.state])
     atomic.sweep([layout.runs, *more])
@@ -29,9 +29,9 @@ def sweep(layout: Layout, study: Study, experiments: Iterable[str], more: Iterab
 def pending_of(
     study: Study, progress: RunProgress, reserved: Mapping[Slot, int], *, resumed: bool
 ) -> dict[str, list[Pending]]:
-    """Return what was selected and has not ended, with why it cannot begin where that is known.
+    """Return the selected items that have not ended, each with the reason why it is blocked, if any.
 
-    ``reserved`` are sequence numbers of remote attempts.
+    ``reserved`` are the sequence numbers of remote attempts.
     """
     pending: dict[str, list[Pending]] = {}
     for item in progress.selected:
@@ -46,13 +46,13 @@ def pending_of(
 
 
 def mark(study: Study, layout: Layout, run: str, pending: Mapping[str, list[Pending]]) -> None:
-    """Note on disk what a run has not finished. Raises OSError."""
+    """Record on disk the unfinished items of a run. Raises `OSError`."""
     study.set_pending(run, pending)
     manifest.write(layout.runs, run, pending)
 
 
 def drop_superseded(study: Study, layout: Layout, progress: RunProgress) -> None:
-    """Remove from earlier runs' manifests what has been run, or selected, since. Raises OSError."""
+    """Remove items that ran, or were selected, later from earlier runs' manifests. Raises `OSError`."""
     selected = {(item.experiment, *item.slot) for item in progress.selected}
     for run, pending in list(study.runs.items()):
         if run == progress.run:

@@ -509,4 +509,4 @@ def test_modal_is_told_nothing() -> None:
     """Where handlers are called elsewhere, the option stays here."""
     from pytest_exprunner.plugin.remote import preflight
 
-    assert "exp_json" in preflight._HOME_ONLY
+    assert "exp_json" in preflight._LOCAL_ONLY

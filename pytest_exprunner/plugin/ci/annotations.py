@@ -84,7 +84,7 @@ class AnnotateHooks:
     def _disarm(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if self._on_github:
             report.sections = [
-                (github.harmless(name), github.harmless(said)) for name, said in report.sections
+                (github.harmless(name), github.harmless(content)) for name, content in report.sections
             ]
             report.longrepr = calls.rewritten(report.longrepr, github.harmless)
 

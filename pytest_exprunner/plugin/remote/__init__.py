@@ -1,1 +1,1 @@
-"""Runs whose handlers are called on other machines."""
+"""Runs that call handlers on other machines."""

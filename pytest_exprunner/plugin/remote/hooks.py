@@ -1,4 +1,4 @@
-"""A run whose handlers are called on other machines: many at once, from one process, reported as usual."""
+"""Calls handlers on other machines: many at the same time, from one process, with the usual reports."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ from pytest_exprunner.session.session import ExperimentSession
 from pytest_exprunner.verdicts.gates import Action
 
 _LOOK = 0.2  # seconds; Ctrl-C is noticed within this time
-_PATIENCE = 10.0  # seconds that running jobs get to record that they were stopped
+_PATIENCE = 10.0  # seconds for running jobs to record that they were stopped
 Make = Callable[[Plan, Settings, Setup, Path, Sequence[str], Sequence[SubExperiment]], Executor]
-"""Given the plan, settings, what is the same for all jobs, the project's folder, the files that go along
-and the sub-experiments that may be run, return an executor that is not open yet."""
+"""Returns an executor that is not open yet. The arguments are the plan, the settings, the setup that all jobs
+share, the project's folder, the files to upload and the sub-experiments that may run.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ class _RunningJob:
 
 
 class RemoteHooks:
-    """Calls handlers remotely, in place of pytest's loop, in the process that leads a run."""
+    """Replaces pytest's loop in the controller, and calls handlers remotely."""
 
     def __init__(self, config: pytest.Config, session: ExperimentSession, make: Make) -> None:
-        """``make`` is called when the first handler is about to be called."""
+        """``make`` is called just before the first remote call."""
         self._config = config
         self._session = session
         self._make = make
@@ -60,14 +61,14 @@ class RemoteHooks:
         self._executor: Executor
 
     def run_loop(self, session: pytest.Session) -> bool | None:
-        """Run ordinary tests here, then handlers elsewhere."""
+        """Run ordinary tests locally, then handlers remotely."""
         option = session.config.option
         stopped = session.testsfailed and not option.continue_on_collection_errors
         if stopped or option.collectonly or only_setup(session.config) or self._session.settings.explain:
             return None
         ordinary = [item for item in session.items if SELECTED not in item.stash]
         for item, following in itertools.zip_longest(ordinary, ordinary[1:]):
-            self._run_here(item, following)
+            self._run_locally(item, following)
         handlers = [item for item in session.items if SELECTED in item.stash]
         if not handlers:
             return True
@@ -76,7 +77,7 @@ class RemoteHooks:
                 if self._session.settings.detach:
                     self._submit_detached(handlers)
                 else:
-                    self._run_elsewhere(handlers)
+                    self._run_remotely(handlers)
         except ExprunnerError as error:
             raise pytest.UsageError(str(error)) from None
         return True
@@ -93,7 +94,7 @@ class RemoteHooks:
         }
         return self._make(session.plan, session.settings, setup, root, names, list(subs.values()))
 
-    def _run_elsewhere(self, items: Sequence[pytest.Item]) -> None:
+    def _run_remotely(self, items: Sequence[pytest.Item]) -> None:
         planned = self._schedule(items)
         running: dict[Future[Answer], _RunningJob] = {}
         try:
@@ -109,14 +110,14 @@ class RemoteHooks:
             raise
 
     def _submit_detached(self, items: Sequence[pytest.Item]) -> None:
-        """Submit what may run now, and wait for none of it."""
+        """Submit the items that can run now, without waiting for them."""
         planned = self._schedule(items)
         waiting = dict(enumerate(items))
         submitted = 0
         while isinstance(index := planned.start(), int):
             item = waiting.pop(index)
-            if self._runs_here(item):
-                self._run_here(item, None)
+            if self._runs_locally(item):
+                self._run_locally(item, None)
                 planned.done(index)
                 continue
             call = self._detach(item)
@@ -134,7 +135,7 @@ class RemoteHooks:
             )
 
     def _detach(self, item: pytest.Item) -> str:
-        """Submit an item and return the engine's id of the call; report a failure and return nothing."""
+        """Submit an item and return the call id; on failure, report it and return an empty string."""
         try:
             job = self._job(item)
             call = self._executor.leave(job, self._session.layout.root)
@@ -146,7 +147,7 @@ class RemoteHooks:
         return call
 
     def _skip(self, item: pytest.Item, reason: str) -> None:
-        """Report an item as skipped, since its outcome is not known yet."""
+        """Report an item as skipped, because its outcome is not known yet."""
         path, line, _name = item.location
         report = calls.plain_report(item, "setup", "skipped")
         report.longrepr = (path, line or 0, f"Skipped: {reason}")
@@ -180,8 +181,8 @@ class RemoteHooks:
         while len(running) < self._executor.most and (index := planned.start()) is not None:
             assert isinstance(index, int)
             item = items[index]
-            if self._runs_here(item):
-                self._run_here(item, None)
+            if self._runs_locally(item):
+                self._run_locally(item, None)
                 planned.done(index)
                 continue
             item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
@@ -193,8 +194,8 @@ class RemoteHooks:
                 planned.done(index)
                 self._raise_if_stopped(item)
 
-    def _runs_here(self, item: pytest.Item) -> bool:
-        """Return whether an item needs no remote call: it is reused, blocked, or has no handler to call."""
+    def _runs_locally(self, item: pytest.Item) -> bool:
+        """Return whether an item needs no remote call: it is reused, blocked, or has no handler."""
         selected = item.stash[SELECTED]
         if isinstance(item, StubItem) or EXPLORATORY in item.stash:
             return True
@@ -203,7 +204,7 @@ class RemoteHooks:
         resume = self._session.settings.resume
         return resume and self._session.admission.resume(selected, params_of(item)).record is not None
 
-    def _run_here(self, item: pytest.Item, following: pytest.Item | None) -> None:
+    def _run_locally(self, item: pytest.Item, following: pytest.Item | None) -> None:
         self._config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         self._raise_if_stopped(item)
 
@@ -218,7 +219,7 @@ class RemoteHooks:
         return future, _RunningJob(item, index, job, mirror)
 
     def _job(self, item: pytest.Item) -> Job:
-        """Reserve an attempt, build its job, and note it as pending before it is submitted."""
+        """Reserve an attempt, build its job, and record it as pending before it is submitted."""
         key, needed = self._session.attempts.reserve(item.stash[SELECTED])
         entries = [entry_of(file, self._session.layout.root) for file in needed]
         job = Job(
@@ -236,28 +237,28 @@ class RemoteHooks:
 
     # --- the end of an item -------------------------------------------------------------------
 
-    def _ended(self, what: _RunningJob, future: Future[Answer], planned: Schedule[order.Node] | None) -> None:
-        item, selected = what.item, what.item.stash[SELECTED]
-        self._report(item, self._reports(what, selected, future))
+    def _ended(self, sent: _RunningJob, future: Future[Answer], planned: Schedule[order.Node] | None) -> None:
+        item, selected = sent.item, sent.item.stash[SELECTED]
+        self._report(item, self._reports(sent, selected, future))
         if planned is not None:
-            planned.done(what.index)
+            planned.done(sent.index)
             self._raise_if_stopped(item)
 
     def _reports(
-        self, what: _RunningJob, selected: Selected, future: Future[Answer]
+        self, sent: _RunningJob, selected: Selected, future: Future[Answer]
     ) -> list[pytest.TestReport]:
         try:
             answer = _answer_of(future)
-            what.mirror.bring(answer, self._executor.fetch)
-            _check_record(what, answer)
+            sent.mirror.bring(answer, self._executor.fetch)
+            _check_record(sent, answer)
         except (ExecutorError, OSError) as error:
             # It has no record, and stays a pending job.
             text = f"{selected.label} could not be collected: {error}; 'exprunner collect' tries again"
-            return _reports_of_failure(what.item, text)
-        self._pending.settle(self._session.run, what.job)
+            return _reports_of_failure(sent.item, text)
+        self._pending.settle(self._session.run, sent.job)
         self._session.attempts.collected(selected)
         if answer.problem:
-            return isolation.reports_of_lost(self._session, what.item, selected, answer.problem)
+            return isolation.reports_of_lost(self._session, sent.item, selected, answer.problem)
         return [isolation.report_from(self._config, dict(data)) for data in answer.reports]
 
     # --- stopping -----------------------------------------------------------------------------
@@ -270,17 +271,17 @@ class RemoteHooks:
             raise session.Interrupted(session.shouldstop)
 
     def _stop(self, running: Mapping[Future[Answer], _RunningJob]) -> None:
-        """Cancel running jobs, and fetch what they recorded of being stopped."""
+        """Cancel running jobs, and fetch their records of being stopped."""
         if not running:
             return
         self._executor.cancel()
         done, _ = wait(running, timeout=_PATIENCE)
         for future in done:
             if not future.cancelled() and future.exception() is None:
-                what = running[future]
+                sent = running[future]
                 with contextlib.suppress(ExecutorError, OSError):
-                    what.mirror.bring(future.result(), self._executor.fetch)
-                    self._pending.settle(self._session.run, what.job)
+                    sent.mirror.bring(future.result(), self._executor.fetch)
+                    self._pending.settle(self._session.run, sent.job)
 
 
 def _not_begun(item: pytest.Item, error: OSError) -> str:
@@ -295,7 +296,7 @@ def _reports_of_failure(item: pytest.Item, text: str) -> list[pytest.TestReport]
 
 
 def _answer_of(future: Future[Answer]) -> Answer:
-    """Return a job's answer. Raises `StillAwayError` where it is not known."""
+    """Return a job's answer. Raises `StillAwayError` if it is not known yet."""
     try:
         return future.result()
     except StillAwayError:
@@ -304,10 +305,10 @@ def _answer_of(future: Future[Answer]) -> Answer:
         return Answer(problem=str(error))
 
 
-def _check_record(what: _RunningJob, answer: Answer) -> None:
-    """Raise `ExecutorError` unless the fetched record is the one that the reports carry."""
+def _check_record(sent: _RunningJob, answer: Answer) -> None:
+    """Raise `ExecutorError` if a report's record is not among the fetched files."""
     for report in answer.reports:
         record = report.get(RECORD)
-        file = what.mirror.folder / RECORD_FILE
+        file = sent.mirror.folder / RECORD_FILE
         if record is not None and (not file.is_file() or file.read_text(encoding="utf-8") != record):
-            raise ExecutorError(f"the record of attempt {what.job.sequence} is not among its files")
+            raise ExecutorError(f"the record of attempt {sent.job.sequence} is not among its files")

@@ -1,4 +1,4 @@
-"""With ``--exp-resume``: collect the remote attempts that an earlier run has left pending."""
+"""With ``--exp-resume``: collect the pending jobs of earlier runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytest_exprunner.store.lock import RunLock
 
 
 def collect_pending(settings: Settings) -> list[str]:
-    """Fetch the remote attempts of runs that are gone; return remarks for the report header."""
+    """Fetch the pending jobs of runs that have ended; return remarks for the report header."""
     layout = Layout(settings.results_root)
     if not (layout.lock_folder / AWAY).is_dir():
         return []
@@ -25,7 +25,7 @@ def collect_pending(settings: Settings) -> list[str]:
         lock.acquire("collecting attempts", 0, settings.shown(layout.root))
         collected = jobs.collect(VolumeResults())
     except LockedError:
-        return []  # they belong to a run that goes on
+        return []  # they belong to a run in progress
     except (ImportError, ExprunnerError, OSError) as error:
         return [f"warning: jobs of an earlier run on Modal could not be collected: {error}"]
     finally:

@@ -1,4 +1,4 @@
-"""Before handlers are called remotely: what the remote worker needs, and what it would lack."""
+"""Prepares remote calls: builds the setup of the remote worker, and checks that nothing is missing."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     import pytest
 
 _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-_HOME_ONLY = {
+_LOCAL_ONLY = {
     *("numprocesses", "tx", "dist", "maxprocesses", "xmlpath", "basetemp", "keyword", "markexpr", "deselect"),
     *("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip", "cacheclear", "cacheshow", "maxfail"),
     *("exp_executor", "exp_tracker", "exp_results", "exp_resume", "exp_gate", "exp_explain", "exp_detach"),
     *("exp_json",),
     *("plugins", "rootdir", "inifilename", "file_or_dir", "usepdb", "trace", "durations", "log_file"),
 }
-"""Options that say something about the run as a whole, or about files of this machine."""
+"""Options about the run as a whole, or about files on this machine; remote workers do not get them."""
 _OF_THE_CODE = {"commit", "dirty", "diff"}
 _OWN_PLUGINS = {"exprunner", "pytest_exprunner.plugin", "xdist", "xdist.plugin"}
-"""The remote worker loads this one by itself, and distributes nothing further."""
+"""Plugins not passed on: the remote worker loads this package itself and does not use xdist."""
 
 
 def refuse_left_behind(
     session: ExperimentSession, planned: Sequence[Selected], names: Collection[str], root: Path
 ) -> None:
-    """Raise `ExecutorError` where something that is needed does not go along."""
+    """Raise `ExecutorError` if a required file is not uploaded."""
     shown = session.settings.plan_file.relative_to(root).as_posix()
     left_out = sorted({*session.admission.code_behind(planned), shown} - set(names))
     if left_out:
@@ -60,7 +60,7 @@ def refuse_left_behind(
 
 
 def setup_of(config: pytest.Config, session: ExperimentSession) -> Setup:
-    """Return what the remote worker needs to know. Raises `ExprunnerError` where paths lead out."""
+    """Return the setup of the remote worker. Raises `ExprunnerError` if a path points outside the project."""
     root = config.rootpath
     layout = session.layout
     for path, option in (
@@ -110,7 +110,7 @@ def _options(config: pytest.Config, session: ExperimentSession) -> dict[str, Any
     options = {
         name: relocated(value)
         for name, value in vars(config.option).items()
-        if name not in _HOME_ONLY and not redaction.is_secret(name) and _is_plain(value)
+        if name not in _LOCAL_ONLY and not redaction.is_secret(name) and _is_plain(value)
     }
     plugins = [name for name in config.option.plugins if name not in _OWN_PLUGINS]
     ini = config.inipath

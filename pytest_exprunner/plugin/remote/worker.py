@@ -1,4 +1,4 @@
-"""The remote worker's pytest: it collects once and runs the items that it is sent, one at a time."""
+"""The remote worker's pytest: it collects once and runs the items it receives, one at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RemoteWorkerHooks:
         self._problems: list[str] = []
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep why something could not be collected."""
+        """Keep the reason why something could not be collected."""
         if report.failed:
             self._problems.append(report.longreprtext)
 
@@ -65,10 +65,10 @@ class RemoteWorkerHooks:
 
 
 def main() -> int:
-    """Collect, and take jobs from the pipes whose descriptors are the arguments."""
+    """Collect the items, and read jobs from the pipes whose descriptors are the arguments."""
     link = LinePipe(*map(int, sys.argv[1:3]))
-    # By its module: the package need not be installed here, only importable. Where it is installed, too,
-    # pytest warns that it is imported already, which would be an error where a project makes all of them so.
+    # Named by its module, because the package may be importable but not installed. If it is installed, pytest
+    # also warns that it is already imported, which is an error in projects that turn warnings into errors.
     own = ["-p", "no:exprunner", "-p", "pytest_exprunner.plugin"]
     own += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     config = Config.fromdictargs(dict(link.setup.options), [*own, *link.setup.arguments])

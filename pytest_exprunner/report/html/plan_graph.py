@@ -159,12 +159,12 @@ def _acyclic(before: Mapping[str, set[str]]) -> dict[str, set[str]]:
     kept: dict[str, set[str]] = {name: set() for name in before}
     for name, sources in before.items():
         for source in sources:
-            if not _leads(kept, source, name):
+            if not _precedes(kept, source, name):
                 kept[name].add(source)
     return kept
 
 
-def _leads(before: Mapping[str, set[str]], start: str, end: str) -> bool:
+def _precedes(before: Mapping[str, set[str]], start: str, end: str) -> bool:
     """Return whether ``end`` comes before ``start``."""
     waiting, seen = [start], set()
     while waiting:

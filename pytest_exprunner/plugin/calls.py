@@ -130,7 +130,7 @@ def _refuse_async(item: pytest.Function) -> NoReturn:
 
 
 def complete(attempt: Attempt, returned: object) -> str:
-    """Publish the returned value; return what is wrong with its type, or an empty string."""
+    """Publish the returned value; return what is wrong with its form, or an empty string."""
     try:
         attempt.complete(returned)
     except HandlerError as error:

@@ -30,7 +30,7 @@ _IGNORED = """\
 """
 
 
-# Where people write: the sections that a new file offers below its generated part, and what belongs there.
+# The hand-written sections that a new file has after its generated part, and what belongs there.
 _OF_EXPERIMENT = {
     "Interpretation": "What does it mean, for the hypothesis and beyond the numbers?",
     "Limits": "What was not tried? What would change your mind?",

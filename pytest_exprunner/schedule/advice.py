@@ -322,7 +322,8 @@ def _unplanned(
         yield f"{state.id} is blocked by {sentence_list(state.plan.blockers)}; resolve this first"
     elif says is Recommendation.PIVOT:
         unmet = [miss_text(state.plan.success_criteria[r.name], r) for r in state.unmet()]
-        yield f"{state.id} says pivot ({', '.join(unmet)}); decide what replaces it (the plan has no step)"
+        advice = "decide what replaces it (the plan has no next step)"
+        yield f"{state.id} says pivot ({', '.join(unmet)}); {advice}"
     elif says is Recommendation.INVESTIGATE:
         missing = [r for r in state.criteria.values() if r.verdict is Verdict.NOT_MEASURED]
         for result in (r for r in missing if r.name not in told):

@@ -199,7 +199,7 @@ def test_a_method_that_raises(tracked: Study, undisturbed: dict[str, Any], metho
         ("kill", f"{NAME} stopped early (signal 9; more in "),
         ("quit", f"{NAME} stopped early (exit code 0; more in "),
         ("full", f"{NAME} failed: OSError: [Errno 28] No space left on device (more in"),
-        ("hang", f"{NAME} was not done 1 s after the run and was ended"),
+        ("hang", f"{NAME} did not finish within 1 s after the run and was stopped"),
     ],
 )
 def test_a_tracker_that_ends_or_hangs(
@@ -210,7 +210,7 @@ def test_a_tracker_that_ends_or_hangs(
     assert done.code == 0, done.text
     assert judged(tracked) == undisturbed
     assert words in done.out
-    assert f"'exprunner sync --tracker {NAME}' tells it" in done.out
+    assert f"'exprunner sync --tracker {NAME}' sends" in done.out
     assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(tracked.root)]
     assert sync(tracked).out == f"{NAME}: received 4 attempts\n"
 
@@ -225,13 +225,13 @@ def test_a_tracker_that_is_none(tracked: Study) -> None:
     done = run(tracked, tracker="study_folder:Study")
     assert done.code == 0
     assert (
-        "study_folder:Study received nothing: study_folder:Study is no tracker; expected a class derived "
-        "from pytest_exprunner.Tracker\n"
+        "study_folder:Study received nothing: study_folder:Study is not a tracker; expected a subclass of "
+        "pytest_exprunner.Tracker\n"
     ) in done.out
     refused = run(tracked, tracker="wandbb")
     assert refused.code == 4
     assert (
-        "--exp-tracker: unknown tracker 'wandbb' (did you mean 'wandb'?); known: wandb, or the place of a "
+        "--exp-tracker: unknown tracker 'wandbb' (did you mean 'wandb'?); known: wandb, or the import path of a "
         "class such as 'package.module:MyTracker'"
     ) in refused.text
 
@@ -368,13 +368,13 @@ def test_a_signal_while_a_run_waits_for_its_tracker(tracked: Study, number: int)
     """It ends the waiting; the run is over and its results stand."""
     process = start(tracked, TRACKER_FAILS="attempt_ended:hang")
     deadline = time.monotonic() + 30
-    while "waiting for" not in (text := (tracked.root / "output").read_text()):
+    while "waiting up to" not in (text := (tracked.root / "output").read_text()):
         assert time.monotonic() < deadline, text
         time.sleep(0.05)
     process.send_signal(number)
     assert process.wait(10) == 0
     text = (tracked.root / "output").read_text()
-    assert f"\nwaiting for {NAME}, 60 s at most (Ctrl-C: no longer)\n" in text
+    assert f"\nwaiting up to 60 s for {NAME} (Ctrl-C stops waiting)\n" in text
     assert (
         f"{NAME} was stopped because the run did not wait for it; 'exprunner sync --tracker {NAME}' sends the rest"
         in text

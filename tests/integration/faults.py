@@ -44,10 +44,10 @@ def acknowledge(text):
 def e_x1_1(runner):
     for step in range(5):
         runner.log_metrics({"loss": 1 / (step + 1)}, step=step)
-        acknowledge(f"e_x1_1 {runner._spec.run} metrics {step}")
+        acknowledge(f"e_x1_1 {runner._begun.run} metrics {step}")
         time.sleep(PAUSE)
     path = runner.results.save_artifact("deep/model.bin", b"x" * 5000)
-    acknowledge(f"e_x1_1 {runner._spec.run} artifact deep/model.bin")
+    acknowledge(f"e_x1_1 {runner._begun.run} artifact deep/model.bin")
     return {"finding": "Trained.", "metrics": {"loss": 0.2}, "artifacts": [path]}
 
 

@@ -48,11 +48,11 @@ def test_everything_in_one_commit(study: Study) -> None:
     assert study.exprunner("audit").code == 0
     assert audited(study) == [
         "x1-first",
-        "  note: accuracy first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
-        "declares it met",
+        "  note: accuracy first appears in COMMIT (DAY, A. Person: Everything), and results.yaml in the same "
+        "commit declares it met",
         "x2-second",
-        "  note: loss first appears in COMMIT (DAY, A. Person: Everything), and the same commit's results.yaml "
-        "declares it met",
+        "  note: loss first appears in COMMIT (DAY, A. Person: Everything), and results.yaml in the same "
+        "commit declares it met",
         "0 changes after the first result, 2 notes",
     ]
 
@@ -83,7 +83,7 @@ def test_clones(repository: Repository) -> None:
         subprocess.run(["git", "clone", *options, origin, str(place)], check=True, capture_output=True)
         clone = Study(place)
         assert clone.exprunner("audit").code == 0
-        assert "0 things wrong" in clone.exprunner("verify").out
+        assert "0 errors" in clone.exprunner("verify").out
     assert "shallow clone" in Study(shallow).exprunner("audit").out
 
 
@@ -205,7 +205,7 @@ def test_a_bar_that_was_lowered(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("target: 0.9", "target: 0.95", "accuracy.target 0.90 → 0.95 and is not committed yet"),
+        ("target: 0.9", "target: 0.95", "accuracy.target 0.90 → 0.95 (not committed yet)"),
         ("target: 0.1, direction: lower", "target: 0.1, direction: higher", "loss.direction lower → higher"),
         ("{target: 0.9}", "{target: 0.9, metric: acc}", "accuracy.metric accuracy → acc"),
         ("{target: 0.9}", "{target: 0.9, severity: warn}", "accuracy.severity gate → warn"),
@@ -257,8 +257,8 @@ def test_a_criterion_that_is_born_met(repository: Repository) -> None:
     text = "\n".join(audited(study))
     assert "changed: The criterion gain was added after the first attempt." in text
     assert (
-        "changed: gain first appears in COMMIT (DAY, A. Person: A criterion that fits), and the same commit's "
-        "results.yaml declares it met" in text
+        "changed: gain first appears in COMMIT (DAY, A. Person: A criterion that fits), and results.yaml in "
+        "the same commit declares it met" in text
     )
 
 
@@ -312,8 +312,8 @@ def test_results_that_were_edited(repository: Repository) -> None:
         "0.90 target by 0.050.",
         "error: has criteria.accuracy.value 0.95, but the records give 0.85",
         "7 errors, 0 to review",
-        "research/experiments/x1-first/results.yaml was edited by hand or truncated: the attempts count, and what only it "
-        "says is imported; 'exprunner report' keeps a copy and rewrites it",
+        "research/experiments/x1-first/results.yaml was edited by hand or truncated: the attempt records count, and what "
+        "only this file has is treated as imported; 'exprunner report' keeps a copy and rewrites it",
     ]
     told = json.loads(study.exprunner("verify", "--json").out)
     assert told["ok"] is False
@@ -365,7 +365,7 @@ def test_artifacts_that_changed(study: Study) -> None:
     out = study.exprunner("verify").out
     assert "artifacts/e_x1_1/a.txt\n  error: has changed since e_x1_1 saved it" in out
     assert "0001/artifacts/a.txt\n  error: differs from what the attempt saved, which no longer counts" in out
-    assert "wrong: lists 1 artifact of e_x1_1 that is not there: 'artifacts/e_x1_1/b.txt'" in out
+    assert "error: lists 1 artifact of e_x1_1 that is not there: 'artifacts/e_x1_1/b.txt'" in out
 
 
 def test_prose_that_nobody_measured(repository: Repository) -> None:
@@ -378,7 +378,7 @@ def test_prose_that_nobody_measured(repository: Repository) -> None:
     out = study.exprunner("verify")
     assert out.code == 0
     assert "review: says 97.5% of accuracy, which no attempt produced; there are 0.850 and 0.900" in out.out
-    assert out.out.count("look:") == 1
+    assert out.out.count("review:") == 1
     assert study.exprunner("verify", "--strict").code == 1
 
 
@@ -404,16 +404,16 @@ def test_results_of_another_tool(study: Study) -> None:
     study.write("research/experiments/x2/results.yaml", "a: [1\n")
     out = study.exprunner("verify")
     assert out.code == 1
-    shown = [line.strip() for line in out.out.splitlines() if "wrong:" in line]
+    shown = [line.strip() for line in out.out.splitlines() if "error:" in line]
     assert shown == [
-        "error: says recommendation 'proceed', but by the plan it is 'investigate': Not measured: cka; Measured, but "
+        "error: says recommendation 'proceed', but by the plan it is 'investigate': Not measured: cka; Measured but "
         "inadmissible: r2 (0 of 2 with an admissible value)",
         "error: claims that the success criteria are met, but only 0 of 2 are",
         "error: taking its numbers at face value, cka was not measured: e_x1_1 returned 'max_cka'; expected 'cka'.",
         "error: taking its numbers at face value, r2 of 0.400 is below the 0.50 target by 0.100.",
         "error: has results of 'ex1_1', which is not in the plan (did you mean 'e_x1_1'?)",
-        "wrong: lists the artifact '../../b', whose path leads outside its folder",
-        "wrong: lists 1 artifact of e_x1_1 that is not there: 'artifacts/a.png'",
+        "error: lists the artifact '../../b', whose path leads outside its folder",
+        "error: lists 1 artifact of e_x1_1 that is not there: 'artifacts/a.png'",
         shown[-1],
     ]
     assert shown[-1].startswith("error: cannot be read: line ")

@@ -320,7 +320,7 @@ def test_a_client_that_is_killed(study: Study, server: ModalServer) -> None:
     assert "in progress" in study.exprunner("status").text
     early = run(study, server, "--exp-resume")
     assert early.code == 1
-    assert "blocked: attempt 1 was begun on Modal" in early.text
+    assert "blocked: attempt 1 was submitted to Modal" in early.text
     while busy_with(server):
         time.sleep(0.1)
     assert run(study, server, "--exp-resume").code == 0
@@ -401,10 +401,7 @@ def test_a_quota(study: Study, server: ModalServer) -> None:
     server.refuse_functions(Status.RESOURCE_EXHAUSTED, "GPU quota exceeded", rpc="FunctionMap")
     refused = run(study, server)
     assert refused.code == 1
-    assert (
-        "e_x1_1 failed before its attempt started, or in it: Modal refused: GPU quota exceeded"
-        in refused.text
-    )
+    assert "e_x1_1 failed before or during its attempt: Modal refused: GPU quota exceeded" in refused.text
     assert not list((study.root / ATTEMPT).iterdir())
     server.accept()
     assert run(study, server, "--exp-resume").code == 0
@@ -464,7 +461,7 @@ def test_trackers(study: Study, server: ModalServer) -> None:
         env={**server.environment(), "PYTHONPATH": os.pathsep.join(path)},
     )
     assert done.code == 0, done.text
-    assert "told of 2 attempts" in done.text
+    assert "received 2 attempts" in done.text
     calls = [json.loads(line) for line in (study.root / "told.jsonl").read_text().splitlines()]
     assert [call["step"] for call in calls if call["call"] == "metrics_logged"] == list(range(30))
     assert [call["call"] for call in calls].count("attempt_ended") == 2
@@ -518,10 +515,10 @@ def test_a_detached_run(study: Study, server: ModalServer) -> None:
     left = run(study, server, "--exp-detach", "-rs")
     assert left.code == 1  # nothing has been found yet
     assert "3 skipped" in left.text
-    assert "begun on Modal as fc-" in left.text
+    assert "submitted to Modal as fc-" in left.text
     assert "waits for a job pending on Modal" in left.text
-    assert "2 sub-experiments begun on Modal; 'exprunner status' lists them" in left.text
-    assert "e_x1_1 was begun on Modal" in study.exprunner("status").text
+    assert "2 sub-experiments submitted to Modal; 'exprunner status' lists them" in left.text
+    assert "e_x1_1 was submitted to Modal" in study.exprunner("status").text
     deadline = time.monotonic() + 120
     early = study.exprunner("collect", env=server.environment())
     while "collected: nothing" in early.text and time.monotonic() < deadline:
@@ -530,14 +527,14 @@ def test_a_detached_run(study: Study, server: ModalServer) -> None:
     assert "still running: e_x1_1" in early.text
     resumed = run(study, server, "--exp-resume")
     assert resumed.code == 1
-    assert "blocked: attempt 1 was begun on Modal" in resumed.text
+    assert "blocked: attempt 1 was submitted to Modal" in resumed.text
     assert study.record("e_x1_3")["status"] == "completed"
     while busy_with(server) and time.monotonic() < deadline:
         time.sleep(0.1)
     late = study.exprunner("collect", env=server.environment())
     assert "collected: e_x1_1" in late.text
     assert logged(study) == list(range(600))
-    assert "begun on Modal" not in study.exprunner("status").text
+    assert "submitted to Modal" not in study.exprunner("status").text
     assert study.results()["criteria"]["accuracy"]["verdict"] == "target"
     assert [a["attempt"] for a in study.results()["attempts"]["e_x1_1"]] == [1]
     assert [a["attempt"] for a in study.results()["attempts"]["e_x1_2"]] == [1]
@@ -554,7 +551,7 @@ def test_what_was_collected_stands(study: Study, server: ModalServer) -> None:
     deadline = time.monotonic() + 60
     while "still going on" in study.exprunner("collect", env=server.environment()).text:
         assert time.monotonic() < deadline
-    assert "begun on Modal" not in study.exprunner("status").text
+    assert "submitted to Modal" not in study.exprunner("status").text
     while server.containers():
         assert time.monotonic() < deadline
         time.sleep(0.1)

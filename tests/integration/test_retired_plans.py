@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 RECORD = "research/experiments/x1-first/attempts/e_x1_1/0001/record.json"
 ARCHIVE = "research/archive/first"
 LOWER = PLAN.replace("target: 0.9", "target: 0.8")
-NOTHING_MOVED = "0 things moved after there was a result; "
+NOTHING_MOVED = "0 changes after the first result, "
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_plan_that_was_registered_anew(repository: Repository) -> None:
     assert (study.root / RECORD).exists()  # attempts begin at 1 again
     page = (study.root / "page.html").read_text()
     (study.root / "page.html").unlink()
-    assert "it has results of an earlier plan, which was retired in" in page
+    assert "it has results of an earlier plan, retired in" in page
     repository.commit("New results")
     assert study.exprunner("audit").code == 0
     assert audited(study) == [
@@ -200,8 +200,8 @@ def test_records_that_stayed(repository: Repository) -> None:
     text = said(study)
     assert "changed: x1-first.success_criteria.accuracy.target 0.90 → 0.80 in COMMIT" in text
     assert (
-        "COMMIT (DAY, A. Person: Take the plan away) took the plan away, and results of it stayed in "
-        "research/experiments or came back: so the two plans count as one study" in text
+        "COMMIT (DAY, A. Person: Take the plan away) removed the plan, but results of it stayed in "
+        "research/experiments or returned: so the two plans count as one study" in text
     )
 
 
@@ -215,7 +215,7 @@ def test_records_that_came_back(repository: Repository) -> None:
     repository.commit("Put it back")
     text = said(study)
     assert "changed: the record of attempt 1 of e_x1_1 was deleted in COMMIT (DAY, A. Person: Retire)" in text
-    assert "counts as one study" in text
+    assert "count as one study" in text
 
 
 def test_archived_and_written_anew_at_once(repository: Repository) -> None:

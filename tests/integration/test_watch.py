@@ -261,7 +261,7 @@ def test_watch_of_a_run_that_is_killed(slow: Study, running: subprocess.Popen[by
     assert (found.code, json.loads(found.out)["gone"]) == (1, True)
     status = slow.exprunner("status")
     assert re.search(
-        r"^run \S+ ended before it was done with 2 sub-experiments; 'pytest … --exp-resume' goes on$",
+        r"^run \S+ ended with 2 sub-experiments unfinished; 'pytest … --exp-resume' continues$",
         status.out,
         re.MULTILINE,
     )

@@ -117,7 +117,7 @@ def _changes(
         ("seed", _seeds(before), _seeds(after)),
         ("plan", _part(before.inputs, "config"), _part(after.inputs, "config")),
         ("criterion", before.registered, after.registered),
-        ("terms", asdict(before.terms), asdict(after.terms)),
+        ("criterion", asdict(before.terms), asdict(after.terms)),
         ("data", _part(before.inputs, "data"), _part(after.inputs, "data")),
         ("needs", before.upstream, after.upstream),
         ("package", _part(before.provenance, "packages"), _part(after.provenance, "packages")),

@@ -128,6 +128,22 @@ def test_the_output_is_valid_by_its_schema(full: Study, command: tuple[str, ...]
     validated(full.exprunner(*command, "--json"), command[0])
 
 
+def test_a_diff_of_what_was_registered(study: Study) -> None:
+    """An experiment that was replaced between two attempts is a change of its criteria."""
+    study.plan(PLAN)
+    study.handlers("def e_x1_1(runner): return {'metrics': {'accuracy': 0.95}}\n")
+    assert study.pytest().code == 0
+    plan = study.research / "research_plan.yaml"
+    replaced = plan.read_text(encoding="utf-8").replace(
+        "  x1-first:\n", "  x1-second: {replaces: [x1-first], sub_experiments: [e_x2_1]}\n  x1-first:\n"
+    )
+    plan.write_text(replaced, encoding="utf-8")
+    study.pytest("experiments", "-m", "x1-first")
+    found = validated(study.exprunner("diff", "e_x1_1", "--json"), "diff")
+    change = {"about": "criterion", "what": "replaced_by", "before": "", "after": "x1-second"}
+    assert change in found["changes"]
+
+
 def test_the_page_is_told_of(full: Study) -> None:
     """What a report for a browser came to."""
     validated(full.exprunner("report", "--html", "report.html", "--json"), "page")

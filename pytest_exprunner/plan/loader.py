@@ -29,7 +29,7 @@ from pytest_exprunner.plan.models import (
     Tracking,
     Wandb,
 )
-from pytest_exprunner.plan.problems import Report
+from pytest_exprunner.plan.problems import ProblemList
 
 _SIMILAR_KEYS = 0.75
 
@@ -73,19 +73,19 @@ def _read_bounded(file: Path) -> bytes:
 def parse(source: bytes, name: str) -> tuple[Plan, tuple[Problem, ...]]:
     """Return the plan in ``source`` and its warnings. Raises `PlanError`."""
     document = yaml_nodes.read(source)
-    report = Report(name, document)
+    problems = ProblemList(name, document)
     if not isinstance(document.value, dict):
-        if not report.failed:
+        if not problems.failed:
             text = "the file is empty" if document.value is None else "this is not a mapping"
-            report.add((), text, "; expected 'experiments:' with at least one experiment")
-        report.refuse()
-    reader = _Reader(report)
+            problems.add((), text, "; expected 'experiments:' with at least one experiment")
+        problems.refuse()
+    reader = _PlanReader(problems)
     value = reader.cleaned(Plan, document.value, ())
     plan = reader.validate(value)
-    references.check(value, report)
-    if plan is None or report.failed:
-        report.refuse()
-    return plan, tuple(sorted(report.warnings, key=lambda problem: (problem.line, problem.column)))
+    references.check(value, problems)
+    if plan is None or problems.failed:
+        problems.refuse()
+    return plan, tuple(sorted(problems.warnings, key=lambda problem: (problem.line, problem.column)))
 
 
 # Which model describes what stands under a key: one entry, or a mapping of entries by id.
@@ -112,11 +112,11 @@ _ELSEWHERE = {
 }
 
 
-class _Reader:
+class _PlanReader:
     """Takes a document apart by the models, reporting keys and ids; then lets pydantic judge the rest."""
 
-    def __init__(self, report: Report) -> None:
-        self.report = report
+    def __init__(self, problems: ProblemList) -> None:
+        self.problems = problems
         self.dropped: set[yaml_nodes.Path] = set()
         """Paths from which something was taken out, and all above them."""
 
@@ -140,15 +140,15 @@ class _Reader:
         # Where a required key is missing, that is said, with the key beside it that was meant to be it.
         if meant is not None and (meant in beside or not keys.is_required(model, meant)):
             hint = f" (did you mean {meant!r}?); choose a more distinct name for a key of your own"
-            self.report.add(path, f"unknown key {quoted(key)}", hint, at_key=True)
+            self.problems.add(path, f"unknown key {quoted(key)}", hint, at_key=True)
         elif keys.belongs_to_experiment(model, key):
             text = f"{quoted(key)} has no meaning here"
-            self.report.add(path, text, "; it belongs to an experiment", at_key=True)
-        elif hint := self.report.suggest(key, keys.KNOWN[model], _SIMILAR_KEYS):
-            self.report.warn(path, f"unknown key {quoted(key)}, kept", hint)
+            self.problems.add(path, text, "; it belongs to an experiment", at_key=True)
+        elif hint := self.problems.suggest(key, keys.KNOWN[model], _SIMILAR_KEYS):
+            self.problems.warn(path, f"unknown key {quoted(key)}, kept", hint)
         elif key in _ELSEWHERE:
             text = f"{quoted(key)} has no meaning here, kept"
-            self.report.warn(path, text, f"; it belongs to a {_ELSEWHERE[key]}")
+            self.problems.warn(path, text, f"; it belongs to a {_ELSEWHERE[key]}")
 
     def drop(self, path: yaml_nodes.Path) -> None:
         """Remember that something at a path was reported and left out."""
@@ -185,7 +185,7 @@ class _Reader:
             here = (*path, index)
             if isinstance(item, str) and item in result:
                 text = f"{quoted(item)} is listed twice"
-                self.report.add(here, text, "; expected each id once")
+                self.problems.add(here, text, "; expected each id once")
                 self.drop(here)
             elif self.fit(SubExperiment, item, here, at_key=False):
                 result[item] = {}
@@ -201,7 +201,7 @@ class _Reader:
             else:
                 check_text_key(key)
         except PydanticCustomError as error:
-            self.report.add(path, str(error), at_key=at_key)
+            self.problems.add(path, str(error), at_key=at_key)
             self.drop(path)
             return False
         return True
@@ -243,7 +243,7 @@ class _Reader:
         text, hint = _words(detail, path)
         if detail["type"] == "missing":
             hint += self.misspelt(path, detail["input"])
-        self.report.add(path, text, hint, at_key=detail["type"] == "missing")
+        self.problems.add(path, text, hint, at_key=detail["type"] == "missing")
 
     def misspelt(self, path: yaml_nodes.Path, beside: object) -> str:
         """Name the key beside a missing one that was probably meant to be it."""

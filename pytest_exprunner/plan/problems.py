@@ -14,8 +14,8 @@ _MAX_PART = 60
 _MAX_SUGGESTIONS = 20
 
 
-class Report:
-    """Collects what is wrong; the same thing is said once."""
+class ProblemList:
+    """Collects the problems of a plan, each of them once, and its warnings."""
 
     def __init__(self, name: str, document: yaml_nodes.Document) -> None:
         """Report on a document that is shown as ``name``."""
@@ -46,7 +46,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Tell whether there is any problem."""
+        """Whether there is any problem."""
         return bool(self._problems)
 
     def refuse(self) -> NoReturn:

@@ -13,18 +13,18 @@ from typing import Any
 from pytest_exprunner._util.errors import printable, quoted
 from pytest_exprunner._util.yaml import Path
 from pytest_exprunner.plan.criterion import split_source
-from pytest_exprunner.plan.problems import Report
+from pytest_exprunner.plan.problems import ProblemList
 
 Table = Mapping[str, Any]
 _MAX_CYCLES = 20
 _SHOWN_STEPS = 12
 
 
-def check(value: Table, report: Report) -> None:
+def check(value: Table, problems: ProblemList) -> None:
     """Check every reference in a document whose keys are text."""
     experiments = entries(value.get("experiments"))
     gates = entries(value.get("gates"))
-    _check_distinct(experiments, gates, report)
+    _check_distinct(experiments, gates, problems)
     known = {"experiment": frozenset(experiments), "gate": frozenset(gates)}
     either = known["experiment"] | known["gate"]
     owned = frozenset(sub for experiment in experiments.values() for sub in _subs(experiment))
@@ -33,25 +33,25 @@ def check(value: Table, report: Report) -> None:
         path: Path = ("experiments", name)
         for index, old in texts(experiment.get("replaces")):
             place = (*path, "replaces", index)
-            _known(report, place, old, "experiment", known["experiment"])
+            _known(problems, place, old, "experiment", known["experiment"])
             first = replaced.setdefault(old, name)
             if first != name:
-                report.add(
+                problems.add(
                     place, f"{quoted(old)} is already replaced by {first}", "; expected one replacement"
                 )
         for index, needed in texts(experiment.get("dependencies")):
-            _known(report, (*path, "dependencies", index), needed, "experiment or gate", either)
-        _check_sources(path, experiment, owned, report)
-        _check_needs(path, experiment, owned, report)
+            _known(problems, (*path, "dependencies", index), needed, "experiment or gate", either)
+        _check_sources(path, experiment, owned, problems)
+        _check_needs(path, experiment, owned, problems)
     for name, gate in gates.items():
         for field in ("experiments", "unlocks"):
             for index, member in texts(gate.get(field)):
-                _known(report, ("gates", name, field, index), member, "experiment", known["experiment"])
-    _check_waivers(value.get("waivers"), experiments, report)
-    _check_cycles(experiments, gates, report)
+                _known(problems, ("gates", name, field, index), member, "experiment", known["experiment"])
+    _check_waivers(value.get("waivers"), experiments, problems)
+    _check_cycles(experiments, gates, problems)
 
 
-def _check_waivers(waivers: object, experiments: Table, report: Report) -> None:
+def _check_waivers(waivers: object, experiments: Table, problems: ProblemList) -> None:
     seen: set[tuple[str, str]] = set()
     for index, waiver in enumerate(waivers if isinstance(waivers, list) else []):
         entry = waiver if isinstance(waiver, dict) else {}
@@ -59,14 +59,14 @@ def _check_waivers(waivers: object, experiments: Table, report: Report) -> None:
         if not isinstance(experiment, str) or not isinstance(criterion, str):
             continue
         place: Path = ("waivers", index)
-        _known(report, (*place, "experiment"), experiment, "experiment", frozenset(experiments))
+        _known(problems, (*place, "experiment"), experiment, "experiment", frozenset(experiments))
         criteria = frozenset(entries(entries(experiments).get(experiment, {}).get("success_criteria")))
         if experiment in experiments and criterion not in criteria:
             text = f"unknown criterion {quoted(criterion)} of {printable(experiment)}"
-            report.add((*place, "criterion"), text, report.suggest(criterion, criteria))
+            problems.add((*place, "criterion"), text, problems.suggest(criterion, criteria))
         if (experiment, criterion) in seen:
             text = f"{quoted(criterion)} of {printable(experiment)} is waived twice"
-            report.add((*place, "criterion"), text, "; expected one waiver")
+            problems.add((*place, "criterion"), text, "; expected one waiver")
         seen.add((experiment, criterion))
 
 
@@ -86,12 +86,12 @@ def _subs(experiment: Table) -> list[str]:
     return list(entries(experiment.get("sub_experiments")))
 
 
-def _known(report: Report, path: Path, name: str, noun: str, known: frozenset[str]) -> None:
+def _known(problems: ProblemList, path: Path, name: str, noun: str, known: frozenset[str]) -> None:
     if name not in known:
-        report.add(path, f"unknown {noun} {quoted(name)}", report.suggest(name, known))
+        problems.add(path, f"unknown {noun} {quoted(name)}", problems.suggest(name, known))
 
 
-def _check_distinct(experiments: Table, gates: Table, report: Report) -> None:
+def _check_distinct(experiments: Table, gates: Table, problems: ProblemList) -> None:
     owners: dict[str, str] = {}
     for name, experiment in experiments.items():
         subs = _subs(experiment)
@@ -99,35 +99,35 @@ def _check_distinct(experiments: Table, gates: Table, report: Report) -> None:
             first = owners.setdefault(sub.casefold(), name)
             if first != name:
                 text = f"sub-experiment {quoted(sub)} is also in {first}"
-                path = _sub_path(report, name, sub, index)
-                report.add(path, text, "; expected each in one experiment", at_key=True)
-        _check_twins(subs, report, lambda sub, index, name=name: _sub_path(report, name, sub, index))
-    _check_twins(experiments, report, lambda name, _index: ("experiments", name))
-    _check_twins(gates, report, lambda name, _index: ("gates", name))
+                path = _sub_path(problems, name, sub, index)
+                problems.add(path, text, "; expected each in one experiment", at_key=True)
+        _check_twins(subs, problems, lambda sub, index, name=name: _sub_path(problems, name, sub, index))
+    _check_twins(experiments, problems, lambda name, _index: ("experiments", name))
+    _check_twins(gates, problems, lambda name, _index: ("gates", name))
     for shared in (gate for gate in gates if gate in experiments):
         text = f"{quoted(shared)} is also an experiment"
-        report.add(("gates", shared), text, "; expected another id", at_key=True)
+        problems.add(("gates", shared), text, "; expected another id", at_key=True)
     if "all" in gates:
-        report.add(("gates", "all"), "'all' means every gate", "; expected another id", at_key=True)
+        problems.add(("gates", "all"), "'all' means every gate", "; expected another id", at_key=True)
 
 
-def _sub_path(report: Report, experiment: str, sub: str, index: int) -> Path:
+def _sub_path(problems: ProblemList, experiment: str, sub: str, index: int) -> Path:
     path = ("experiments", experiment, "sub_experiments")
-    in_list = (*path, 0) in report.document.marks
+    in_list = (*path, 0) in problems.document.marks
     return (*path, index) if in_list else (*path, sub)
 
 
-def _check_twins(ids: Iterable[str], report: Report, path: Any) -> None:
+def _check_twins(ids: Iterable[str], problems: ProblemList, path: Any) -> None:
     seen: dict[str, str] = {}
     for index, name in enumerate(ids):
         first = seen.setdefault(name.casefold(), name)
         if first != name:
             text = f"{quoted(name)} differs from {quoted(first)} only in case"
             hint = "; expected ids that are distinct as file names"
-            report.add(path(name, index), text, hint, at_key=True)
+            problems.add(path(name, index), text, hint, at_key=True)
 
 
-def _check_sources(path: Path, experiment: Table, owned: frozenset[str], report: Report) -> None:
+def _check_sources(path: Path, experiment: Table, owned: frozenset[str], problems: ProblemList) -> None:
     subs = _subs(experiment)
     known = frozenset(subs)
     for name, criterion in entries(experiment.get("success_criteria")).items():
@@ -137,32 +137,32 @@ def _check_sources(path: Path, experiment: Table, owned: frozenset[str], report:
             if isinstance(named, str) and split_source(named)[0] in owned:
                 text = f"the baseline {quoted(named)} is a sub-experiment"
                 hint = f"; expected a metric of it: {named}/accuracy"
-                report.add((*path, "success_criteria", name, field), text, hint)
+                problems.add((*path, "success_criteria", name, field), text, hint)
             elif isinstance(named, str) and "/" in named:
                 sub, _variant = split_source(named.partition("/")[0])
                 if sub not in owned:
                     text = f"unknown sub-experiment {quoted(sub)} of the baseline {quoted(named)}"
-                    hint = report.suggest(sub, owned) or "; expected one, or a metric of the same attempt"
-                    report.add((*path, "success_criteria", name, field), text, hint)
+                    hint = problems.suggest(sub, owned) or "; expected one, or a metric of the same attempt"
+                    problems.add((*path, "success_criteria", name, field), text, hint)
         if not isinstance(source, str):
             continue
         sub, _variant = split_source(source)
         if sub not in known:
             text = f"unknown sub-experiment {quoted(sub)} of {printable(str(path[-1]))}"
-            report.add((*path, "success_criteria", name, "from"), text, report.suggest(sub, subs))
+            problems.add((*path, "success_criteria", name, "from"), text, problems.suggest(sub, subs))
 
 
-def _check_needs(path: Path, experiment: Table, known: frozenset[str], report: Report) -> None:
+def _check_needs(path: Path, experiment: Table, known: frozenset[str], problems: ProblemList) -> None:
     for sub, entry in entries(experiment.get("sub_experiments")).items():
         for index, needed in texts(entry.get("needs")):
             place = (*path, "sub_experiments", sub, "needs", index)
-            _known(report, place, needed, "sub-experiment", known)
+            _known(problems, place, needed, "sub-experiment", known)
 
 
 # --- cycles -----------------------------------------------------------------------------------
 
 
-def _check_cycles(experiments: Table, gates: Table, report: Report) -> None:
+def _check_cycles(experiments: Table, gates: Table, problems: ProblemList) -> None:
     waits: dict[str, dict[str, Path]] = {name: {} for name in experiments}
     for name, experiment in experiments.items():
         for _index, needed in texts(experiment.get("dependencies")):
@@ -175,13 +175,13 @@ def _check_cycles(experiments: Table, gates: Table, report: Report) -> None:
         for _index, unlocked in texts(gate.get("unlocks")):
             if unlocked in experiments:
                 waits[unlocked].setdefault(name, ("gates", name, "unlocks"))
-    if not _report_cycles(waits, "no experiment that depends on itself", report):
-        _report_cycles(_sub_waits(experiments, waits), "no sub-experiment that needs itself", report)
+    if not _report_cycles(waits, "no experiment that depends on itself", problems):
+        _report_cycles(_sub_waits(experiments, waits), "no sub-experiment that needs itself", problems)
     old: dict[str, dict[str, Path]] = {
         name: dict.fromkeys((o for _i, o in texts(e.get("replaces"))), ("experiments", name, "replaces"))
         for name, e in experiments.items()
     }
-    _report_cycles(old, "no experiment that replaces itself", report)
+    _report_cycles(old, "no experiment that replaces itself", problems)
 
 
 _SUB = "\0"  # in front of an id of a sub-experiment, which may also be an experiment's
@@ -225,21 +225,21 @@ def cycle(edges: Mapping[str, Iterable[str]]) -> Sequence[str]:
     return ()
 
 
-def _report_cycles(edges: Mapping[str, dict[str, Path]], expected: str, report: Report) -> bool:
+def _report_cycles(edges: Mapping[str, dict[str, Path]], expected: str, problems: ProblemList) -> bool:
     """Report cycles that share no step, each where its first step is written; tell whether any was."""
     for found in range(_MAX_CYCLES):
         loop = list(cycle(edges))
         if not loop:
             return found > 0
         steps = loop[:-1]
-        first = min(range(len(steps)), key=lambda i: _order(report, edges, steps, i))
+        first = min(range(len(steps)), key=lambda i: _order(problems, edges, steps, i))
         steps = [*steps[first:], *steps[:first]]
         path = edges[steps[0]][steps[1 % len(steps)]]
         shown = [*steps, steps[0]]
         if len(shown) > _SHOWN_STEPS:
             shown = [*shown[: _SHOWN_STEPS - 1], f"… {len(shown) - _SHOWN_STEPS} more …", shown[-1]]
         way = " → ".join(printable(step.removeprefix(_SUB)) for step in shown)
-        report.add(path, f"cycle: {way}", f"; expected {expected}")
+        problems.add(path, f"cycle: {way}", f"; expected {expected}")
         inside = set(steps)
         for step in steps:
             for other in edges[step].keys() & inside:
@@ -247,8 +247,10 @@ def _report_cycles(edges: Mapping[str, dict[str, Path]], expected: str, report: 
     return True
 
 
-def _order(report: Report, edges: Mapping[str, dict[str, Path]], steps: list[str], i: int) -> tuple[int, int]:
+def _order(
+    problems: ProblemList, edges: Mapping[str, dict[str, Path]], steps: list[str], i: int
+) -> tuple[int, int]:
     path = edges[steps[i]][steps[(i + 1) % len(steps)]]
     written = path[-1] != "experiments"  # a gate's members are what it is; say what waits for it
-    line, column = report.document.marks.get(path, (0, 0))
+    line, column = problems.document.marks.get(path, (0, 0))
     return (line if written else line + 10**9, column)

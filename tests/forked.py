@@ -57,7 +57,7 @@ class Nursery:
             )
 
     def fits(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
-        """Tell whether a child can be what such a command would be.
+        """Return whether a child can be what such a command would be.
 
         A pytest that loads whatever plugins are installed rewrites their modules, which are imported here.
         """

@@ -55,7 +55,7 @@ class Run:
         return self.out + self.err
 
     def counts(self, **expected: int) -> bool:
-        """Tell whether pytest's last line has these counts and no other."""
+        """Return whether pytest's last line has these counts and no other."""
         last = self.out.strip().splitlines()[-1].strip("= ")
         found = {word: int(number) for number, word in map(str.split, last.split(" in ")[0].split(", "))}
         return found == expected

@@ -21,7 +21,7 @@ class Ticking:
 
     @property
     def stopped(self) -> bool:
-        """Tell whether it is to end, or stands aside."""
+        """Return whether it is to end, or stands aside."""
         return self._stop.is_set()
 
     def start(self) -> None:

@@ -33,7 +33,7 @@ def read(start: Path) -> tuple[Path, dict[str, str]]:
 
 
 def has_settings(folder: Path) -> bool:
-    """Tell whether a folder has a file with settings for pytest, which makes it pytest's root."""
+    """Return whether a folder has a file with settings for pytest, which makes it pytest's root."""
     return any(_section(folder / name) is not None for name in _FILES)
 
 

@@ -65,7 +65,7 @@ def outside(text: str) -> str:
 
 
 def is_edited(text: str) -> bool:
-    """Tell whether somebody changed a generated part since it was written."""
+    """Return whether somebody changed a generated part since it was written."""
     begin, end = _BEGIN.search(text), _END.search(text)
     if begin is None or end is None or end.start() < begin.end():
         return False

@@ -68,7 +68,7 @@ def end_children(patience: float, interrupted: Collection[int] = (), spared: Col
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process is there and has not ended."""
+    """Return whether a process is there and has not ended."""
     import psutil  # only where another process is looked at
 
     try:

@@ -44,7 +44,7 @@ _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether an option or a variable of such a name holds a secret."""
+    """Return whether an option or a variable of such a name holds a secret."""
     return bool(_IS_CONFIDENTIAL.search(name.strip("\"' ")))
 
 

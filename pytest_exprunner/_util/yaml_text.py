@@ -118,7 +118,7 @@ def _quoted_if_needed(value: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether a printable text means itself where it stands without quotes."""
+    """Return whether a printable text means itself where it stands without quotes."""
     if not text or text[0] in _INDICATORS or text[-1] in ": " or text[:2] == "..":
         return False
     if ": " in text or " #" in text:
@@ -127,7 +127,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _is_literal(text: str) -> bool:
-    """Tell whether a text of several lines can stand as it is, indented."""
+    """Return whether a text of several lines can stand as it is, indented."""
     lines = text.removesuffix("\n").split("\n")
     return lines[0][:1] not in ("", " ") and lines[-1] != "" and all(line.isprintable() for line in lines)
 

@@ -81,7 +81,7 @@ class _First:
         return AuditKind.CHANGED if sure and not change.is_open else AuditKind.NOTE
 
     def had(self, experiment: str, criterion: str, plan: Plan) -> bool:
-        """Tell whether the first attempt registered the very criterion that a plan has."""
+        """Return whether the first attempt registered the very criterion that a plan has."""
         known = self.registered.get(experiment, UNREGISTERED)
         same = known.criteria.get(criterion) == _digest(plan, experiment, criterion)
         return same and criterion not in known.added_later

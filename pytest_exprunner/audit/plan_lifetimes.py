@@ -125,7 +125,7 @@ def _stretch(history: History, name: str, tip: str) -> tuple[list[FileVersion], 
 
 
 def _is_over(history: History, life: PlanLifetime, below: str) -> bool:
-    """Tell whether no result of a plan stands where the next one would count it."""
+    """Return whether no result of a plan stands where the next one would count it."""
     if any(study_file(path, below) for path in history.tree(life.until, below)):
         return False
     records = results_of(history.touched(below, until=life.until), below)

@@ -27,7 +27,7 @@ def numbers_near(text: str, names: Iterable[str]) -> Iterator[tuple[int, str, st
 
 
 def reads_as(said: str, value: float) -> bool:
-    """Tell whether a person may have written a value like that: rounded, or in percent."""
+    """Return whether a person may have written a value like that: rounded, or in percent."""
     number = said.rstrip("%").lower()
     mantissa, _, exponent = number.partition("e")
     try:

@@ -237,7 +237,7 @@ class Attempt:
         return True
 
     def _line_due(self, event: Event) -> bool:
-        """Tell whether a person wants to read again how far a loop is: now and then, and at its end."""
+        """Return whether a person wants to read again how far a loop is: now and then, and at its end."""
         over = event.data["done"] == event.data["total"] or event.data["total"] is None
         due = over or event.time - self._told_line >= _LINE_SECONDS
         if due:

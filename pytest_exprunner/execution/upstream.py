@@ -90,7 +90,7 @@ class Needs(Mapping[str, Upstream]):
         return iter(self._needed)
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether the plan lists an id."""
+        """Return whether the plan lists an id."""
         return name in self._needed
 
     def __len__(self) -> int:

@@ -140,7 +140,7 @@ def _is_number(node: ast.expr) -> bool:
 
 
 def _draws(node: ast.expr) -> bool:
-    """Tell whether a value is a random number itself, not something computed from data."""
+    """Return whether a value is a random number itself, not something computed from data."""
     while isinstance(node, ast.BinOp):
         if _draws(node.right):
             return True

@@ -40,7 +40,7 @@ def module_text(experiment: Experiment) -> str:
 
 
 def knows_the_runner(source: str) -> bool:
-    """Tell whether a file has the name of the runner's type, for annotations."""
+    """Return whether a file has the name of the runner's type, for annotations."""
     names = (
         alias.asname or alias.name
         for node in ast.parse(source).body

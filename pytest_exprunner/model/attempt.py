@@ -87,7 +87,7 @@ class Level(StrEnum):
     FAILURE = "failure"
 
     def met_by(self, verdict: Verdict) -> bool:
-        """Tell whether a verdict passes at this level."""
+        """Return whether a verdict passes at this level."""
         return verdict in _MET[self]
 
 

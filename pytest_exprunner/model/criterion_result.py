@@ -30,7 +30,7 @@ class CriterionResult:
 
     @property
     def met(self) -> bool:
-        """Tell whether it is met at the usual level."""
+        """Return whether it is met at the usual level."""
         return Level.ACCEPTABLE.met_by(self.verdict)
 
     @property
@@ -40,5 +40,5 @@ class CriterionResult:
 
     @property
     def measured(self) -> bool:
-        """Tell whether there is an admissible value."""
+        """Return whether there is an admissible value."""
         return self.verdict not in (Verdict.NOT_MEASURED, Verdict.INADMISSIBLE)

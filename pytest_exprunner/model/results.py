@@ -167,7 +167,7 @@ class ExperimentState:
 
     @property
     def started(self) -> bool:
-        """Tell whether anything was ever run, or is meant to run now."""
+        """Return whether anything was ever run, or is meant to run now."""
         return any(sub.currents or sub.history for sub in self.subs.values())
 
     @property

@@ -92,12 +92,12 @@ def meant(model: type[Model], key: str) -> str | None:
 
 
 def is_required(model: type[Model], key: str) -> bool:
-    """Tell whether a model cannot be without a key."""
+    """Return whether a model cannot be without a key."""
     return key in _REQUIRED[model]
 
 
 def belongs_to_experiment(model: type[Model], key: str) -> bool:
-    """Tell whether a key that decides stands in a sub-experiment, where it would decide nothing."""
+    """Return whether a key that decides stands in a sub-experiment, where it would decide nothing."""
     return model is SubExperiment and key in _MISPLACED
 
 
@@ -113,7 +113,7 @@ def _misspells(spelt: str, known: str) -> bool:
 
 
 def _within(word: str, other: str, most: int) -> bool:
-    """Tell whether so many edits at most, of a letter each, lead from a word to another."""
+    """Return whether so many edits at most, of a letter each, lead from a word to another."""
     if abs(len(word) - len(other)) > most:
         return False
     before: list[int] = []

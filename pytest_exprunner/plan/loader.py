@@ -44,7 +44,7 @@ class LoadedPlan:
     digest: str
 
     def is_current(self) -> bool:
-        """Tell whether the file is still what was read from it."""
+        """Return whether the file is still what was read from it."""
         try:
             return hashlib.sha256(_read_bounded(self.file)).hexdigest() == self.digest
         except (OSError, ValueError):
@@ -192,7 +192,7 @@ class _PlanReader:
         return result
 
     def fit(self, model: type[Model], key: object, path: yaml_nodes.Path, *, at_key: bool) -> bool:
-        """Tell whether a key can be the id of an entry; report it if not."""
+        """Return whether a key can be the id of an entry; report it if not."""
         try:
             if model is SubExperiment:
                 check_sub_experiment_id(key)

@@ -198,7 +198,7 @@ _WRITTEN = (
 
 
 def _is_inside(root: Path, written: Path) -> bool:
-    """Tell whether git can be asked about a results folder together with the project."""
+    """Return whether git can be asked about a results folder together with the project."""
     top = git.ask_text(root, "rev-parse", "--show-toplevel")
     return bool(top) and written.resolve().is_relative_to(Path(top or "").resolve())
 

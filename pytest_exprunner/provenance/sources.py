@@ -264,14 +264,14 @@ def _assigned(tree: ast.Module) -> frozenset[str]:
 
 
 def _is_unnamed(tree: ast.Module, statement: ast.stmt) -> bool:
-    """Tell whether nothing else in a module uses what a statement binds: it is there for what it does."""
+    """Return whether nothing else in a module uses what a statement binds: it is there for what it does."""
     binds, uses = _tables(tree)
     own = tree.body.index(statement)
     return not any(binds[own] & used for other, used in enumerate(uses) if other != own)
 
 
 def _always(tree: ast.Module, statement: ast.stmt, bound: frozenset[str]) -> bool:
-    """Tell whether a statement acts when the module is imported, or on every test in it."""
+    """Return whether a statement acts when the module is imported, or on every test in it."""
     if isinstance(statement, ast.ClassDef) and _registers(tree, statement):
         return True
     if isinstance(statement, _ASSIGNING) and _acts(tree, statement):
@@ -287,7 +287,7 @@ def _always(tree: ast.Module, statement: ast.stmt, bound: frozenset[str]) -> boo
 
 
 def _registers(tree: ast.Module, statement: ast.ClassDef, deep: int = 9) -> bool:
-    """Tell whether what a class is derived from may note that there is one more."""
+    """Return whether what a class is derived from may note that there is one more."""
     acting = [word for word in statement.keywords if word.arg not in {"total", "closed"}]
     if acting or any(getattr(s, "name", "") == "__init_subclass__" for s in statement.body):
         return True
@@ -303,7 +303,7 @@ def _registers(tree: ast.Module, statement: ast.ClassDef, deep: int = 9) -> bool
 
 
 def _acts(tree: ast.Module, statement: ast.Assign | ast.AnnAssign) -> bool:
-    """Tell whether an assignment does more than to bind names: to a part of something, or by a call."""
+    """Return whether an assignment does more than to bind names: to a part of something, or by a call."""
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     if any(isinstance(target, ast.Subscript | ast.Attribute) for target in targets):
         return True

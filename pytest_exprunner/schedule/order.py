@@ -128,7 +128,7 @@ class Schedule(Generic[N]):
 
     @property
     def finished(self) -> bool:
-        """Tell whether all work has ended."""
+        """Return whether all work has ended."""
         return not self._left
 
     def _released(self, node: N) -> list[N]:

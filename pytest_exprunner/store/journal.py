@@ -207,7 +207,7 @@ def read_attempts(layout: Layout, experiment: str, subs: Collection[str] | None 
 
 
 def _is_only_a_number(folder: Path) -> bool:
-    """Tell whether an attempt's folder was made to take its number, and nothing has begun in it."""
+    """Return whether an attempt's folder was made to take its number, and nothing has begun in it."""
     try:
         return not any(folder.iterdir())
     except OSError:

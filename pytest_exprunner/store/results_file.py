@@ -292,7 +292,7 @@ class StoredResults:
 
     @property
     def ours(self) -> bool:
-        """Tell whether this tool wrote it."""
+        """Return whether this tool wrote it."""
         return self.value.get("schema_version") == SCHEMA_VERSION
 
 
@@ -348,7 +348,7 @@ def _unusable(problem: str) -> StoredResults:
 
 
 def _compared(source: bytes, value: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Tell whether a file is as it was written, to the byte; and whether at least our keys are."""
+    """Return whether a file is as it was written, to the byte; and whether at least our keys are."""
     head = source.partition(b"\n")[0]
     digests = head.removeprefix(_HEAD.encode()).decode("ascii", "replace").split()
     if len(digests) != len(("all", "ours")) or not head.startswith(_HEAD.encode()):

@@ -152,7 +152,7 @@ def follow_attempt(folder: Path, record: AttemptRecord) -> Iterator[Seen]:
 
 
 def _is_another(attempt: _OpenAttempt) -> bool:
-    """Tell whether the attempt was begun anew, on another machine, since its journal was opened."""
+    """Return whether the attempt was begun anew, on another machine, since its journal was opened."""
     assert attempt.stream is not None
     try:
         return (attempt.folder / EVENTS).stat().st_ino != os.fstat(attempt.stream.fileno()).st_ino

@@ -85,7 +85,7 @@ def margin(criterion: Criterion) -> float:
 
 
 def is_borderline(criterion: Criterion, value: float) -> bool:
-    """Tell whether a value is within the margin of the deciding tier, on either side."""
+    """Return whether a value is within the margin of the deciding tier, on either side."""
     distance, width = abs(value - criterion.deciding), margin(criterion)
     return distance < width or (width > 0 and math.isclose(distance, width, rel_tol=1e-9))
 

@@ -264,7 +264,7 @@ def _never_run(key: AttemptKey) -> AttemptRecord:
 
 
 def _is_newer(current: CurrentAttempt, sequence: int) -> bool:
-    """Tell whether an earlier results file knew a later attempt, or a run that had not finished."""
+    """Return whether an earlier results file knew a later attempt, or a run that had not finished."""
     if current.attempt is not None:
         return current.attempt > sequence
     return current.status in (Status.IN_PROGRESS, Status.BLOCKED) and current.after >= sequence

@@ -152,7 +152,7 @@ def measure(criterion: Criterion, reading: Reading, readings: Sequence[Reading])
 
 
 def is_baseline(criterion: Criterion, reading: Reading) -> bool:
-    """Tell whether an attempt is what others are compared with: it cannot decide about itself."""
+    """Return whether an attempt is what others are compared with: it cannot decide about itself."""
     base = criterion.baseline
     return (
         base is not None

@@ -33,7 +33,7 @@ class Estimate:
     method: IntervalMethod
 
     def straddles(self, threshold: float) -> bool:
-        """Tell whether a threshold lies in the interval, so that the mean does not settle it."""
+        """Return whether a threshold lies in the interval, so that the mean does not settle it."""
         return self.low <= threshold <= self.high and self.low < self.high
 
 

@@ -356,7 +356,7 @@ def test_nobody_is_left_when_everything_hangs(tracked: Study, method: str, *, fo
 
 
 def is_tracker(process: psutil.Process, study: Study) -> bool:
-    """Tell whether a process is the tracker of a study."""
+    """Return whether a process is the tracker of a study."""
     try:
         return "trackers.following" in " ".join(process.cmdline()) and process.cwd() == str(study.root)
     except psutil.Error:

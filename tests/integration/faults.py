@@ -229,7 +229,7 @@ def _lines(file: Path) -> list[bytes]:
 
 
 def _is_run_again(study: Study, attempt: Path) -> bool:
-    """Tell whether an attempt that completed is rightly made anew.
+    """Return whether an attempt that completed is rightly made anew.
 
     Its process died in the moment after that, so that the item failed; or that of one that it needs did,
     which is then another attempt.
@@ -306,5 +306,5 @@ def steps(root: Path) -> int:
 
 
 def killed_by(code: int) -> bool:
-    """Tell whether a process ended by SIGKILL."""
+    """Return whether a process ended by SIGKILL."""
     return code == -signal.SIGKILL

@@ -86,7 +86,7 @@ def _edit(study: Study, name: str, change: str) -> None:
 
 
 def fits(shown: str, printed: str) -> bool:
-    """Tell whether a page shows what was printed, up to times, run ids, and lines that it leaves out."""
+    """Return whether a page shows what was printed, up to times, run ids, and lines that it leaves out."""
     pieces = re.split(rf"^{LEFT_OUT}(?:\n|\Z)", steady(shown) + "\n", flags=re.MULTILINE)
     pattern = r"(?:.*\n)*?".join(map(re.escape, pieces))
     return re.fullmatch(pattern, steady(printed) + "\n") is not None

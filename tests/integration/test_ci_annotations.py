@@ -65,7 +65,7 @@ COMMANDS = (
 
 
 def is_command(line: str) -> bool:
-    """Tell whether GitHub's runner would take a line for a command."""
+    """Return whether GitHub's runner would take a line for a command."""
     return line.strip().startswith("::") or "##[" in line
 
 

@@ -93,7 +93,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _quiet(seen: Seen, file: Path) -> bool:
-    """Tell whether the page said nothing, asked nothing, and loaded itself alone."""
+    """Return whether the page said nothing, asked nothing, and loaded itself alone."""
     others = [u for u in seen.requests if not u.startswith("data:") and u.partition("#")[0] != file.as_uri()]
     return not (seen.messages or seen.dialogs or others)
 

@@ -210,7 +210,7 @@ def test_what_the_pages_name_exists(study: Study) -> None:
 
 
 def shows(output: str, shown: str) -> bool:
-    """Tell whether a command printed what a page shows; a line with … stands for any lines."""
+    """Return whether a command printed what a page shows; a line with … stands for any lines."""
     lines = steady(shown).splitlines()
     pattern = "".join(r"(?:.*\n)*" if line == "…" else f"{re.escape(line)}\n" for line in lines)
     return re.fullmatch(pattern, f"{output}\n" if output else "") is not None

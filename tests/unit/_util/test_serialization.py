@@ -434,7 +434,7 @@ nested = st.recursive(
 
 
 def same(one: Plain, other: Plain) -> bool:
-    """Tell whether two plain values are equal in value and type, NaN being equal to itself."""
+    """Return whether two plain values are equal in value and type, NaN being equal to itself."""
     if type(one) is not type(other):
         return False
     if isinstance(one, float) and isinstance(other, float):

@@ -181,7 +181,7 @@ def test_what_the_plan_says_next() -> None:
     ]
     [action] = advice(make_record({"accuracy": 0.1}))
     assert action.why == (
-        "x1-first says pivot (accuracy 0.100 < 0.60); decide what replaces it (the plan has no step)"
+        "x1-first says pivot (accuracy 0.100 < 0.60); decide what replaces it (the plan has no next step)"
     )
 
 

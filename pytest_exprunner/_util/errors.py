@@ -105,7 +105,7 @@ def did_you_mean(word: object, known: Iterable[str], similarity: float = 0.6) ->
 
 
 def os_reason(error: OSError) -> str:
-    """``No space left on device (research/FINDINGS.md)``: what the system said, and of which file."""
+    """``No space left on device (research/FINDINGS.md)``: the reason that the system gives, and the file."""
     said = str(error.strerror or error)
     return f"{said} ({error.filename})" if error.filename else said
 

@@ -1,4 +1,4 @@
-"""Ends of the process that leads a run which would look like success: they are told, and are none."""
+"""Reports exits of the controller that would look like success, and makes them failures."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class QuietExits:
     """
 
     def __init__(self, who: Callable[[], str], say: Callable[[str], None]) -> None:
-        """``who`` tells what is under way; ``say`` gets a line for people, just before the end."""
+        """``who`` names what is running; ``say`` gets a line for people, just before the exit."""
         self._who = who
         self._say = say
         self._real: dict[str, Callable[..., Any]] = {}
 
     def refuse(self) -> None:
-        """From now on ``os._exit`` says so and is a failure, and ``os.exec…`` raises RuntimeError."""
+        """From now on ``os._exit`` is reported as a failure, and ``os.exec…`` raises RuntimeError."""
         self._real = {name: getattr(os, name) for name in ("_exit", *_REPLACING)}
         here = os.getpid()
         changed = {"_exit": self._told(here), **{name: self._refused(name, here) for name in _REPLACING}}

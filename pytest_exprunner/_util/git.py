@@ -1,4 +1,4 @@
-"""What git tells of a project: asked with a time limit, with hooks and file watchers off."""
+"""What git knows of a project: asked with a time limit, with hooks and file watchers off."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class History:
         self._root = root
         top = git.ask_text(root, "rev-parse", "--show-toplevel")
         self.top = Path(top) if top else None
-        """The repository's folder; None where there is none, or git tells nothing of it."""
+        """The repository's folder; None if there is none or git cannot read it."""
         self.is_shallow = git.ask_text(root, "rev-parse", "--is-shallow-repository") == "true"
         """Whether early commits are missing."""
 

@@ -167,7 +167,7 @@ _CONVERSIONS: tuple[Callable[[object], object], ...] = (
 
 
 def clipped(value: str, most: int = MAX_TEXT) -> str:
-    """Return a text of bounded length that says how much is left out."""
+    """Return a text of bounded length, with the size of what is left out."""
     if len(value) <= most:
         return value
     return f"{value[:most]}… ({len(value) - most} more characters left out)"

@@ -25,7 +25,7 @@ from pytest_exprunner._util.processes import die_with_parent
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _PATIENCE = 3.0  # seconds to note an interruption, or to end when time is up
 _PIECE = 1 << 20
-_HEAD = 8  # bytes that tell how long the answer is
+_HEAD = 8  # bytes for the length of the answer
 _LOOK_AFTER = 0.1  # seconds
 
 
@@ -125,7 +125,7 @@ def _watch(pid: int, reading: int, timeout: float | None, stacks: Path) -> Ended
     status, is_open = None, True
     with selectors.DefaultSelector() as selector:
         selector.register(reading, selectors.EVENT_READ)
-        # What it has forked holds its end of the pipe open, so the end of the pipe says nothing.
+        # What it has forked holds its end of the pipe open, so the end of the pipe proves nothing.
         while not _is_whole(answer) and status is None:
             if last is not None and time.monotonic() > last:
                 return Ended(b"", f"timeout after {timeout:g} s")  # it did not end itself
@@ -152,7 +152,7 @@ def _is_whole(answer: bytearray) -> bool:
 
 
 def _read(reading: int, answer: bytearray) -> bool:
-    """Read what is there now; tell whether more may come."""
+    """Read what is there now; return whether more may come."""
     try:
         while piece := os.read(reading, _PIECE):
             answer += piece

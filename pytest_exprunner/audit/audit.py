@@ -260,7 +260,7 @@ def _with_its_result(
     first: _First,
     below: str,
 ) -> Iterator[AuditEntry]:
-    """Criteria that first appear in the very commit that says that they are met."""
+    """Criteria that first appear in the very commit that declares them met."""
     by_commit: dict[str, list[FileVersion]] = {}
     for file, what in results_of(touched, below):
         if not what.attempt:
@@ -302,7 +302,7 @@ def _born_met(
 
 
 def _declared(source: bytes) -> set[str]:
-    """Return the criteria that a results file says are met."""
+    """Return the criteria that a results file declares met."""
     value = results_file.parse(source).value
     judged, assessment = value.get("criteria"), value.get("assessment")
     met = {

@@ -13,7 +13,7 @@ _LEAST = 3
 
 
 def numbers_near(text: str, names: Iterable[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield line, metric and number where a fraction or a percentage is said of a metric."""
+    """Yield line, metric and number where a sentence gives a fraction or a percentage for a metric."""
     for name in names:
         if len(name) < _LEAST:
             continue

@@ -49,7 +49,7 @@ def _evidence(files: Sequence[tuple[FileVersion, StudyFile]]) -> list[tuple[File
 
 
 def _verdicts(history: History, files: Sequence[tuple[FileVersion, StudyFile]]) -> str:
-    """Return how its criteria stood in the last results file, worst first; nothing where none tells."""
+    """Return the verdicts of its criteria in the last results file, worst first; empty if there are none."""
     told = [file.after for file, what in files if not what.attempt and file.after.strip("0")]
     stored = results_file.parse(history.contents(told[-1:])[0]) if told else results_file.StoredResults()
     criteria = stored.value.get("criteria")

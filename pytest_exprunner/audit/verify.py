@@ -107,7 +107,7 @@ class _Experiment:
     def _review(self, text: str) -> Finding:
         return Finding(FindingKind.REVIEW, self._shown(self._file), text)
 
-    # --- what the results file says -----------------------------------------------------------
+    # --- the content of the results file -----------------------------------------------------------
 
     def _claims(self) -> Iterator[Finding]:
         said = self._stored.value.get("experiment_id", self._state.id)
@@ -191,7 +191,7 @@ class _Experiment:
                 yield self._review(text) if self._stored.ours else self._error(text)
 
     def _history(self) -> Iterator[Finding]:
-        """Attempts that the file tells otherwise than their records do."""
+        """Attempts whose entry in the file differs from their record."""
         records = {(a.key.sub_experiment, a.key.sequence): a for a in self._attempts}
         for sub, known in results_fallback.read_fallback(self._stored).history.items():
             for past in known:
@@ -309,7 +309,7 @@ _MAX = 10
 
 
 def _differences(stored: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield where two results files differ in what this tool computes, and what each says there."""
+    """Yield where two results files differ in what this tool computes, with both values."""
     known = results_fallback.upgraded(stored)
     for key in _COMPARED:
         yield from _differing(key, known.get(key), fresh.get(key))

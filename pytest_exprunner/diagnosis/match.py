@@ -55,7 +55,7 @@ def diagnose(failure: Failure, rules: Sequence[Rule] = RULES) -> tuple[Hint, ...
 
 
 def place_of(failure: Failure) -> str:
-    """Return ``file:line`` of the project's own code that is nearest to where it was raised, if told.
+    """Return ``file:line`` of the project's own code nearest to where it was raised, if that is known.
 
     As the traceback names it: relative to where pytest was started. Code outside of that folder, such as
     Python's own and what is installed, is not the project's.

@@ -41,7 +41,7 @@ class Rule:
 
     @property
     def link(self) -> str:
-        """Where the document of common errors tells more."""
+        """Where the page of common errors has more."""
         return f"{DOCUMENT}#{self.id}"
 
 

@@ -87,7 +87,7 @@ class Attempt:
         announce(layout, planned.run, self.key)
         self.record: AttemptRecord | None = None
         self.results: list[CriterionResult] = []
-        """What each criterion says of this attempt alone, where it has a say."""
+        """The verdict of each criterion that this attempt alone decides."""
         self.published = ""
         """The record as it was written, once the attempt has ended."""
         sub = experiment.sub_experiments[self.key.sub_experiment]

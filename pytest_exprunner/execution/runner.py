@@ -50,7 +50,7 @@ class ExperimentRunner:
         self.params = params
         """The parameters of this variant, by name; empty where the handler has none."""
         self.config = config
-        """What the plan says about this sub-experiment, keys of your own included."""
+        """What the plan has for this sub-experiment, including your own keys."""
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse what only looks as if it did something, such as ``runner.evidence = "simulated"``."""
@@ -168,7 +168,7 @@ class ExperimentRunner:
         self._emit(Event("progress", time.time(), {"fraction": min(max(float(value), 0.0), 1.0)}))
 
     def track(self, iterable: Iterable[T], title: str = "") -> Iterator[T]:
-        """Iterate and tell now and then how far it is: ``for x in runner.track(range(9), "epochs")``."""
+        """Iterate, and report progress now and then: ``for x in runner.track(range(9), "epochs")``."""
         total = _length(iterable)
         done, started = 0, time.monotonic()
         told = started

@@ -39,7 +39,7 @@ class Specs:
         upstream: Mapping[str, int] | None = None,
         inputs: Mapping[str, Plain] | None = None,
     ) -> AttemptRecord:
-        """Return the record of an attempt before it begins; ``origin`` says from which code and machine."""
+        """Return the record of an attempt before it begins; ``origin`` has the code and the machine."""
         if experiment.id not in self._registered:
             criteria = preregistration.criteria_of(experiment)
             self._registered[experiment.id] = criteria, preregistration.terms_of(self._plan, experiment)

@@ -19,7 +19,7 @@ from pytest_exprunner.store import atomic
 
 
 class Metrics(dict[str, Plain]):
-    """What an attempt returned, by name; asked for another name, it says which there are."""
+    """What an attempt returned, by name. An unknown name is an error that lists the known ones."""
 
     def __init__(self, label: str, metrics: Mapping[str, Plain]) -> None:
         """Keep the metrics that the attempt called ``label`` returned."""

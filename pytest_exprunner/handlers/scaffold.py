@@ -57,7 +57,7 @@ def defined_in(source: str) -> set[str]:
 
 
 def function_name(plan: Plan, sub: SubExperiment) -> str:
-    """Return the id and what its name says, such that no other id fits it better."""
+    """Return the id and what its name describes, such that no other id fits it better."""
     words = _slug(sub.name or "")
     own = sub.id.casefold()
     words = words.removeprefix(own).strip("_") if words.startswith(f"{own}_") else words
@@ -77,7 +77,7 @@ def _slug(text: str) -> str:
 
 
 def function_text(plan: Plan, experiment: Experiment, sub: SubExperiment, *, annotated: bool) -> str:
-    """Return a handler that says what it has to measure, and fails until it does."""
+    """Return a handler that lists what it has to measure, and fails until it does."""
     name = function_name(plan, sub)
     parts = [f"{name}(runner: {RUNNER}) -> dict[str, object]:" if annotated else f"{name}(runner):"]
     parts += [f"    {line}" if line else "" for line in _body(plan, experiment, sub)]
@@ -154,7 +154,7 @@ def _some(seeds: Sequence[int]) -> str:
 
 
 def _metrics(plan: Plan, experiment: Experiment, sub: SubExperiment) -> dict[str, tuple[str, str]]:
-    """Metrics that criteria need of it: what is told of each, and what its message adds."""
+    """Metrics that criteria need of it: the comment for each, and what its message adds."""
     judged: dict[str, list[tuple[str, str]]] = {}
     baselines: dict[str, tuple[str, str]] = {}
     for owner in plan.experiments.values():

@@ -69,7 +69,7 @@ class Status(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a criterion says about its value."""
+    """The verdict of a criterion on its value."""
 
     TARGET = "target"
     ACCEPTABLE = "acceptable"
@@ -156,7 +156,7 @@ def label(sub_experiment: str, variant: str | None = None, seed: int | None = No
 
 
 def which(variant: str | None, seed: int | None) -> str:
-    """``lr=0.1, seed 2``: what tells attempts of one sub-experiment apart; empty where nothing does."""
+    """``lr=0.1, seed 2``: what distinguishes attempts of one sub-experiment; empty if nothing does."""
     parts = [variant, None if seed is None else f"seed {seed}"]
     return ", ".join(part for part in parts if part is not None)
 
@@ -324,7 +324,7 @@ class AttemptRecord:
     reason: str = ""
     """Why it was skipped or is unfinished."""
     verdicts: Mapping[str, str] = field(default_factory=dict)
-    """What each criterion said of this attempt alone when it ended."""
+    """The verdict of each criterion on this attempt alone, when it ended."""
     variants: tuple[str | None, ...] = (None,)
     """Every variant that the handler defined then, so that a removed one stops counting."""
     registered: Mapping[str, str] = field(default_factory=dict)
@@ -415,7 +415,7 @@ def parse_samples(text: str) -> tuple[float, ...]:
 
 
 def parse_record(source: bytes | str) -> AttemptRecord:
-    """Read what `dump_record` wrote. Raises ValueError that says what is wrong with it."""
+    """Read what `dump_record` wrote. Raises ValueError with what is wrong."""
     try:
         value: Any = orjson.loads(source)
     except orjson.JSONDecodeError as error:

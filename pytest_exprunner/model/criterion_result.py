@@ -10,7 +10,7 @@ from pytest_exprunner.model.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class CriterionResult:
-    """What a criterion says, about which value, from where, and why."""
+    """The verdict of a criterion: on which value, from where, and why."""
 
     name: str
     verdict: Verdict

@@ -121,7 +121,7 @@ UNREGISTERED = Registration()
 
 @dataclass(frozen=True, slots=True)
 class PastVerdict:
-    """What a criterion said of results that others have replaced since."""
+    """The verdict of a criterion on results that were superseded since."""
 
     verdict: str
     value: float | int | None
@@ -154,7 +154,7 @@ class ExperimentState:
     waivers: Mapping[str, Waiver] = field(default_factory=dict)
     """Signed exceptions that the plan has, by criterion."""
     earlier: Mapping[str, tuple[PastVerdict, ...]] = field(default_factory=dict)
-    """What criteria said before, whenever everything had been run, oldest first."""
+    """Earlier verdicts, each from when everything had been run, oldest first."""
     unplanned: tuple[SubState, ...] = ()
     """Sub-experiments with results that are not in the plan: kept, never judged."""
     leads_to: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ class ExperimentState:
 
 @dataclass(frozen=True, slots=True)
 class GateMember:
-    """What one experiment says for a gate."""
+    """What one experiment contributes to a gate."""
 
     experiment: str
     state: GateState

@@ -43,11 +43,11 @@ class Settings:
     seeds: int | None = None
     """How many seeds each sub-experiment gets at least."""
     timeout: float | None = None
-    """Seconds that a handler may take where the plan says nothing."""
+    """Seconds that a handler may take if the plan sets no limit."""
     trackers: Mapping[str, str] = field(default_factory=dict)
-    """Who else is told: the places of their classes, by name."""
+    """The trackers: the import paths of their classes, by name."""
     tracker_timeout: float = 60.0
-    """Seconds that they get after the run to be told the rest."""
+    """Seconds that they get after the run for what is left to send."""
     lock_timeout: float = 0.0
     """Seconds to wait for another run on the same results folder."""
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 
 def refuse(kind: str, message: str) -> PydanticCustomError:
-    """Return a problem of a plan, to be raised; ``message`` says what is wrong and what is expected."""
+    """Return a problem of a plan, to be raised; ``message`` is what is wrong and what is expected."""
     return PydanticCustomError(kind, "{message}", {"message": message})
 
 

@@ -40,7 +40,7 @@ class Resources(Model):
 
 
 class Container(Model):
-    """What containers on Modal are made of; what a sub-experiment says of its own adds to the plan's."""
+    """What containers on Modal are made of; the keys of a sub-experiment add to the plan's."""
 
     image: str | None = Field(
         None, description="A pre-built image in a registry; Debian with Python by default."

@@ -113,7 +113,7 @@ _ELSEWHERE = {
 
 
 class _PlanReader:
-    """Takes a document apart by the models, reporting keys and ids; then lets pydantic judge the rest."""
+    """Matches a document to the models and reports unknown keys and ids; pydantic validates the rest."""
 
     def __init__(self, problems: ProblemList) -> None:
         self.problems = problems
@@ -137,7 +137,7 @@ class _PlanReader:
     def unknown(self, model: type[Model], key: str, beside: Mapping[Any, Any], path: yaml_nodes.Path) -> None:
         """Report an unknown key where it looks like a known one; what its authors invented is theirs."""
         meant = keys.meant(model, key)
-        # Where a required key is missing, that is said, with the key beside it that was meant to be it.
+        # A missing required key is reported, with the key beside it that was probably meant.
         if meant is not None and (meant in beside or not keys.is_required(model, meant)):
             hint = f" (did you mean {meant!r}?); choose a more distinct name for a key of your own"
             self.problems.add(path, f"unknown key {quoted(key)}", hint, at_key=True)

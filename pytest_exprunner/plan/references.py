@@ -226,7 +226,7 @@ def cycle(edges: Mapping[str, Iterable[str]]) -> Sequence[str]:
 
 
 def _report_cycles(edges: Mapping[str, dict[str, Path]], expected: str, problems: ProblemList) -> bool:
-    """Report cycles that share no step, each where its first step is written; tell whether any was."""
+    """Report disjoint cycles, each where its first step is written; return whether there was any."""
     for found in range(_MAX_CYCLES):
         loop = list(cycle(edges))
         if not loop:

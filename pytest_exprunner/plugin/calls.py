@@ -27,7 +27,7 @@ _STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHU
 
 
 def fail(message: str) -> NoReturn:
-    """Fail with only a message. This frame stays visible, else pytest says that all frames were hidden."""
+    """Fail with only a message. This frame stays visible, because pytest warns if all frames are hidden."""
     pytest.fail(message, pytrace=False)
 
 

@@ -206,7 +206,7 @@ def _is_inside(root: Path, written: Path) -> bool:
 def diff(root: Path) -> str:
     """Return how tracked files differ from the commit, without secrets, up to a megabyte of it.
 
-    Empty where they do not differ, or nobody can tell.
+    Empty if they do not differ, or if that is not known.
     """
     text = (git.ask(root, "diff", "HEAD", "--no-ext-diff", "--no-color") or b"").decode("utf-8", "replace")
     text = text.strip()

@@ -45,7 +45,7 @@ def build(
     findings: str,
     level: Level,
 ) -> Findings:
-    """Return the document; ``ended`` says how the run ended, ``records`` are its attempts."""
+    """Return the document; ``ended`` is how the run ended, ``records`` are its attempts."""
     return tuple(_document(summary, ended, records, failed, findings, level))
 
 

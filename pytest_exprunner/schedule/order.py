@@ -29,7 +29,7 @@ class Slots(Generic[N]):
         return self._needed.get(node, 0)
 
     def take(self, node: N) -> bool:
-        """Take what some work needs; tell whether there was enough."""
+        """Take what some work needs; return whether there was enough."""
         if self.needs(node) > self._free:
             return False
         self._free -= self.needs(node)
@@ -50,7 +50,7 @@ class Schedule(Generic[N]):
         durations: Mapping[N, float] | None = None,
         slots: Slots[N] | None = None,
     ) -> None:
-        """``waits`` says what each node waits for; nodes that are not in ``work`` are milestones.
+        """``waits`` maps each node to what it waits for; nodes that are not in ``work`` are milestones.
 
         ``durations`` are seconds of work, 0 where unknown; among equals the order of ``work``
         decides. Raises ValueError where nodes wait for one another.

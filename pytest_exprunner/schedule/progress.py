@@ -12,7 +12,7 @@ from pytest_exprunner._util.serialization import Plain, decode
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an attempt has told of itself so far. Times are seconds since 1970, UTC."""
+    """What an attempt has reported so far. Times are seconds since 1970, UTC."""
 
     label: str
     began: float
@@ -28,15 +28,15 @@ class Progress:
     rate: float | None = None
     """Steps per second of what is iterated over."""
     told: float = 0.0
-    """When it was last said how far it is."""
+    """When progress was last reported."""
     fraction: float | None = None
-    """From 0 to 1; None where nobody has said."""
+    """From 0 to 1; None if it was not reported."""
     metrics: Mapping[str, Plain] = field(default_factory=dict)
     """The last row that was logged."""
     step: int | None = None
 
     def remaining(self, now: float) -> float | None:
-        """Return the seconds that are probably left, or None where there is no telling."""
+        """Return the seconds that are probably left, or None if that is not known."""
         if self.total is not None and self.done is not None and self.rate:
             return max((self.total - self.done) / self.rate - (now - self.told), 0.0)
         spent = self.told - self.since
@@ -46,7 +46,7 @@ class Progress:
 
 
 def after(progress: Progress, event: Mapping[str, Any]) -> Progress:
-    """Return the progress after an event; one that says nothing of it changes nothing."""
+    """Return the progress after an event; other events leave it unchanged."""
     kind, time = event.get("event"), event.get("time")
     now = time if isinstance(time, float) else progress.began
     if kind == "metrics" and isinstance(event.get("metrics"), dict):

@@ -215,7 +215,7 @@ def _is_only_a_number(folder: Path) -> bool:
 
 
 def read_attempt(folder: Path, key: AttemptKey) -> AttemptRecord:
-    """Return the record of an attempt, or what its journal tells where it has none that can be used."""
+    """Return the record of an attempt, or what its journal has if the record cannot be used."""
     record = _read_attempt(folder, key, [])
     return recovered(folder, record) if record.finished_at is None else record
 
@@ -259,7 +259,7 @@ def _unfinished(folder: Path, key: AttemptKey, reason: str) -> AttemptRecord:
 
 
 def open_slot(key: AttemptKey, started: Mapping[str, Any]) -> AttemptKey:
-    """Return the key of an attempt with the variant and seed that its first event tells."""
+    """Return the key of an attempt with the variant and seed of its first event."""
     variant, seed = started.get("variant"), started.get("seed")
     return replace(
         key,
@@ -313,7 +313,7 @@ def recovered(folder: Path, started: AttemptRecord) -> AttemptRecord:
     samples: dict[str, list[float]] = {}
     for event in read_events(folder / EVENTS):
         kind = event.get("event")
-        # A line that has lost a part of it, and is JSON all the same, tells nothing.
+        # A line that lost a part and still is JSON is ignored.
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             if kind == "artifact":
                 stored = Artifact(event["path"], event["sha256"], event["bytes"], event.get("type", "file"))

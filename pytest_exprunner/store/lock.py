@@ -28,7 +28,7 @@ class RunLock:
         self._lock: FileLock | None = None
 
     def acquire(self, run: str, timeout: float, shown: str) -> bool:
-        """Take the lock, waiting up to ``timeout`` seconds; tell whether somebody else had it.
+        """Take the lock, waiting up to ``timeout`` seconds; return whether somebody else had it.
 
         ``shown`` is the results folder as messages show it. Raises `LockedError` where it stays taken,
         OSError where it cannot be taken at all.

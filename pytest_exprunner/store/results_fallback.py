@@ -71,7 +71,7 @@ class _Shape(BaseModel):
 
 
 class _Judged(_Shape):
-    """A criterion, or what it said before."""
+    """A criterion, or one of its earlier verdicts."""
 
     verdict: Text = ""
     value: Float = None
@@ -199,7 +199,7 @@ def upgraded(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _earlier(value: Mapping[str, Any]) -> dict[str, tuple[PastVerdict, ...]]:
-    """Return what criteria said before, and what they say now if that was said of everything."""
+    """Return the earlier verdicts, and the present ones if everything had been run."""
     is_complete = value.get("status") == Status.COMPLETED
     run = _text(value.get("executed_by")).rpartition(" ")[2]
     found = {}
@@ -289,7 +289,7 @@ def _error(value: object) -> Failure | None:
 
 
 def _hint(value: object) -> Hint | None:
-    """Return a hint, if it names its rule and says anything."""
+    """Return a hint, if it names its rule and has a text."""
     entry = _read(_Named, value)
     if not (entry.rule and (entry.cause or entry.fix)):
         return None

@@ -152,7 +152,7 @@ class Study:
                 self._forget(experiment)
 
     def _standing(self, experiment: str) -> Fallback:
-        """What an earlier results file says, without what this run has marked or settled itself."""
+        """The content of an earlier results file, without what this run has marked or settled itself."""
         before = self._previous(experiment)
         if not self._run:
             return before

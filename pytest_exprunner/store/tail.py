@@ -136,7 +136,7 @@ class Follower:
 def follow_attempt(folder: Path, record: AttemptRecord) -> Iterator[Seen]:
     """Yield everything that the journal of one attempt holds, and its end where it has a record.
 
-    Where the journal is missing, as in a clone, the record tells how it began.
+    Where the journal is missing, as in a clone, the record has how it started.
     """
     attempt = _OpenAttempt(folder, record.key)
     if not (folder / EVENTS).exists():

@@ -56,13 +56,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What an earlier results file says, used where attempts are missing."""
+    """The content of an earlier results file, used where attempts are missing."""
 
     currents: Mapping[str, tuple[CurrentAttempt, ...]] = field(default_factory=dict)
     history: Mapping[str, tuple[AttemptRecord, ...]] = field(default_factory=dict)
     registered: Registration = UNREGISTERED
     earlier: Mapping[str, tuple[PastVerdict, ...]] = field(default_factory=dict)
-    """What criteria said whenever everything had been run, the last time included."""
+    """The verdicts from each time everything had been run, including the last."""
 
 
 NOTHING = Fallback()
@@ -115,7 +115,7 @@ def fold_experiment(
 def _earlier(
     previous: Fallback, results: Mapping[str, CriterionResult]
 ) -> dict[str, tuple[PastVerdict, ...]]:
-    """Return what criteria said before, each time once; what they say now is not among it."""
+    """Return the earlier verdicts, each once, without the present ones."""
     found = {}
     for name, known in previous.earlier.items():
         result = results.get(name)

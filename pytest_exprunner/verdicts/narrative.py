@@ -35,7 +35,7 @@ _SHOWN = 5
 
 
 def answer(state: ExperimentState) -> str:
-    """Answer an experiment's question in a sentence; what is open is said to be open."""
+    """Answer an experiment's question in a sentence, or state that it is open."""
     if not state.started:
         return "There is no answer yet: nothing has been run."
     if state.replaced_by is not None:
@@ -97,7 +97,7 @@ def _for_gate(state: ExperimentState, says: Recommendation) -> str:
 
 
 def caveats(state: ExperimentState) -> Iterator[str]:
-    """Say what limits the result and is not told with its confidence."""
+    """Return the limits of the result that its confidence does not name."""
     currents = [c for sub in state.subs.values() for c in sub.currents if c.record.finished_at]
     yield from _dirty(currents)
     yield from _not_real(state, currents)

@@ -1,4 +1,4 @@
-"""What a careful reader should know and no verdict says. Pure."""
+"""What a careful reader should know beyond the verdicts. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_exprunner.verdicts.measurement import Reading, judged_metrics, judge
 
 
 def notes_of(state: ExperimentState) -> Iterable[str]:
-    """What a careful reader should know and no verdict says."""
+    """What a careful reader should know beyond the verdicts."""
     for sub in state.subs.values():
         for current in sub.currents:
             if current.record.missing:
@@ -52,7 +52,7 @@ _NEAR_MISS = 0.8
 
 
 def _improved(state: ExperimentState, sub: SubState) -> Iterable[tuple[str, str]]:
-    """Results that a later attempt, or another plan, replaced by a better one: both are told."""
+    """Results that a later attempt, or another plan, replaced by a better one: both are shown."""
     for current in sub.currents:
         own = [
             past

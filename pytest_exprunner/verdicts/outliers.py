@@ -1,7 +1,7 @@
 """Values that are far from what one would expect: from their own history, or from their siblings. Pure.
 
 Far is a modified z-score above 3.5 (B. Iglewicz and D. C. Hoaglin, How to Detect and Handle Outliers,
-1993). Fewer than four others tell nothing, nor do others that are all the same.
+1993). Nothing follows from fewer than four others, or from others that are all equal.
 """
 
 from __future__ import annotations

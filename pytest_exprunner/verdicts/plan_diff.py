@@ -114,7 +114,7 @@ def _differing(
 
 
 def _or_none(term: Term) -> Term:
-    """Return a term; None for an empty set or text, which says as much as its absence."""
+    """Return a term; None for an empty set or text, which means the same as its absence."""
     return None if isinstance(term, frozenset | str) and not term else term
 
 

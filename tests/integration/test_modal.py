@@ -549,7 +549,7 @@ def test_what_was_collected_stands(study: Study, server: ModalServer) -> None:
     fill(study, steps=1)
     assert run(study, server, "--exp-detach").code == 1
     deadline = time.monotonic() + 60
-    while "still going on" in study.exprunner("collect", env=server.environment()).text:
+    while "still running" in study.exprunner("collect", env=server.environment()).text:
         assert time.monotonic() < deadline
     assert "submitted to Modal" not in study.exprunner("status").text
     while server.containers():
@@ -573,7 +573,7 @@ def test_one_of_two_cannot_be_brought_home(study: Study, server: ModalServer) ->
     in_the_way = study.research / "experiments" / "x1-first" / "attempts" / "e_x1_1" / "0001" / "record.json"
     in_the_way.mkdir(parents=True)
     tried = [study.exprunner("collect", env=server.environment())]
-    while "still going on" in tried[-1].text:
+    while "still running" in tried[-1].text:
         assert time.monotonic() < deadline
         tried.append(study.exprunner("collect", env=server.environment()))
     assert tried[-1].code == 1
